@@ -1,0 +1,49 @@
+import { fileURLToPath } from "node:url";
+import { defineConfig, type Plugin, type ViteUserConfig } from "vitest/config";
+
+/** Makes `import bytes from ".../build/engine.wasm"` give the bytes of one build of the engine. */
+function engineBytes(build: "debug" | "engine"): Plugin {
+  const file = fileURLToPath(new URL(`build/${build}.wasm`, import.meta.url));
+  const id = `\0engine-bytes:${build}`;
+  return {
+    name: "engine-bytes",
+    enforce: "pre",
+    resolveId: (source) => (source.endsWith("/build/engine.wasm") ? id : undefined),
+    load: (loaded) =>
+      loaded === id
+        ? `import { readFileSync } from "node:fs";
+           export default new Uint8Array(readFileSync(${JSON.stringify(file)}));`
+        : undefined,
+  };
+}
+
+const config: ViteUserConfig = defineConfig({
+  test: {
+    testTimeout: 60_000,
+    silent: "passed-only",
+    projects: [
+      {
+        extends: true,
+        plugins: [engineBytes("debug")],
+        test: { name: "debug", include: ["test/assembly/**/*.test.ts"] },
+      },
+      {
+        extends: true,
+        plugins: [engineBytes("engine")],
+        test: { name: "release", include: ["test/assembly/**/*.test.ts"] },
+      },
+      {
+        extends: true,
+        plugins: [engineBytes("engine")],
+        test: {
+          name: "host",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/assembly/**", "test/workerd/**"],
+        },
+      },
+    ],
+    setupFiles: ["scripts/vitest_runtime.js"],
+  },
+});
+
+export default config;
