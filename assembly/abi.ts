@@ -1,0 +1,97 @@
+/**
+ * The numbers both sides of the WASM boundary agree on.
+ *
+ * Plain literals only: AssemblyScript compiles this file into the engine, and the TypeScript host
+ * imports the very same file, so the two sides cannot drift apart.
+ */
+
+// Pages. A page is always 4 KiB here; the 64 KiB unit of WASM is called a wasm page.
+export const PAGE_SHIFT = 12;
+export const PAGE_SIZE = 4096;
+/** Largest chunk: 2^9 pages = 2 MiB, the kernel's PMD order. */
+export const MAX_ORDER = 9;
+export const NR_ORDERS = 10;
+
+// Results below zero are negated errno values, numbered as in Linux.
+export const EINTR = 4;
+export const EIO = 5;
+export const ENOMEM = 12;
+export const EFAULT = 14;
+export const EBUSY = 16;
+export const EINVAL = 22;
+export const ENOSPC = 28;
+
+// Where the fixed areas lie (bytes). The first wasm page belongs to the compiler's static data.
+export const HEADER = 0x10000;
+export const ITEMS = 0x11000;
+export const EXTENTS = 0x15000;
+export const FIXED_END = 0x20000;
+
+/**
+ * One item of a batch (u32 each): first entry of the vector, entries in it, first entry to visit;
+ * where the prepare's walk ended; and how many of its pages the commit released.
+ */
+export const ITEM_BYTES = 20;
+export const ITEMS_MAX = 512;
+
+/**
+ * One extent (u32 each): page address, first slot, pages, and how many pages of the batch precede it.
+ * A batch stops at the first chunk border past its budget of BATCH_PAGES_MAX pages or less, so it
+ * needs at most BATCH_PAGES_MAX + 2^MAX_ORDER extents.
+ */
+export const EXTENT_BYTES = 16;
+export const BATCH_PAGES_MAX = 2048;
+export const EXTENTS_MAX = 2560;
+
+// Flags of the batched walks.
+/** Compute (shrink) or verify (restore) the checksum of every page that is moved. */
+export const F_CHECKSUM = 1;
+
+// Header words (u32 index from HEADER).
+export const H_MAGIC = 0;
+export const H_FRAMES = 1;
+export const H_SLOTS = 2;
+export const H_ENTRIES = 3;
+/** Page number of the first page frame; pfn = address >> PAGE_SHIFT, and 0 is never a frame. */
+export const H_FIRST_PFN = 4;
+export const H_PAGE_TABLE = 5;
+export const H_SWAP_MAP = 6;
+export const H_VECTOR_MAP = 7;
+export const H_ENTRY = 8;
+export const H_SHADOW = 9;
+export const H_SUM = 10;
+/** Address of slot 1 when the swap slots lie in linear memory, else 0. */
+export const H_RAM = 11;
+export const H_FREE_PAGES = 12;
+/** First frame that was never handed out: it and all behind it still read as zeros. */
+export const H_FRESH_PFN = 13;
+/** Extents written by the last prepare. */
+export const H_EXTENTS = 14;
+/** Length of the last run that slotAlloc returned (slots). */
+export const H_RUN = 15;
+/** Entry offset whose checksum did not match in the last fillCommit, or NONE. */
+export const H_BAD_ENTRY = 16;
+/** Frames and slots handed out directly, outside any page vector. */
+export const H_RAW_PAGES = 17;
+export const H_RAW_SLOTS = 18;
+/** Last address of all regions, rounded up to a page. */
+export const H_END = 19;
+/** Slots about to be freed as one run: the first, and how many. */
+export const H_GIVE_SLOT = 20;
+export const H_GIVE_COUNT = 21;
+/** First frame of the free list, and entries in it, for each order. */
+export const H_FREE_HEAD = 32;
+export const H_FREE_COUNT = 48;
+
+export const MAGIC = 0x54544d31;
+export const NONE = 0xffffffff;
+
+// What check() returns when an invariant does not hold.
+export const CHECK_FREE_LIST = -1001;
+export const CHECK_PAGE_TABLE = -1002;
+export const CHECK_OWNER = -1003;
+export const CHECK_PAGE_COUNT = -1004;
+export const CHECK_SLOT = -1005;
+export const CHECK_SLOT_COUNT = -1006;
+export const CHECK_BITMAP = -1007;
+export const CHECK_VECTOR = -1008;

@@ -1,0 +1,267 @@
+/*
+ * A hierarchical bitmap of units, each free (0) or used (1).
+ *
+ *   level 2   [ bit = all 64 words below are full ........................ ]
+ *   level 1   [ bit = the word below is full ... ][ ... ]
+ *   level 0   [ bit = unit is used ][ ... ][ ... ][ ... ]
+ *
+ * Words have 64 bits. The top level is one word, so a search costs at most one word up and one word
+ * down per level, however full the map is. Bits past the last unit count as used. A fresh map is all
+ * zeros, which is how linear memory starts: making one touches only the last word of each level.
+ *
+ * At the base lies a head of 14 u32 words, then the levels, level 0 first.
+ */
+
+const SIZE: usize = 0; // units
+const FREE: usize = 4; // free units
+const CURSOR: usize = 8; // where the next search starts
+const LEVELS: usize = 12;
+const LEVEL: usize = 16; // address of each level, 8 at most
+const HIGH: usize = 48; // first unit that was never used
+const HEAD_BYTES: usize = 56;
+
+/** Runs looked at before the longest one is taken: keeps an allocation O(1) when nearly full. */
+const PROBES: i32 = 8;
+/** A freed run this long pulls the cursor back to it: its place in a store is still warm. */
+const CLUSTER: u32 = 16;
+
+// @ts-ignore: decorator
+@inline
+function levelBase(map: usize, level: u32): usize {
+  return load<u32>(map + LEVEL + ((<usize>level) << 2));
+}
+
+// @ts-ignore: decorator
+@inline
+function wordAt(map: usize, level: u32, index: u32): usize {
+  return levelBase(map, level) + ((<usize>index) << 3);
+}
+
+/** Bits [bit, bit + n) of a word. */
+// @ts-ignore: decorator
+@inline
+function mask(bit: u32, n: u32): u64 {
+  return (n == 64 ? ~(<u64>0) : ((<u64>1) << n) - 1) << bit;
+}
+
+// @ts-ignore: decorator
+@inline
+export function mapSize(map: usize): u32 {
+  return load<u32>(map, SIZE);
+}
+
+// @ts-ignore: decorator
+@inline
+export function mapFree(map: usize): u32 {
+  return load<u32>(map, FREE);
+}
+
+/** Bytes a map of `units` needs. */
+export function mapBytes(units: u64): u64 {
+  let bytes: u64 = HEAD_BYTES;
+  let words = (units + 63) >> 6;
+  while (true) {
+    bytes += words << 3;
+    if (words <= 1) break;
+    words = (words + 63) >> 6;
+  }
+  return bytes;
+}
+
+export function mapInit(map: usize, units: u32): void {
+  store<u32>(map, units, SIZE);
+  store<u32>(map, units, FREE);
+  store<u32>(map, 0, CURSOR);
+  store<u32>(map, 0, HIGH);
+  let at = map + HEAD_BYTES;
+  let bits = units;
+  let level: u32 = 0;
+  while (true) {
+    const words = (bits + 63) >> 6;
+    store<u32>(map + LEVEL + ((<usize>level) << 2), <u32>at);
+    level++;
+    if (bits & 63) store<u64>(at + ((<usize>(words - 1)) << 3), ~mask(0, bits & 63));
+    if (words <= 1) break;
+    at += (<usize>words) << 3;
+    bits = words;
+  }
+  store<u32>(map, level, LEVELS);
+}
+
+/** Lowest free unit >= `from`, or -1. */
+function nextFree(map: usize, from: u32): i32 {
+  if (from >= mapSize(map)) return -1;
+  const levels = load<u32>(map, LEVELS);
+  let level: u32 = 0;
+  let index = from;
+  // Up: the rest of the word that holds `index`, then the same one level higher, from the next word.
+  while (true) {
+    const open = ~load<u64>(wordAt(map, level, index >> 6)) & (~(<u64>0) << (index & 63));
+    if (open) {
+      index = (index & ~63) + <u32>ctz(open);
+      break;
+    }
+    level++;
+    index = (index >> 6) + 1;
+    // The summary has a bit for every word, so an index past its end means the search is over.
+    if (level == levels || index >> 6 >= wordsOf(map, level)) return -1;
+  }
+  // Down: the first open bit of each word on the way.
+  while (level > 0) {
+    level--;
+    index = (index << 6) + <u32>ctz(~load<u64>(wordAt(map, level, index)));
+  }
+  return index;
+}
+
+function wordsOf(map: usize, level: u32): u32 {
+  let bits = mapSize(map);
+  for (let i: u32 = 0; i < level; i++) bits = (bits + 63) >> 6;
+  return (bits + 63) >> 6;
+}
+
+/** Free units from `from` on, `max` at most. */
+function runLength(map: usize, from: u32, max: u32): u32 {
+  let length: u32 = 0;
+  while (length < max) {
+    const bit = (from + length) & 63;
+    if (from + length >= mapSize(map)) break;
+    const used = load<u64>(wordAt(map, 0, (from + length) >> 6)) >> bit;
+    if (used) {
+      length += <u32>ctz(used);
+      break;
+    }
+    length += 64 - bit;
+  }
+  return min(length, max);
+}
+
+/** True when all of [first, first + count) is used (or, with `used` false, free). */
+export function mapIs(map: usize, first: u32, count: u32, used: bool): bool {
+  if (<u64>first + count > mapSize(map)) return false;
+  let at = first;
+  const end = first + count;
+  while (at < end) {
+    const bit = at & 63;
+    const n = min(64 - bit, end - at);
+    const want = mask(bit, n);
+    const word = load<u64>(wordAt(map, 0, at >> 6)) & want;
+    if (word != (used ? want : 0)) return false;
+    at += n;
+  }
+  return true;
+}
+
+function markUsed(map: usize, first: u32, count: u32): void {
+  const levels = load<u32>(map, LEVELS);
+  let at = first;
+  const end = first + count;
+  while (at < end) {
+    const bit = at & 63;
+    const n = min(64 - bit, end - at);
+    let index = at >> 6;
+    let word = load<u64>(wordAt(map, 0, index)) | mask(bit, n);
+    store<u64>(wordAt(map, 0, index), word);
+    for (let level: u32 = 1; level < levels && word == ~(<u64>0); level++) {
+      word = load<u64>(wordAt(map, level, index >> 6)) | ((<u64>1) << (index & 63));
+      store<u64>(wordAt(map, level, index >> 6), word);
+      index >>= 6;
+    }
+    at += n;
+  }
+  store<u32>(map, mapFree(map) - count, FREE);
+}
+
+/** Frees [first, first + count). False, and nothing changed, unless all of it was used. */
+export function mapRelease(map: usize, first: u32, count: u32): bool {
+  if (!mapIs(map, first, count, true)) return false;
+  const levels = load<u32>(map, LEVELS);
+  let at = first;
+  const end = first + count;
+  while (at < end) {
+    const bit = at & 63;
+    const n = min(64 - bit, end - at);
+    let index = at >> 6;
+    let word = load<u64>(wordAt(map, 0, index));
+    store<u64>(wordAt(map, 0, index), word & ~mask(bit, n));
+    for (let level: u32 = 1; level < levels && word == ~(<u64>0); level++) {
+      word = load<u64>(wordAt(map, level, index >> 6));
+      store<u64>(wordAt(map, level, index >> 6), word & ~((<u64>1) << (index & 63)));
+      index >>= 6;
+    }
+    at += n;
+  }
+  store<u32>(map, mapFree(map) + count, FREE);
+  if (count >= CLUSTER && first < load<u32>(map, CURSOR)) store<u32>(map, first, CURSOR);
+  return true;
+}
+
+/**
+ * Takes a run of up to `want` units, next-fit from the cursor: the first run that is long enough, or
+ * the longest of a few. At the end of what was ever used it starts over if more than half of that is
+ * free, so that a store holds at most about twice what is in it. With `exact`, only a run of `want` will do and the whole map is searched.
+ * Returns the first unit, and its length through `lengthAt`; -1 when there is none.
+ */
+export function mapTake(map: usize, want: u32, exact: bool, lengthAt: usize): i32 {
+  if (want == 0 || mapFree(map) < (exact ? want : 1)) return -1;
+  let best: i32 = -1;
+  let bestLength: u32 = 0;
+  const high = load<u32>(map, HIGH);
+  let from = load<u32>(map, CURSOR);
+  if (from >= high && mapSize(map) - mapFree(map) < high >> 1) from = 0;
+  let wrapped = false;
+  const start = from;
+  for (let probe: i32 = 0; exact || probe < PROBES; probe++) {
+    const at = nextFree(map, from);
+    if (at < 0 || (wrapped && <u32>at >= start)) {
+      // Once round: past the end, or back at the start. The run under the start was seen first.
+      if (wrapped) break;
+      wrapped = true;
+      from = 0;
+      continue;
+    }
+    const length = runLength(map, at, want);
+    if (length > bestLength) {
+      best = at;
+      bestLength = length;
+      if (length == want) break;
+    }
+    from = at + length;
+  }
+  if (best < 0 || (exact && bestLength < want)) return -1;
+  markUsed(map, best, bestLength);
+  store<u32>(map, best + bestLength, CURSOR);
+  store<u32>(map, max(high, best + bestLength), HIGH);
+  store<u32>(lengthAt, bestLength);
+  return best;
+}
+
+/**
+ * Raw bit of level 0 without upkeep of counts and summaries, for check(): clears (or sets) the bit
+ * and says whether it was used.
+ */
+export function mapProbe(map: usize, unit: u32, used: bool): bool {
+  const at = wordAt(map, 0, unit >> 6);
+  const bit = (<u64>1) << (unit & 63);
+  const word = load<u64>(at);
+  store<u64>(at, used ? word | bit : word & ~bit);
+  return (word & bit) != 0;
+}
+
+/** True when counts and summaries agree with level 0. */
+export function mapConsistent(map: usize): bool {
+  const levels = load<u32>(map, LEVELS);
+  let used: u64 = 0;
+  let words = (mapSize(map) + 63) >> 6;
+  for (let i: u32 = 0; i < words; i++) used += popcnt(load<u64>(wordAt(map, 0, i)));
+  if (used != ((<u64>words) << 6) - mapFree(map)) return false;
+  for (let level: u32 = 1; level < levels; level++) {
+    for (let i: u32 = 0; i < words; i++) {
+      const full = load<u64>(wordAt(map, level - 1, i)) == ~(<u64>0);
+      const bit = (load<u64>(wordAt(map, level, i >> 6)) >> (i & 63)) & 1;
+      if (full != (bit == 1)) return false;
+    }
+    words = (words + 63) >> 6;
+  }
+  return true;
+}

@@ -1,0 +1,163 @@
+/*
+ * Every invariant of the engine, over all of its state. For tests and for a heap that is suspected:
+ * it costs a walk over frames, entries in use and slots. Returns 0, or which invariant failed.
+ */
+import {
+  CHECK_BITMAP,
+  CHECK_FREE_LIST,
+  CHECK_OWNER,
+  CHECK_PAGE_COUNT,
+  CHECK_PAGE_TABLE,
+  CHECK_SLOT,
+  CHECK_SLOT_COUNT,
+  CHECK_VECTOR,
+  H_ENTRIES,
+  H_FIRST_PFN,
+  H_FRAMES,
+  H_FREE_COUNT,
+  H_FREE_HEAD,
+  H_FREE_PAGES,
+  H_RAW_PAGES,
+  H_RAW_SLOTS,
+  H_SLOTS,
+  H_SWAP_MAP,
+  H_VECTOR_MAP,
+  MAX_ORDER,
+  NONE,
+  PAGE_SHIFT,
+} from "./abi";
+import { mapConsistent, mapFree, mapIs, mapProbe } from "./bitmap";
+import { entryAt, entryToSlot, isHandle, isPage, shadowAt } from "./entry";
+import { get } from "./header";
+import {
+  ALLOCATED,
+  FREE,
+  isFrame,
+  pageNext,
+  pageOrder,
+  pageOwner,
+  pagePrev,
+  pageState,
+  pageStruct,
+  TAIL,
+} from "./page";
+
+export function check(): i32 {
+  if (!mapConsistent(get(H_SWAP_MAP)) || !mapConsistent(get(H_VECTOR_MAP))) return CHECK_BITMAP;
+  let result = checkFreeLists();
+  if (!result) result = checkPageTable();
+  if (!result) result = checkVectors();
+  if (!result) result = checkSlots();
+  return result;
+}
+
+/** Lists are linked both ways, hold aligned chunks of their order, and their counts add up. */
+function checkFreeLists(): i32 {
+  const first = get(H_FIRST_PFN);
+  let free: u32 = 0;
+  for (let order: u32 = 0; order <= <u32>MAX_ORDER; order++) {
+    let count: u32 = 0;
+    let prev: u32 = 0;
+    for (let pfn = get(H_FREE_HEAD + order); pfn; pfn = pageNext(pageStruct(pfn))) {
+      if (!isFrame(pfn) || (pfn - first) & ((1 << order) - 1)) return CHECK_FREE_LIST;
+      const page = pageStruct(pfn);
+      if (pageState(page) != FREE || pageOrder(page) != order) return CHECK_FREE_LIST;
+      if (pagePrev(page) != prev || ++count > get(H_FRAMES)) return CHECK_FREE_LIST;
+      prev = pfn;
+    }
+    if (count != get(H_FREE_COUNT + order)) return CHECK_FREE_LIST;
+    free += count << order;
+  }
+  return free == get(H_FREE_PAGES) ? 0 : CHECK_FREE_LIST;
+}
+
+/** Chunks tile the frames; two free buddies are merged; an allocated chunk and its entry agree. */
+function checkPageTable(): i32 {
+  const first = get(H_FIRST_PFN);
+  const frames = get(H_FRAMES);
+  let free: u32 = 0;
+  let raw: u32 = 0;
+  let index: u32 = 0;
+  while (index < frames) {
+    const page = pageStruct(first + index);
+    const order = pageOrder(page);
+    const pages: u32 = 1 << order;
+    if (pageState(page) == TAIL || order > <u32>MAX_ORDER) return CHECK_PAGE_TABLE;
+    if (index & (pages - 1) || index + pages > frames) return CHECK_PAGE_TABLE;
+    for (let i: u32 = 1; i < pages; i++) {
+      if (pageState(pageStruct(first + index + i)) != TAIL) return CHECK_PAGE_TABLE;
+    }
+    if (pageState(page) == FREE) {
+      free += pages;
+      const buddy = index ^ pages;
+      if (order < <u32>MAX_ORDER && buddy + pages <= frames) {
+        const other = pageStruct(first + buddy);
+        if (pageState(other) == FREE && pageOrder(other) == order) return CHECK_PAGE_TABLE;
+      }
+    } else if (pageOwner(page) == NONE) raw += pages;
+    else if (!owns(pageOwner(page), first + index, pages)) return CHECK_OWNER;
+    index += pages;
+  }
+  return free == get(H_FREE_PAGES) && raw == get(H_RAW_PAGES) ? 0 : CHECK_PAGE_COUNT;
+}
+
+/** The entries of a chunk hold its pages in order, all as entries or all as shadows. */
+function owns(owner: u32, pfn: u32, pages: u32): bool {
+  if (!mapIs(get(H_VECTOR_MAP), owner, pages, true)) return false;
+  const held = !isPage(entryAt(owner));
+  for (let i: u32 = 0; i < pages; i++) {
+    const page = held ? shadowAt(owner + i) : entryAt(owner + i);
+    if (page != (pfn + i) << PAGE_SHIFT) return false;
+    if (held && isPage(entryAt(owner + i))) return false;
+  }
+  return true;
+}
+
+/** Entries in use name allocated frames, as many as there are; entries not in use are empty. */
+function checkVectors(): i32 {
+  let pages: u32 = 0;
+  for (let i: u32 = 0; i < get(H_ENTRIES); i++) {
+    const entry = entryAt(i);
+    const shadow = shadowAt(i);
+    if (!(entry | shadow)) continue;
+    if (!mapIs(get(H_VECTOR_MAP), i, 1, true)) return CHECK_VECTOR;
+    if (isPage(entry)) {
+      if (!isFrame(entry >> PAGE_SHIFT) || shadow > get(H_SLOTS) << 1) return CHECK_VECTOR;
+      pages++;
+    } else if (shadow) {
+      if (!isPage(shadow) || !isFrame(shadow >> PAGE_SHIFT)) return CHECK_VECTOR;
+      pages++;
+    }
+  }
+  return pages + get(H_RAW_PAGES) + get(H_FREE_PAGES) == get(H_FRAMES) ? 0 : CHECK_PAGE_COUNT;
+}
+
+// @ts-ignore: decorator
+@inline
+function slotOf(index: u32): u32 {
+  const entry = entryAt(index);
+  if (isHandle(entry)) return entryToSlot(entry);
+  return isPage(entry) ? entryToSlot(shadowAt(index)) : 0;
+}
+
+/** Every slot in use is named by exactly one entry: clears their bits one by one, then sets them. */
+function checkSlots(): i32 {
+  const map = get(H_SWAP_MAP);
+  let named: u32 = 0;
+  let result: i32 = 0;
+  let end: u32 = 0;
+  for (; end < get(H_ENTRIES); end++) {
+    const slot = slotOf(end);
+    if (!slot) continue;
+    if (slot > get(H_SLOTS) || !mapProbe(map, slot - 1, false)) {
+      result = CHECK_SLOT;
+      break;
+    }
+    named++;
+  }
+  for (let i: u32 = 0; i < end; i++) {
+    if (slotOf(i)) mapProbe(map, slotOf(i) - 1, true);
+  }
+  if (result) return result;
+  return named + get(H_RAW_SLOTS) == get(H_SLOTS) - mapFree(map) ? 0 : CHECK_SLOT_COUNT;
+}

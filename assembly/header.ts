@@ -1,0 +1,20 @@
+import { HEADER } from "./abi";
+
+/** Reads header word `field`. All engine state starts here: the module has no mutable globals. */
+// @ts-ignore: decorator
+@inline
+export function get(field: i32): u32 {
+  return load<u32>(<usize>HEADER + ((<usize>field) << 2));
+}
+
+// @ts-ignore: decorator
+@inline
+export function set(field: i32, value: u32): void {
+  store<u32>(<usize>HEADER + ((<usize>field) << 2), value);
+}
+
+// @ts-ignore: decorator
+@inline
+export function add(field: i32, delta: i32): void {
+  set(field, get(field) + delta);
+}

@@ -1,0 +1,29 @@
+/*
+ * The engine's ABI, in the order of the data's path. No logic here: a table of contents.
+ *
+ * Only integers cross. A result below zero is a negated errno (abi.ts), and then nothing has
+ * changed. Arguments are checked: a wrong page, order, slot or range never traps.
+ */
+
+// Sizes and layout of linear memory.
+export { init, memoryPages } from "./memory_map";
+
+// A vector of entries for each tt.
+export { vectorAlloc, vectorDrop, vectorExtents, vectorFree, vectorSpace } from "./page_vector";
+
+// Pages in: populate and restore.
+export { fillCommit, fillPrepare } from "./fill";
+
+// Pages out.
+export { shrinkCommit, shrinkPrepare } from "./shrink";
+
+// Content.
+export { ramTransfer } from "./exchange";
+export { pageChecksum, pageClear, pageCopy, pageIsZero } from "./content";
+
+// The allocators by themselves.
+export { allocPages, freePages, splitPage } from "./page_alloc";
+export { slotAlloc, slotFree, slotsFree } from "./swap_map";
+
+// All invariants.
+export { check } from "./check";

@@ -1,0 +1,110 @@
+/*
+ * Where each region of linear memory lies. Everything is sized once, at init, and never moves.
+ *
+ *   0        +--------------------------------------------------+
+ *            | the compiler's static data                        |
+ *   HEADER   +--------------------------------------------------+
+ *            | header: sizes, region addresses, counters,        |
+ *            |         free list heads                           |
+ *   ITEMS    +--------------------------------------------------+
+ *            | exchange area: the items of a batch (host to us)  |
+ *   EXTENTS  +--------------------------------------------------+
+ *            | exchange area: extents (us to the host)           |
+ *  FIXED_END +--------------------------------------------------+
+ *            | swap map     1 bit a slot and its summaries       |
+ *            | vector map   1 bit an entry and its summaries     |
+ *            | page table   16 bytes a frame (page.ts)           |
+ *            | entries      4 bytes an entry (entry.ts)          |
+ *            | shadows      4 bytes an entry                     |
+ *            | checksums    4 bytes an entry                     |
+ *   page     +--------------------------------------------------+
+ *   aligned  | page frames  4 KiB each                           |
+ *            +--------------------------------------------------+
+ *            | RAM swap     4 KiB a slot, if slots lie in memory |
+ *   H_END    +--------------------------------------------------+
+ *
+ * Untouched parts cost no memory: a host maps linear memory lazily, and a fresh map is all zeros.
+ */
+import {
+  EINVAL,
+  ENOMEM,
+  FIXED_END,
+  H_END,
+  H_ENTRIES,
+  H_ENTRY,
+  H_FIRST_PFN,
+  H_FRAMES,
+  H_MAGIC,
+  H_PAGE_TABLE,
+  H_RAM,
+  H_SHADOW,
+  H_SLOTS,
+  H_SUM,
+  H_SWAP_MAP,
+  H_VECTOR_MAP,
+  MAGIC,
+  PAGE_SHIFT,
+  PAGE_SIZE,
+} from "./abi";
+import { mapBytes, mapInit } from "./bitmap";
+import { get, set } from "./header";
+import { PAGE_STRUCT_BYTES } from "./page";
+import { initFreeLists } from "./page_alloc";
+
+const ENTRIES_MAX: u32 = 1 << 30;
+const FRAMES_MAX: u32 = 1 << 20;
+/** A handle is slot << 1 | 1 in 32 bits. */
+const SLOTS_MAX: u32 = 0x7fffffff;
+
+// @ts-ignore: decorator
+@inline
+function align(bytes: u64, to: u64): u64 {
+  return (bytes + to - 1) & ~(to - 1);
+}
+
+/** Address of the first page frame. */
+function framesAt(frames: u32, slots: u32, entries: u32): u64 {
+  const maps = align(mapBytes(slots), 8) + align(mapBytes(entries), 8);
+  return align(FIXED_END + maps + <u64>frames * PAGE_STRUCT_BYTES + <u64>entries * 12, PAGE_SIZE);
+}
+
+function endAt(frames: u32, slots: u32, entries: u32, ram: bool): u64 {
+  return framesAt(frames, slots, entries) + ((<u64>frames + (ram ? slots : 0)) << PAGE_SHIFT);
+}
+
+/** Wasm pages (64 KiB) that a memory of these sizes needs; above 65535 when it cannot be had. */
+export function memoryPages(frames: u32, slots: u32, entries: u32, ram: u32): u32 {
+  return <u32>min<u64>((endAt(frames, slots, entries, ram != 0) + 0xffff) >> 16, 0x7fffffff);
+}
+
+/** Lays out a fresh memory. -EINVAL: sizes out of range, or laid out before; -ENOMEM: too small. */
+export function init(frames: u32, slots: u32, entries: u32, ram: u32): i32 {
+  if (frames == 0 || frames > FRAMES_MAX) return -EINVAL;
+  if (slots == 0 || slots > SLOTS_MAX || entries == 0 || entries > ENTRIES_MAX) return -EINVAL;
+  const pages = memoryPages(frames, slots, entries, ram);
+  // The last wasm page stays out of use, so that every end address fits 32 bits.
+  if (pages > 65535 || pages > <u32>memory.size()) return -ENOMEM;
+  if (get(H_MAGIC) != 0) return -EINVAL;
+  let at: u64 = FIXED_END;
+  set(H_SWAP_MAP, <u32>at);
+  at += align(mapBytes(slots), 8);
+  set(H_VECTOR_MAP, <u32>at);
+  at += align(mapBytes(entries), 8);
+  set(H_PAGE_TABLE, <u32>at);
+  at += <u64>frames * PAGE_STRUCT_BYTES;
+  set(H_ENTRY, <u32>at);
+  set(H_SHADOW, <u32>(at + <u64>entries * 4));
+  set(H_SUM, <u32>(at + <u64>entries * 8));
+  const first = framesAt(frames, slots, entries);
+  set(H_FIRST_PFN, <u32>(first >> PAGE_SHIFT));
+  set(H_RAM, ram ? <u32>(first + ((<u64>frames) << PAGE_SHIFT)) : 0);
+  set(H_END, <u32>endAt(frames, slots, entries, ram != 0));
+  set(H_FRAMES, frames);
+  set(H_SLOTS, slots);
+  set(H_ENTRIES, entries);
+  mapInit(get(H_SWAP_MAP), slots);
+  mapInit(get(H_VECTOR_MAP), entries);
+  initFreeLists();
+  set(H_MAGIC, MAGIC);
+  return 0;
+}

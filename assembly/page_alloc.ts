@@ -1,0 +1,178 @@
+/*
+ * Buddy allocator (Knuth, TAOCP 1, 2.5; mm/page_alloc.c): free chunks of 2^0 .. 2^9 pages in one
+ * list per order. A chunk's buddy differs in one bit of its frame index; two free buddies are always
+ * merged. New chunks are cut from the low end and lists start in address order, so that consecutive
+ * allocations lie side by side; allocNear() asks for that outright.
+ */
+import {
+  EINVAL,
+  ENOMEM,
+  H_FIRST_PFN,
+  H_FRAMES,
+  H_FREE_COUNT,
+  H_FREE_HEAD,
+  H_FREE_PAGES,
+  H_FRESH_PFN,
+  H_RAW_PAGES,
+  MAX_ORDER,
+  NONE,
+  NR_ORDERS,
+} from "./abi";
+import { add, get, set } from "./header";
+import {
+  ALLOCATED,
+  FREE,
+  isFrame,
+  pageNext,
+  pageOrder,
+  pageOwner,
+  pagePrev,
+  pageState,
+  pageStruct,
+  setNext,
+  setOwner,
+  setPage,
+  setPrev,
+  TAIL,
+} from "./page";
+
+function push(pfn: u32, order: u32): void {
+  const page = pageStruct(pfn);
+  const head = get(H_FREE_HEAD + order);
+  setPage(page, FREE, order);
+  setNext(page, head);
+  setPrev(page, 0);
+  if (head) setPrev(pageStruct(head), pfn);
+  set(H_FREE_HEAD + order, pfn);
+  add(H_FREE_COUNT + order, 1);
+}
+
+function unlink(pfn: u32, order: u32): void {
+  const page = pageStruct(pfn);
+  const next = pageNext(page);
+  const prev = pagePrev(page);
+  if (next) setPrev(pageStruct(next), prev);
+  if (prev) setNext(pageStruct(prev), next);
+  else set(H_FREE_HEAD + order, next);
+  add(H_FREE_COUNT + order, -1);
+  setPage(page, TAIL, 0);
+}
+
+/** All frames free, as the largest aligned chunks; lists in address order. */
+export function initFreeLists(): void {
+  const first = get(H_FIRST_PFN);
+  let left = get(H_FRAMES);
+  set(H_FREE_PAGES, left);
+  set(H_FRESH_PFN, first);
+  for (let order: i32 = 0; order < NR_ORDERS; order++) {
+    set(H_FREE_HEAD + order, 0);
+    set(H_FREE_COUNT + order, 0);
+  }
+  // From the high end down: the odd pages first, then chunks of the largest order.
+  for (let order: u32 = 0; order < <u32>MAX_ORDER; order++) {
+    if ((left >> order) & 1) {
+      left -= 1 << order;
+      push(first + left, order);
+    }
+  }
+  while (left) {
+    left -= 1 << MAX_ORDER;
+    push(first + left, MAX_ORDER);
+  }
+}
+
+/** Takes free chunk `pfn` of order `have` off its list and cuts it down to `order`. */
+function take(pfn: u32, have: u32, order: u32, owner: u32): u32 {
+  unlink(pfn, have);
+  while (have > order) {
+    have--;
+    push(pfn + (1 << have), have);
+  }
+  const page = pageStruct(pfn);
+  setPage(page, ALLOCATED, order);
+  setOwner(page, owner);
+  add(H_FREE_PAGES, -(1 << order));
+  set(H_FRESH_PFN, max(get(H_FRESH_PFN), pfn + (1 << order)));
+  return pfn;
+}
+
+/** A chunk of 2^order pages for vector entry `owner`; 0 when there is none. */
+export function allocChunk(order: u32, owner: u32): u32 {
+  for (let have = order; have <= <u32>MAX_ORDER; have++) {
+    const pfn = get(H_FREE_HEAD + have);
+    if (pfn) return take(pfn, have, order, owner);
+  }
+  return 0;
+}
+
+/** As allocChunk, at exactly `pfn` when that is free: 0 otherwise. */
+export function allocNear(pfn: u32, order: u32, owner: u32): u32 {
+  if (!isFrame(pfn) || (pfn - get(H_FIRST_PFN)) & ((1 << order) - 1)) return 0;
+  const page = pageStruct(pfn);
+  if (pageState(page) != FREE || pageOrder(page) < order) return 0;
+  return take(pfn, pageOrder(page), order, owner);
+}
+
+/** Gives back a chunk, merging it with its buddy as long as that one is free. */
+export function freeChunk(pfn: u32, order: u32): void {
+  const first = get(H_FIRST_PFN);
+  const frames = get(H_FRAMES);
+  add(H_FREE_PAGES, 1 << order);
+  setPage(pageStruct(pfn), TAIL, 0);
+  let index = pfn - first;
+  while (order < <u32>MAX_ORDER) {
+    const buddy = index ^ (1 << order);
+    if (buddy + (1 << order) > frames) break;
+    const page = pageStruct(first + buddy);
+    if (pageState(page) != FREE || pageOrder(page) != order) break;
+    unlink(first + buddy, order);
+    index &= ~(1 << order);
+    order++;
+  }
+  push(first + index, order);
+}
+
+/** Makes 2^order single pages of a chunk (the kernel's split_page). */
+export function splitChunk(pfn: u32): void {
+  const head = pageStruct(pfn);
+  const pages: u32 = 1 << pageOrder(head);
+  const owner = pageOwner(head);
+  for (let i: u32 = 0; i < pages; i++) {
+    const page = pageStruct(pfn + i);
+    setPage(page, ALLOCATED, 0);
+    setOwner(page, owner == NONE ? NONE : owner + i);
+  }
+}
+
+/** First page of a chunk handed out by allocPages, or 0. */
+function rawChunk(pfn: u32): usize {
+  if (!isFrame(pfn)) return 0;
+  const page = pageStruct(pfn);
+  return pageState(page) == ALLOCATED && pageOwner(page) == NONE ? page : 0;
+}
+
+// The allocator by itself, outside any page vector: for callers that manage pages on their own.
+
+/** pfn of a fresh chunk; -EINVAL: order above MAX_ORDER; -ENOMEM. */
+export function allocPages(order: u32): i32 {
+  if (order > <u32>MAX_ORDER) return -EINVAL;
+  const pfn = allocChunk(order, NONE);
+  if (!pfn) return -ENOMEM;
+  add(H_RAW_PAGES, 1 << order);
+  return pfn;
+}
+
+/** -EINVAL, and nothing changed, unless allocPages returned (or splitPage made) this very chunk. */
+export function freePages(pfn: u32, order: u32): i32 {
+  const page = rawChunk(pfn);
+  if (!page || pageOrder(page) != order) return -EINVAL;
+  add(H_RAW_PAGES, -(1 << order));
+  freeChunk(pfn, order);
+  return 0;
+}
+
+export function splitPage(pfn: u32): i32 {
+  if (!rawChunk(pfn)) return -EINVAL;
+  splitChunk(pfn);
+  return 0;
+}

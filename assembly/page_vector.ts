@@ -1,0 +1,104 @@
+/*
+ * Page vectors: a run of entries for each tt, taken from one space of H_ENTRIES entries. Here: making
+ * and dropping them, and finding where their pages lie. The walks that move content are in shrink.ts
+ * and fill.ts.
+ */
+import { EBUSY, EFAULT, EINVAL, ENOMEM, H_RUN, H_VECTOR_MAP, HEADER, PAGE_SHIFT } from "./abi";
+import { mapFree, mapIs, mapRelease, mapTake } from "./bitmap";
+import { entryAt, entryToSlot, isHandle, isPage, setEntry, setShadow, shadowAt } from "./entry";
+import { addExtent, extentsFull, resetExtents } from "./exchange";
+import { get } from "./header";
+import { pageOrder, pageOwner, pageStruct } from "./page";
+import { freeChunk } from "./page_alloc";
+import { flushSlots, giveSlot } from "./swap_map";
+
+/** True when `count` entries from `vector` on belong to vectors in use. */
+export function vectorOk(vector: u32, count: u32): bool {
+  return count > 0 && mapIs(get(H_VECTOR_MAP), vector, count, true);
+}
+
+/** True when entry `index` holds a page that is the first of its chunk. */
+// @ts-ignore: decorator
+@inline
+export function isChunkStart(index: u32): bool {
+  return pageOwner(pageStruct(entryAt(index) >> PAGE_SHIFT)) == index;
+}
+
+/** First entry of a new vector of `count` empty entries. -EINVAL: count is 0; -ENOMEM. */
+export function vectorAlloc(count: u32): i32 {
+  if (count == 0) return -EINVAL;
+  const at = mapTake(get(H_VECTOR_MAP), count, true, HEADER + (H_RUN << 2));
+  return at < 0 ? -ENOMEM : at;
+}
+
+/** -EBUSY: something is still in the vector; -EINVAL: no such vector. */
+export function vectorFree(vector: u32, count: u32): i32 {
+  if (!vectorOk(vector, count)) return -EINVAL;
+  for (let i = vector; i < vector + count; i++) {
+    if (entryAt(i) | shadowAt(i)) return -EBUSY;
+  }
+  mapRelease(get(H_VECTOR_MAP), vector, count);
+  return 0;
+}
+
+/** Entries that no vector uses. */
+export function vectorSpace(): u32 {
+  return mapFree(get(H_VECTOR_MAP));
+}
+
+/**
+ * Empties a vector in whatever state it is: pages are freed, slots dropped, a chunk held by an
+ * interrupted restore given back (ttm_pool_release_shrunken, ttm_pool_free). Returns frames freed.
+ */
+export function vectorDrop(vector: u32, count: u32): i32 {
+  if (!vectorOk(vector, count)) return -EINVAL;
+  let freed: u32 = 0;
+  const end = vector + count;
+  let i = vector;
+  while (i < end) {
+    const entry = entryAt(i);
+    if (isPage(entry)) {
+      const order = pageOrder(pageStruct(entry >> PAGE_SHIFT));
+      const stop = i + (1 << order);
+      freeChunk(entry >> PAGE_SHIFT, order);
+      freed += 1 << order;
+      for (; i < stop; i++) {
+        setEntry(i, 0);
+        if (shadowAt(i)) giveSlot(entryToSlot(shadowAt(i)));
+        setShadow(i, 0);
+      }
+      continue;
+    }
+    if (isHandle(entry)) giveSlot(entryToSlot(entry));
+    setEntry(i, 0);
+    if (shadowAt(i)) freed += giveHeld(i);
+    i++;
+  }
+  flushSlots();
+  return freed;
+}
+
+/** Frees the chunk held for entries from `index` on; their slots stay valid. Returns its pages. */
+export function giveHeld(index: u32): u32 {
+  const pfn = shadowAt(index) >> PAGE_SHIFT;
+  const order = pageOrder(pageStruct(pfn));
+  for (let i = index; i < index + (1 << order); i++) setShadow(i, 0);
+  freeChunk(pfn, order);
+  return 1 << order;
+}
+
+/**
+ * Writes where entries [start, start + count) of a vector lie, as extents without slots. Returns the
+ * entries covered: fewer when the exchange area is full. -EFAULT: one of them is not in memory.
+ */
+export function vectorExtents(vector: u32, entries: u32, start: u32, count: u32): i32 {
+  if (<u64>start + count > entries || count == 0 || !vectorOk(vector, entries)) return -EINVAL;
+  resetExtents();
+  for (let i: u32 = 0; i < count; i++) {
+    const entry = entryAt(vector + start + i);
+    if (!isPage(entry)) return -EFAULT;
+    if (extentsFull()) return i;
+    addExtent(entry, 0, 1, i);
+  }
+  return count;
+}

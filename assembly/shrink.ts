@@ -1,0 +1,146 @@
+/*
+ * Shrink: moves the pages of a batch of vectors to swap. Prepare reserves slots and names the
+ * extents to write; the host writes them; commit(n) makes the first n pages take effect and rolls
+ * the rest back. A chunk leaves whole, and is split only when part of it could not.
+ *
+ *   before     entry = page     shadow = 0
+ *   prepared   entry = page     shadow = slot << 1
+ *   committed  entry = handle   shadow = 0           page free
+ */
+import { BATCH_PAGES_MAX, EINVAL, ENOSPC, F_CHECKSUM, H_RUN, PAGE_SHIFT } from "./abi";
+import { entryAt, entryToSlot, isPage, setEntry, setShadow, setSum, shadowAt } from "./entry";
+import {
+  addExtent,
+  itemCountOk,
+  itemEntries,
+  itemNext,
+  itemStart,
+  itemVector,
+  resetExtents,
+  setItemNext,
+  setItemReleased,
+} from "./exchange";
+import { get } from "./header";
+import { checksum, pageOrder, pageStruct } from "./page";
+import { freeChunk, splitChunk } from "./page_alloc";
+import { isChunkStart, vectorOk } from "./page_vector";
+import { flushSlots, giveSlot, releaseSlots, takeSlots } from "./swap_map";
+
+function itemsOk(items: u32): bool {
+  if (!itemCountOk(items)) return false;
+  for (let item: u32 = 0; item < items; item++) {
+    const start = itemStart(item);
+    const vector = itemVector(item);
+    if (start >= itemEntries(item) || !vectorOk(vector, itemEntries(item))) return false;
+    if (isPage(entryAt(vector + start)) && !isChunkStart(vector + start)) return false;
+  }
+  return true;
+}
+
+// @ts-ignore: decorator
+@inline
+function chunkPages(entry: u32): u32 {
+  return 1 << pageOrder(pageStruct(entry >> PAGE_SHIFT));
+}
+
+/**
+ * Prepares pages of the items in order, chunk by chunk, until at least `budget` pages are ready or
+ * the items end or no slot is free. Returns pages prepared. -EINVAL: an item or the budget is out of
+ * range; -ENOSPC: there are pages, but not one slot.
+ */
+export function shrinkPrepare(items: u32, budget: u32, flags: u32): i32 {
+  if (budget == 0 || budget > <u32>BATCH_PAGES_MAX || !itemsOk(items)) return -EINVAL;
+  resetExtents();
+  let prepared: u32 = 0;
+  let slot: u32 = 0;
+  let left: u32 = 0; // slots of the current run not yet given to a page
+  for (let item: u32 = 0; item < items; item++) {
+    const vector = itemVector(item);
+    const end = vector + itemEntries(item);
+    let i = vector + itemStart(item);
+    setItemNext(item, itemStart(item));
+    while (i < end && prepared < budget) {
+      const entry = entryAt(i);
+      if (!isPage(entry)) {
+        i++;
+        continue;
+      }
+      const stop = i + chunkPages(entry);
+      while (i < stop) {
+        if (!left) {
+          slot = takeSlots(max(budget - min(prepared, budget), stop - i));
+          left = slot ? get(H_RUN) : 0;
+          if (!left) break;
+        }
+        const pages = min(left, stop - i);
+        reserve(i, slot, pages, flags);
+        addExtent(entryAt(i), slot, pages, prepared);
+        slot += pages;
+        left -= pages;
+        prepared += pages;
+        i += pages;
+      }
+      if (i < stop) {
+        // No slot left: later items stay as they are.
+        budget = 0;
+        if (!prepared) return -ENOSPC;
+      }
+    }
+    setItemNext(item, i - vector);
+  }
+  if (left) releaseSlots(slot, left);
+  return prepared;
+}
+
+function reserve(index: u32, slot: u32, pages: u32, flags: u32): void {
+  for (let i: u32 = 0; i < pages; i++) {
+    setShadow(index + i, (slot + i) << 1);
+    if (flags & F_CHECKSUM) setSum(index + i, checksum(entryAt(index + i)));
+  }
+}
+
+/**
+ * Ends what shrinkPrepare of the same items began: the first `moved` pages become handles and their
+ * frames free, the slots of the rest are given back. Returns pages released.
+ */
+export function shrinkCommit(items: u32, moved: u32): i32 {
+  if (!itemsOk(items)) return -EINVAL;
+  let released: u32 = 0;
+  for (let item: u32 = 0; item < items; item++) {
+    const end = itemVector(item) + min(itemNext(item), itemEntries(item));
+    let i = itemVector(item) + itemStart(item);
+    const before = released;
+    while (i < end) {
+      const entry = entryAt(i);
+      if (!isPage(entry)) {
+        i++;
+        continue;
+      }
+      const pages = chunkPages(entry);
+      released += commitChunk(i, entry, pages, moved - released);
+      i += pages;
+    }
+    setItemReleased(item, released - before);
+  }
+  flushSlots();
+  return released;
+}
+
+/** Commits up to `moved` prepared pages of one chunk, and rolls back its others. Returns released. */
+function commitChunk(index: u32, entry: u32, pages: u32, moved: u32): u32 {
+  let prepared: u32 = 0;
+  while (prepared < pages && shadowAt(index + prepared)) prepared++;
+  const n = min(prepared, moved);
+  const pfn = entry >> PAGE_SHIFT;
+  if (n == pages) freeChunk(pfn, pageOrder(pageStruct(pfn)));
+  else if (n) {
+    splitChunk(pfn);
+    for (let i: u32 = 0; i < n; i++) freeChunk(pfn + i, 0);
+  }
+  for (let i = index; i < index + prepared; i++) {
+    if (i < index + n) setEntry(i, shadowAt(i) | 1);
+    else giveSlot(entryToSlot(shadowAt(i)));
+    setShadow(i, 0);
+  }
+  return n;
+}

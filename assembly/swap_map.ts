@@ -1,0 +1,86 @@
+/*
+ * Which swap slots are in use. Slots are numbered from 1 (Linux keeps slot 0 for the swap header);
+ * slot s is unit s - 1 of the bitmap.
+ */
+import {
+  EINVAL,
+  ENOSPC,
+  H_GIVE_COUNT,
+  H_GIVE_SLOT,
+  H_RAM,
+  H_RAW_SLOTS,
+  H_RUN,
+  H_SWAP_MAP,
+  HEADER,
+  PAGE_SHIFT,
+} from "./abi";
+import { mapFree, mapIs, mapRelease, mapTake } from "./bitmap";
+import { add, get, set } from "./header";
+
+/** First slot of a run of up to `want` free slots, its length in H_RUN; 0 when none is free. */
+export function takeSlots(want: u32): u32 {
+  return mapTake(get(H_SWAP_MAP), want, false, HEADER + (H_RUN << 2)) + 1;
+}
+
+// @ts-ignore: decorator
+@inline
+export function releaseSlots(slot: u32, count: u32): bool {
+  return mapRelease(get(H_SWAP_MAP), slot - 1, count);
+}
+
+/** Frees `slot` together with its neighbours: takes effect at the next gap or at flushSlots(). */
+export function giveSlot(slot: u32): void {
+  const count = get(H_GIVE_COUNT);
+  if (count && slot == get(H_GIVE_SLOT) + count) {
+    set(H_GIVE_COUNT, count + 1);
+    return;
+  }
+  flushSlots();
+  set(H_GIVE_SLOT, slot);
+  set(H_GIVE_COUNT, 1);
+}
+
+/** Ends a series of giveSlot(). */
+export function flushSlots(): void {
+  const count = get(H_GIVE_COUNT);
+  if (count) releaseSlots(get(H_GIVE_SLOT), count);
+  set(H_GIVE_COUNT, 0);
+}
+
+// @ts-ignore: decorator
+@inline
+export function slotUsed(slot: u32): bool {
+  return slot != 0 && mapIs(get(H_SWAP_MAP), slot - 1, 1, true);
+}
+
+export function slotsFree(): u32 {
+  return mapFree(get(H_SWAP_MAP));
+}
+
+/** Where a slot's bytes lie when the swap space is in linear memory. */
+// @ts-ignore: decorator
+@inline
+export function ramAddress(slot: u32): usize {
+  return <usize>get(H_RAM) + ((<usize>(slot - 1)) << PAGE_SHIFT);
+}
+
+// The map by itself, outside any page vector.
+
+/**
+ * Takes a run of 1..want slots: the first slot, its length in H_RUN. -EINVAL: want is 0; -ENOSPC.
+ */
+export function slotAlloc(want: u32): i32 {
+  if (want == 0) return -EINVAL;
+  const slot = takeSlots(want);
+  if (!slot) return -ENOSPC;
+  add(H_RAW_SLOTS, get(H_RUN));
+  return slot;
+}
+
+/** -EINVAL, and nothing changed, unless all of the slots were taken. */
+export function slotFree(slot: u32, count: u32): i32 {
+  if (slot == 0 || count == 0 || count > get(H_RAW_SLOTS)) return -EINVAL;
+  if (!releaseSlots(slot, count)) return -EINVAL;
+  add(H_RAW_SLOTS, -(<i32>count));
+  return 0;
+}

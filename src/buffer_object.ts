@@ -1,0 +1,313 @@
+import { PAGE_SIZE } from "../assembly/abi.ts";
+import { access, stepsAsync, stepsSync, withPages, withPagesSync } from "./access.ts";
+import type { Device } from "./device.ts";
+import { TtmError } from "./errors.ts";
+import { Lock } from "./lock.ts";
+import type { Lru, LruNode } from "./lru.ts";
+import { Mapping } from "./mapping.ts";
+import { pagesOf } from "./size.ts";
+import { partial, type Released, shrink } from "./ttm/shrink.ts";
+import type { Signal, Steps } from "./ttm/transfer.ts";
+import { TT_FLAG_DONTNEED, Tt } from "./ttm/tt.ts";
+
+/** Where bytes are copied from or to: a typed array, a DataView or an ArrayBuffer. */
+export type Bytes = ArrayBufferView | ArrayBuffer;
+
+/** Options of every operation that may move pages. */
+export interface OperationOptions {
+  /** Looked at between two transfers; once aborted, the operation fails with EINTR; a retry resumes. */
+  readonly signal?: Signal | undefined;
+}
+
+/** `"dontneed"`: the content may be thrown away under pressure; `"willneed"`: no longer. */
+export type Advice = "dontneed" | "willneed";
+
+/**
+ * A buffer whose pages come and go (struct ttm_buffer_object). A new one reads as zeros and holds
+ * no memory. Every operation that may move pages has an async form and a `...Sync` form.
+ *
+ * All of them throw
+ * - `TtmError` `ENOMEM` (memory too small, or too much of it pinned), `ENOSPC` (swap full), `EIO` (swap
+ *   device failed), `EINTR` (signal aborted), `EBUSY` (Sync form while an async one is in flight),
+ *   `EWOULDBLOCK` (Sync form, and the swap device is asynchronous);
+ * - `TypeError`, `RangeError` for arguments that cannot be meant, and for a destroyed buffer.
+ */
+export class BufferObject implements LruNode, Disposable {
+  /** Bytes. */
+  readonly size: number;
+  /** 0..3; buffers of a lower priority are reclaimed first. */
+  readonly priority: number;
+  /** @internal */
+  readonly tt: Tt;
+  /** @internal */
+  readonly lock: Lock = new Lock();
+  /** @internal */
+  lru: Lru | undefined = undefined;
+  /** @internal */
+  lruPrev: LruNode | undefined = undefined;
+  /** @internal */
+  lruNext: LruNode | undefined = undefined;
+
+  readonly #device: Device;
+  #pins = 0;
+  #mappings = 0;
+  #destroyed = false;
+
+  /** @internal Use `device.createBuffer`. */
+  constructor(device: Device, size: number, priority: number) {
+    this.#device = device;
+    this.size = size;
+    this.priority = priority;
+    this.tt = new Tt(pagesOf(size));
+  }
+
+  /** Pages of it that are in memory now. */
+  get residentPages(): number {
+    return this.tt.resident;
+  }
+
+  /** True while it is pinned or mapped: its pages stay where they are. */
+  get pinned(): boolean {
+    return this.#pins + this.#mappings > 0;
+  }
+
+  get destroyed(): boolean {
+    return this.#destroyed;
+  }
+
+  /** Copies the bytes of `source` into the buffer, from byte `offset` on. */
+  async write(offset: number, source: Bytes, options?: OperationOptions): Promise<void> {
+    const bytes = this.#range(offset, source, "source");
+    if (bytes.length === 0) return;
+    const a = access("populate", options?.signal, overwritten(offset, bytes.length));
+    await withPages(this.#device, this, a, () => this.#copyIn(offset, bytes));
+  }
+
+  writeSync(offset: number, source: Bytes, options?: OperationOptions): void {
+    const bytes = this.#range(offset, source, "source");
+    if (bytes.length === 0) return;
+    const a = access("populate", options?.signal, overwritten(offset, bytes.length));
+    withPagesSync(this.#device, this, a, () => this.#copyIn(offset, bytes));
+  }
+
+  /** Fills `target` with the bytes from `offset` on, and returns it. */
+  async read<T extends Bytes>(offset: number, target: T, options?: OperationOptions): Promise<T> {
+    const bytes = this.#range(offset, target, "target");
+    if (bytes.length === 0) return target;
+    const a = access("restore", options?.signal);
+    if (this.#empty) bytes.fill(0);
+    else await withPages(this.#device, this, a, () => this.#copyOut(offset, bytes));
+    return target;
+  }
+
+  readSync<T extends Bytes>(offset: number, target: T, options?: OperationOptions): T {
+    const bytes = this.#range(offset, target, "target");
+    if (bytes.length === 0) return target;
+    const a = access("restore", options?.signal);
+    if (this.#empty) bytes.fill(0);
+    else withPagesSync(this.#device, this, a, () => this.#copyOut(offset, bytes));
+    return target;
+  }
+
+  /** Views on all of the buffer's pages, to read and to write; pinned until the mapping is ended. */
+  async map(options?: OperationOptions): Promise<Mapping> {
+    this.assertAlive();
+    return withPages(this.#device, this, access("map", options?.signal), () => this.#mapping());
+  }
+
+  mapSync(options?: OperationOptions): Mapping {
+    this.assertAlive();
+    return withPagesSync(this.#device, this, access("map", options?.signal), () => this.#mapping());
+  }
+
+  /** Brings all pages into memory, where they stay until as many `unpin()` (ttm_bo_pin). */
+  async pin(options?: OperationOptions): Promise<void> {
+    this.assertAlive();
+    await withPages(this.#device, this, access("populate", options?.signal), () => this.#pins++);
+  }
+
+  pinSync(options?: OperationOptions): void {
+    this.assertAlive();
+    withPagesSync(this.#device, this, access("populate", options?.signal), () => this.#pins++);
+  }
+
+  /** @throws TypeError when it was unpinned as often as it was pinned */
+  unpin(): void {
+    this.assertAlive();
+    if (this.#pins === 0) throw new TypeError("unpin: this buffer is not pinned");
+    this.#pins--;
+    this.#device.reclaimer.settle(this);
+  }
+
+  /** Brings all pages into memory; they may leave again at any time (ttm_bo_populate). */
+  async populate(options?: OperationOptions): Promise<void> {
+    this.assertAlive();
+    await withPages(this.#device, this, access("populate", options?.signal), () => {});
+  }
+
+  populateSync(options?: OperationOptions): void {
+    this.assertAlive();
+    withPagesSync(this.#device, this, access("populate", options?.signal), () => {});
+  }
+
+  /**
+   * Moves the pages of this buffer to swap, or throws them away if it is purgeable (ttm_bo_shrink).
+   * Returns pages released: a part of them when it was stopped on the way.
+   *
+   * @throws TtmError EBUSY while it is pinned or mapped; what stopped it, when nothing was released
+   */
+  async shrink(options?: OperationOptions): Promise<number> {
+    this.assertAlive();
+    const a = access("shrink", options?.signal);
+    return partial(await stepsAsync(this.#device, this, a, () => this.#shrinkSteps()));
+  }
+
+  shrinkSync(options?: OperationOptions): number {
+    this.assertAlive();
+    const a = access("shrink", options?.signal);
+    return partial(stepsSync(this.#device, this, a, () => this.#shrinkSteps()));
+  }
+
+  /**
+   * Says whether the content is needed (the madvise of GPU drivers). `"dontneed"` lets pressure throw
+   * it away without I/O, after which it reads as zeros; if all of it is in swap, that goes at once.
+   * `"willneed"` takes it back. Returns whether the content is still there.
+   */
+  advise(advice: Advice): boolean {
+    this.assertAlive();
+    if (advice !== "dontneed" && advice !== "willneed") {
+      throw new TypeError(`advise: advice must be "dontneed" or "willneed", not ${String(advice)}`);
+    }
+    const { tt } = this;
+    if (advice === "willneed") tt.flags &= ~TT_FLAG_DONTNEED;
+    else tt.flags |= TT_FLAG_DONTNEED;
+    if (tt.purgeable && tt.resident === 0 && this.lock.tryLock()) {
+      this.#device.pool.purge(tt);
+      this.unlock();
+    }
+    this.#device.reclaimer.settle(this);
+    return !tt.purged;
+  }
+
+  /**
+   * Frees everything the buffer holds, in whatever state it is. An operation in flight on it stops at
+   * its next step and fails.
+   *
+   * @throws TypeError when it is destroyed already
+   * @throws TtmError EBUSY while it is pinned or mapped
+   */
+  destroy(): void {
+    this.assertAlive();
+    this.#assertUnpinned("destroy");
+    this.#destroyed = true;
+    this.#device.removed();
+    if (this.lock.tryLock()) this.unlock();
+  }
+
+  /** As `destroy`, but does nothing to a destroyed buffer or one whose device is closed. */
+  [Symbol.dispose](): void {
+    if (!this.#destroyed && !this.#device.closed) this.destroy();
+  }
+
+  /** @internal Lets go of the lock; a buffer destroyed meanwhile is freed by the last to hold it. */
+  unlock(): void {
+    if (this.#destroyed) {
+      this.#device.pool.release(this.tt);
+      this.#device.reclaimer.settle(this);
+    }
+    this.lock.unlock();
+  }
+
+  /** @internal */
+  assertAlive(): void {
+    this.#device.assertOpen();
+    if (this.#destroyed) throw new TypeError("this buffer is destroyed");
+  }
+
+  #assertUnpinned(op: "destroy" | "shrink"): void {
+    if (!this.pinned) return;
+    throw new TtmError("EBUSY", op, `cannot ${op} a pinned buffer; unmap or unpin it first`);
+  }
+
+  /** Nothing was ever written, or it was purged: reads need no memory. */
+  get #empty(): boolean {
+    return this.tt.vector < 0 && !this.lock.held;
+  }
+
+  /** The bytes of a caller's buffer, if they fit at `offset`. */
+  #range(offset: number, value: Bytes, name: string): Uint8Array {
+    this.assertAlive();
+    const bytes = asBytes(value, name);
+    if (typeof offset !== "number") throw new TypeError("offset must be a number of bytes");
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset + bytes.length > this.size) {
+      throw new RangeError(
+        `offset ${offset}: the ${bytes.length} bytes of ${name} do not lie within ` +
+          `the ${this.size} bytes of the buffer`,
+      );
+    }
+    return bytes;
+  }
+
+  *#shrinkSteps(): Steps<Released> {
+    this.#assertUnpinned("shrink");
+    const { pool } = this.#device;
+    if (this.tt.purgeable) return { released: pool.purge(this.tt) };
+    return yield* shrink(pool, [this.tt], this.tt.resident);
+  }
+
+  #mapping(): Mapping {
+    const segments = this.#segments(0, this.size);
+    this.#mappings++;
+    return new Mapping(segments, () => {
+      this.#mappings--;
+      if (!this.#device.closed) this.#device.reclaimer.settle(this);
+    });
+  }
+
+  /** Views on bytes [offset, offset + length), in order. */
+  #segments(offset: number, length: number): Uint8Array[] {
+    const { engine } = this.#device.pool;
+    const first = Math.floor(offset / PAGE_SIZE);
+    const count = pagesOf(offset + length) - first;
+    let skip = offset - first * PAGE_SIZE;
+    let left = length;
+    const segments: Uint8Array[] = [];
+    for (const extent of engine.vectorExtents(this.tt.vector, this.tt.numPages, first, count)) {
+      const segment = engine.view(extent.address, extent.pages).subarray(skip, skip + left);
+      segments.push(segment);
+      left -= segment.length;
+      skip = 0;
+    }
+    return segments;
+  }
+
+  #copyIn(offset: number, source: Uint8Array): void {
+    let done = 0;
+    for (const segment of this.#segments(offset, source.length)) {
+      segment.set(source.subarray(done, done + segment.length));
+      done += segment.length;
+    }
+  }
+
+  #copyOut(offset: number, target: Uint8Array): void {
+    let done = 0;
+    for (const segment of this.#segments(offset, target.length)) {
+      target.set(segment, done);
+      done += segment.length;
+    }
+  }
+}
+
+/** Pages that a write covers whole. */
+function overwritten(offset: number, length: number): { from: number; to: number } {
+  return { from: Math.ceil(offset / PAGE_SIZE), to: Math.floor((offset + length) / PAGE_SIZE) };
+}
+
+function asBytes(value: Bytes, name: string): Uint8Array {
+  if (value instanceof Uint8Array) return value;
+  if (ArrayBuffer.isView(value)) {
+    return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  }
+  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  throw new TypeError(`${name} must be an ArrayBuffer, a typed array or a DataView`);
+}

@@ -1,0 +1,281 @@
+import { instantiateSync } from "@assemblyscript/loader";
+import * as abi from "../../assembly/abi.ts";
+import { TtmError, type TtmOperation } from "../errors.ts";
+import { formatSize } from "../size.ts";
+import { engineModule } from "./module.ts";
+
+/** The engine's raw exports: integers in, integers out, negative errno (assembly/index.ts). */
+interface Exports {
+  readonly memory: WebAssembly.Memory;
+  memoryPages(frames: number, slots: number, entries: number, ram: number): number;
+  init(frames: number, slots: number, entries: number, ram: number): number;
+  vectorAlloc(entries: number): number;
+  vectorFree(vector: number, entries: number): number;
+  vectorDrop(vector: number, entries: number): number;
+  vectorExtents(vector: number, entries: number, start: number, count: number): number;
+  fillPrepare(
+    vector: number,
+    entries: number,
+    start: number,
+    done: number,
+    budget: number,
+    orderMax: number,
+    keepFrom: number,
+    keepTo: number,
+  ): number;
+  fillCommit(
+    vector: number,
+    entries: number,
+    start: number,
+    done: number,
+    covered: number,
+    read: number,
+    flags: number,
+  ): number;
+  shrinkPrepare(items: number, budget: number, flags: number): number;
+  shrinkCommit(items: number, moved: number): number;
+  ramTransfer(out: number): number;
+  slotsFree(): number;
+  check(): number;
+}
+
+/** Sizes of an engine: page frames, swap slots, vector entries; whether slots lie in memory too. */
+export interface EngineGeometry {
+  readonly frames: number;
+  readonly slots: number;
+  readonly entries: number;
+  readonly ram: boolean;
+}
+
+/** A run of pages side by side in memory and in swap. `at`: pages of the batch before it. */
+export interface Extent {
+  readonly address: number;
+  readonly slot: number;
+  readonly pages: number;
+  readonly at: number;
+}
+
+/** One vector of a shrink batch: where its walk starts, ended, and what it released (pages). */
+export interface ShrinkItem {
+  readonly vector: number;
+  readonly entries: number;
+  readonly start: number;
+  next: number;
+  released: number;
+}
+
+/** A stretch of one vector that is being filled. */
+export interface FillWindow {
+  readonly vector: number;
+  readonly entries: number;
+  readonly start: number;
+  /** Entries from `start` on already read into a held chunk. */
+  readonly done: number;
+}
+
+const WASM_PAGE = 65536;
+/** The last wasm page of 4 GiB stays out of use. */
+const WASM_PAGES_MAX = 65535;
+const ITEM_WORDS = abi.ITEM_BYTES / 4;
+const EXTENT_WORDS = abi.EXTENT_BYTES / 4;
+const CHECKS: Readonly<Record<number, string>> = {
+  [abi.CHECK_FREE_LIST]: "a free list is broken",
+  [abi.CHECK_PAGE_TABLE]: "the page table is broken",
+  [abi.CHECK_OWNER]: "a chunk and its page vector disagree",
+  [abi.CHECK_PAGE_COUNT]: "page counts do not add up",
+  [abi.CHECK_SLOT]: "a swap slot is named twice, or not in use",
+  [abi.CHECK_SLOT_COUNT]: "swap slots have leaked",
+  [abi.CHECK_BITMAP]: "a bitmap and its summaries disagree",
+  [abi.CHECK_VECTOR]: "an entry outside every page vector is in use",
+};
+
+function tooLarge({ frames, slots, ram }: EngineGeometry, wasmPages: number): string {
+  const total = wasmPages * WASM_PAGE;
+  const memory = frames * abi.PAGE_SIZE;
+  const swap = ram ? slots * abi.PAGE_SIZE : 0;
+  const over = total - WASM_PAGES_MAX * WASM_PAGE;
+  const parts = [
+    `${formatSize(memory)} of page frames`,
+    ...(ram ? [`${formatSize(swap)} of RAM swap`] : []),
+    `${formatSize(total - memory - swap)} of metadata`,
+  ];
+  const what = ram ? "memory or the RAM swap" : "memory";
+  return (
+    `memory: ${parts.join(" and ")} do not fit the 4 GiB of a WASM memory; ` +
+    `make the ${what} smaller by ${formatSize(Math.ceil(over * 1.01))}`
+  );
+}
+
+/**
+ * The one place that sees WebAssembly. Linear memory is sized once and never grows, so views on it
+ * stay valid; still nobody else keeps one beyond a transfer or a mapping.
+ */
+export class Engine {
+  readonly geometry: EngineGeometry;
+  readonly #wasm: Exports;
+  readonly #buffer: ArrayBuffer;
+  readonly #header: Uint32Array;
+  readonly #items: Uint32Array;
+  readonly #extents: Uint32Array;
+
+  /** @throws RangeError when the sizes do not fit one memory, or the host has no room for it */
+  constructor(geometry: EngineGeometry, module: WebAssembly.Module = engineModule()) {
+    const { exports } = instantiateSync(module, {}).instance;
+    const wasm = exports as unknown as Exports;
+    const { frames, slots, entries, ram } = geometry;
+    const pages = wasm.memoryPages(frames, slots, entries, Number(ram));
+    if (pages > WASM_PAGES_MAX) throw new RangeError(tooLarge(geometry, pages));
+    wasm.memory.grow(pages - wasm.memory.buffer.byteLength / WASM_PAGE);
+    const rc = wasm.init(frames, slots, entries, Number(ram));
+    if (rc < 0) throw new RangeError(`engine sizes are out of range (errno ${rc})`);
+    this.geometry = geometry;
+    this.#wasm = wasm;
+    this.#buffer = wasm.memory.buffer;
+    this.#header = new Uint32Array(this.#buffer, abi.HEADER, 64);
+    this.#items = new Uint32Array(this.#buffer, abi.ITEMS, ITEM_WORDS * abi.ITEMS_MAX);
+    this.#extents = new Uint32Array(this.#buffer, abi.EXTENTS, EXTENT_WORDS * abi.EXTENTS_MAX);
+  }
+
+  /** Free page frames. */
+  get freePages(): number {
+    return this.#word(abi.H_FREE_PAGES);
+  }
+
+  /** Free swap slots. */
+  get freeSlots(): number {
+    return this.#wasm.slotsFree() >>> 0;
+  }
+
+  /** Bytes of linear memory in all: metadata, page frames and RAM swap. */
+  get memoryBytes(): number {
+    return this.#buffer.byteLength;
+  }
+
+  /** Free chunks of each order, 0..9. */
+  freeChunks(): number[] {
+    const at = abi.H_FREE_COUNT;
+    return Array.from(this.#header.subarray(at, at + abi.NR_ORDERS));
+  }
+
+  /** A view of `pages` pages at `address`. */
+  view(address: number, pages: number): Uint8Array {
+    return new Uint8Array(this.#buffer, address, pages * abi.PAGE_SIZE);
+  }
+
+  /** First entry of a new vector, or -ENOMEM. */
+  vectorAlloc(entries: number): number {
+    return this.#wasm.vectorAlloc(entries);
+  }
+
+  /** Empties a vector and takes it back. Returns frames freed. */
+  vectorRelease(vector: number, entries: number): number {
+    const freed = this.#expect(this.#wasm.vectorDrop(vector, entries), "destroy");
+    this.#expect(this.#wasm.vectorFree(vector, entries), "destroy");
+    return freed;
+  }
+
+  /** Where entries [start, start + count) lie; all of them must be in memory. */
+  vectorExtents(vector: number, entries: number, start: number, count: number): Extent[] {
+    const extents: Extent[] = [];
+    for (let at = 0; at < count; ) {
+      const rc = this.#wasm.vectorExtents(vector, entries, start + at, count - at);
+      const covered = this.#expect(rc, "map");
+      for (let i = 0; i < this.#word(abi.H_EXTENTS); i++) extents.push(this.#extent(i, at));
+      at += covered;
+    }
+    return extents;
+  }
+
+  /** Holds chunks for up to `budget` entries or so. Returns entries covered, or -ENOMEM. */
+  fillPrepare(w: FillWindow, budget: number, keepFrom: number, keepTo: number): number {
+    const { vector, entries, start, done } = w;
+    const max = abi.MAX_ORDER;
+    const wasm = this.#wasm;
+    const rc = wasm.fillPrepare(vector, entries, start, done, budget, max, keepFrom, keepTo);
+    return rc === -abi.ENOMEM ? rc : this.#expect(rc, "restore");
+  }
+
+  /** Makes the chunks visible whose entries are all read. Returns entries that now are pages. */
+  fillCommit(w: FillWindow, covered: number, read: number, flags: number): number {
+    const { vector, entries, start, done } = w;
+    const rc = this.#wasm.fillCommit(vector, entries, start, done, covered, read, flags);
+    return this.#expect(rc, "restore");
+  }
+
+  /** Entry whose checksum did not match in the last fillCommit, if one did not. */
+  get badEntry(): number | undefined {
+    const entry = this.#word(abi.H_BAD_ENTRY);
+    return entry === abi.NONE ? undefined : entry;
+  }
+
+  /** Reserves slots for about `budget` pages of the items. Returns pages prepared, or -ENOSPC. */
+  shrinkPrepare(items: readonly ShrinkItem[], budget: number, flags: number): number {
+    this.#putItems(items);
+    const rc = this.#wasm.shrinkPrepare(items.length, budget, flags);
+    items.forEach((item, i) => {
+      item.next = this.#items[i * ITEM_WORDS + 3] as number;
+    });
+    return rc === -abi.ENOSPC ? rc : this.#expect(rc, "shrink");
+  }
+
+  /** Lets the first `moved` prepared pages go. Returns pages released. */
+  shrinkCommit(items: readonly ShrinkItem[], moved: number): number {
+    this.#putItems(items);
+    const released = this.#expect(this.#wasm.shrinkCommit(items.length, moved), "shrink");
+    items.forEach((item, i) => {
+      item.released = this.#items[i * ITEM_WORDS + 4] as number;
+    });
+    return released;
+  }
+
+  /** Extents of the last prepare. Copied out: the next prepare overwrites them. */
+  extents(): Extent[] {
+    const count = this.#word(abi.H_EXTENTS);
+    const extents: Extent[] = new Array(count);
+    for (let i = 0; i < count; i++) extents[i] = this.#extent(i, 0);
+    return extents;
+  }
+
+  /** Moves all extents of the last prepare to RAM swap, or back, right after it. Returns pages. */
+  ramTransfer(out: boolean): number {
+    return this.#expect(this.#wasm.ramTransfer(Number(out)), out ? "shrink" : "restore");
+  }
+
+  /** What is wrong with the engine's state, if anything is. */
+  check(): string | undefined {
+    const rc = this.#wasm.check();
+    return rc === 0 ? undefined : (CHECKS[rc] ?? `check returned ${rc}`);
+  }
+
+  #word(field: number): number {
+    return this.#header[field] as number;
+  }
+
+  #extent(index: number, base: number): Extent {
+    const at = index * EXTENT_WORDS;
+    const words = this.#extents;
+    return {
+      address: words[at] as number,
+      slot: words[at + 1] as number,
+      pages: words[at + 2] as number,
+      at: (words[at + 3] as number) + base,
+    };
+  }
+
+  #putItems(items: readonly ShrinkItem[]): void {
+    let at = 0;
+    for (const item of items) {
+      this.#items[at] = item.vector;
+      this.#items[at + 1] = item.entries;
+      this.#items[at + 2] = item.start;
+      this.#items[at + 3] = item.next;
+      at += ITEM_WORDS;
+    }
+  }
+
+  /** The result, or an error for one that the host's own bookkeeping rules out. */
+  #expect(rc: number, op: TtmOperation): number {
+    if (rc >= 0) return rc;
+    throw new TtmError("EFAULT", op, `the engine refused its arguments (errno ${rc})`);
+  }
+}

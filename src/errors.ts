@@ -1,0 +1,72 @@
+/** What was going on when an operation failed. */
+export type TtmOperation =
+  | "open"
+  | "close"
+  | "create"
+  | "populate"
+  | "restore"
+  | "shrink"
+  | "map"
+  | "unpin"
+  | "destroy";
+
+const ERRNO = {
+  ENOENT: 2,
+  EINTR: 4,
+  EIO: 5,
+  EWOULDBLOCK: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EFAULT: 14,
+  EBUSY: 16,
+  EEXIST: 17,
+  ENOTDIR: 20,
+  EISDIR: 21,
+  EINVAL: 22,
+  ENOSPC: 28,
+  EROFS: 30,
+} as const;
+
+/** Codes an operation can fail with; named and numbered as in Linux. */
+export type TtmErrorCode = keyof typeof ERRNO;
+
+const BRAND: unique symbol = Symbol.for("ttm-wasm.TtmError") as never;
+
+/**
+ * An expected failure: out of memory, swap full, interrupted, I/O error. Nothing is lost by it: every
+ * object keeps its content, and the same call may be made again. Misuse throws `TypeError` or
+ * `RangeError` instead.
+ */
+export class TtmError extends Error {
+  override readonly name: string = "TtmError";
+  /** Symbolic code, e.g. `"ENOMEM"`. */
+  readonly code: TtmErrorCode;
+  /** The code as a negative number, as in Node's system errors. */
+  readonly errno: number;
+  /** The operation that failed. */
+  readonly op: TtmOperation;
+
+  constructor(code: TtmErrorCode, op: TtmOperation, message: string, cause?: unknown) {
+    super(`${code}: ${message}`, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.errno = -ERRNO[code];
+    this.op = op;
+    Object.defineProperty(this, BRAND, { value: true });
+  }
+
+  /** True for errors of any copy of this package in the process. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === "object" && value !== null && BRAND in value;
+  }
+}
+
+/** The code a foreign error carries, when it is one of ours, else EIO. */
+export function codeOf(error: unknown): TtmErrorCode {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" && code in ERRNO ? (code as TtmErrorCode) : "EIO";
+}
+
+/** Message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

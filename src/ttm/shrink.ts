@@ -1,0 +1,122 @@
+/*
+ * Shrink: moves pages of a batch of tts to swap, page vectors in index order, several small tts in
+ * one run of slots (ttm_pool_shrink_tt, ttm_pool_backup). Every page moved is released for good,
+ * whatever happens to the next.
+ */
+import { ENOSPC, ITEMS_MAX, PAGE_SIZE } from "../../assembly/abi.ts";
+import type { ShrinkItem } from "../engine/engine.ts";
+import { TtmError } from "../errors.ts";
+import { formatSize } from "../size.ts";
+import type { Pool } from "./pool.ts";
+import { BATCH_PAGES, BORDER, type Steps, transferAtOnce, transferExtents } from "./transfer.ts";
+import { TT_FLAG_PRIV_POPULATED, TT_FLAG_PRIV_SHRUNKEN, TT_FLAG_SWAPPED, type Tt } from "./tt.ts";
+
+/** What a shrink or a reclaim came to: pages released, and what stopped it, if anything did. */
+export interface Released {
+  readonly released: number;
+  readonly failure?: unknown;
+}
+
+/** Pages released; when there are none, what stopped it is thrown. */
+export function partial({ released, failure }: Released): number {
+  if (released === 0 && failure) throw failure;
+  return released;
+}
+
+interface Entry extends ShrinkItem {
+  readonly tt: Tt;
+  /** Its place among the tts. */
+  readonly index: number;
+}
+
+/**
+ * Moves pages of `tts` to swap, in order, until `target` are released; a chunk leaves whole, so it may
+ * be more. A chunk held by an interrupted restore is given back first.
+ */
+export function* shrink(pool: Pool, tts: readonly Tt[], target: number): Steps<Released> {
+  let released = 0;
+  for (const tt of tts) released += dropHeld(pool, tt);
+  let first = 0;
+  let start = 0;
+  while (true) {
+    while (first < tts.length && (tts[first] as Tt).resident === 0) first++;
+    if (released >= target || first === tts.length) return { released };
+    const want = Math.min(target - released, BATCH_PAGES);
+    const { items, pages } = choose(tts, first, start, want);
+    const batch = yield* shrinkBatch(pool, items, Math.min(want, pages));
+    released += batch.released;
+    if (batch.failure || batch.released === 0) return { released, failure: batch.failure };
+    // All before the last item's end have left.
+    const last = items[items.length - 1] as Entry;
+    first = last.index;
+    start = last.next;
+    if (last.tt.resident === 0) {
+      first++;
+      start = 0;
+    }
+    try {
+      yield BORDER;
+    } catch (failure) {
+      return { released, failure };
+    }
+  }
+}
+
+/** The tts from `first` on that together have `want` pages; the walk of the first begins at `start`. */
+function choose(
+  tts: readonly Tt[],
+  first: number,
+  start: number,
+  want: number,
+): { items: Entry[]; pages: number } {
+  const items: Entry[] = [];
+  let pages = 0;
+  for (let index = first; index < tts.length && pages < want && items.length < ITEMS_MAX; index++) {
+    const tt = tts[index] as Tt;
+    if (tt.resident === 0) continue;
+    const from = index === first ? start : 0;
+    const { vector, numPages: entries } = tt;
+    items.push({ tt, index, vector, entries, start: from, next: from, released: 0 });
+    pages += tt.resident;
+  }
+  return { items, pages };
+}
+
+function* shrinkBatch(pool: Pool, items: readonly Entry[], budget: number): Steps<Released> {
+  const { engine, stats } = pool;
+  const prepared = engine.shrinkPrepare(items, budget, pool.flags);
+  if (prepared === -ENOSPC) return { released: 0, failure: swapFull(pool) };
+  const result =
+    transferAtOnce(pool, true, prepared) ?? (yield* transferExtents(pool, true, prepared, 0));
+  const released = engine.shrinkCommit(items, result.moved);
+  stats.pagesOut += released;
+  for (const { tt, released } of items) {
+    if (released === 0) continue;
+    tt.resident -= released;
+    tt.restore = undefined;
+    tt.flags &= ~TT_FLAG_PRIV_POPULATED;
+    tt.flags |= TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED;
+  }
+  return result.failure ? { released, failure: result.failure } : { released };
+}
+
+/** Gives back the chunk of an interrupted restore; what it had read is read again. */
+function dropHeld({ engine }: Pool, tt: Tt): number {
+  const state = tt.restore;
+  if (!state) return 0;
+  tt.restore = undefined;
+  if (state.read === 0) return 0;
+  const free = engine.freePages;
+  const window = { vector: tt.vector, entries: tt.numPages, start: state.cursor, done: 0 };
+  engine.fillCommit(window, 1, 0, 0);
+  tt.resident -= engine.freePages - free;
+  return engine.freePages - free;
+}
+
+function swapFull({ engine, swap }: Pool): TtmError {
+  const size = formatSize(engine.geometry.slots * PAGE_SIZE);
+  const text =
+    `swap is full: all ${engine.geometry.slots} slots (${size}) of swap device ${swap.name} are ` +
+    "in use; give it a larger size, or destroy buffers";
+  return new TtmError("ENOSPC", "shrink", text);
+}

@@ -1,0 +1,229 @@
+/*
+ * One step machine, two drivers. Whatever moves content is written once, as a generator that yields
+ * the transfers it wants done and commits when they are; it knows nothing of promises, signals or
+ * event loops. `runSync` drives it to its end; `run` awaits a device, and lets others run now and
+ * then. Both look at the signal between two transfers, and throw what went wrong into the generator,
+ * which commits what was moved, rolls back the rest and passes the error on.
+ */
+import { PAGE_SIZE } from "../../assembly/abi.ts";
+import type { Engine, Extent } from "../engine/engine.ts";
+import { codeOf, messageOf, TtmError, type TtmOperation } from "../errors.ts";
+import { isRam, type SwapDevice } from "../swap/types.ts";
+
+/** What is looked at between two transfers: an `AbortSignal`, or anything with its two fields. */
+export interface Signal {
+  readonly aborted: boolean;
+  readonly reason?: unknown;
+}
+
+/** Pages that lie side by side in swap, from `slot` on, and in `views` in memory. */
+export interface Transfer {
+  readonly out: boolean;
+  readonly slot: number;
+  readonly extents: readonly Extent[];
+}
+
+/** Between two batches: nothing to do, but a place to stop (RAM swap has no transfers). */
+export const BORDER: undefined = undefined;
+
+/** A generator of the transfers it wants done, and of borders. */
+export type Steps<T> = Generator<Transfer | undefined, T, void>;
+
+/** Most pages of one device call: 1 MiB, beyond which calls get no faster. */
+export const TRANSFER_PAGES_MAX = 256;
+
+/** Pages of one batch: prepared, moved and committed together. */
+export const BATCH_PAGES = 512;
+
+/** What the drivers need to know. */
+export interface TransferContext {
+  readonly engine: Engine;
+  readonly swap: SwapDevice;
+}
+
+/** How far a batch came: entries before the first that did not move, pages moved, what stopped it. */
+export interface Moved {
+  readonly moved: number;
+  readonly pages: number;
+  readonly failure?: unknown;
+}
+
+/**
+ * Moves the extents of the prepare that was just made, `total` entries in all, at once: what RAM swap
+ * can do. `undefined`: this device wants `transferExtents`.
+ */
+export function transferAtOnce(
+  { engine, swap }: TransferContext,
+  out: boolean,
+  total: number,
+): Moved | undefined {
+  return isRam(swap) ? { moved: total, pages: engine.ramTransfer(out) } : undefined;
+}
+
+/** The same, transfer by transfer. The first `untouched` entries need nothing. */
+export function* transferExtents(
+  { engine }: TransferContext,
+  out: boolean,
+  total: number,
+  untouched: number,
+): Steps<Moved> {
+  let moved = untouched;
+  let pages = 0;
+  try {
+    for (const transfer of group(engine.extents(), out)) {
+      yield transfer;
+      for (const extent of transfer.extents) {
+        moved = extent.at + extent.pages;
+        pages += extent.pages;
+      }
+    }
+    return { moved: total, pages };
+  } catch (failure) {
+    return { moved, pages, failure };
+  }
+}
+
+/** Extents with slots side by side go together, up to the size of a call; larger ones are cut. */
+function group(extents: readonly Extent[], out: boolean): Transfer[] {
+  const transfers: Transfer[] = [];
+  let some: Extent[] = [];
+  let pages = 0;
+  let next = 0;
+  for (const extent of extents) {
+    for (const piece of cut(extent)) {
+      if (some.length === 0 || piece.slot !== next || pages + piece.pages > TRANSFER_PAGES_MAX) {
+        some = [];
+        pages = 0;
+        transfers.push({ out, slot: piece.slot, extents: some });
+      }
+      some.push(piece);
+      pages += piece.pages;
+      next = piece.slot + piece.pages;
+    }
+  }
+  return transfers;
+}
+
+function cut(extent: Extent): Extent[] {
+  if (extent.pages <= TRANSFER_PAGES_MAX) return [extent];
+  const pieces: Extent[] = [];
+  for (let done = 0; done < extent.pages; done += TRANSFER_PAGES_MAX) {
+    pieces.push({
+      address: extent.address + done * PAGE_SIZE,
+      slot: extent.slot + done,
+      pages: Math.min(TRANSFER_PAGES_MAX, extent.pages - done),
+      at: extent.at + done,
+    });
+  }
+  return pieces;
+}
+
+/** Hands one transfer to the device. Views are made here, right before they are used. */
+function perform({ engine, swap }: TransferContext, t: Transfer): void | Promise<void> {
+  if (isRam(swap)) return;
+  const views = t.extents.map((extent) => engine.view(extent.address, extent.pages));
+  return t.out ? swap.write(t.slot, views) : swap.read(t.slot, views);
+}
+
+function interrupted(signal: Signal, op: TtmOperation): TtmError {
+  const text = "interrupted; nothing is lost, and the same call goes on where this one stopped";
+  return new TtmError("EINTR", op, text, signal.reason);
+}
+
+/** @throws TtmError EINTR when the signal is aborted */
+export function interruptible(signal: Signal | undefined, op: TtmOperation): void {
+  if (signal?.aborted) throw interrupted(signal, op);
+}
+
+/** What a device threw, as an error of ours that keeps the code and the cause. */
+function deviceError({ swap }: TransferContext, op: TtmOperation, error: unknown): TtmError {
+  if (error instanceof TtmError) return error;
+  const verb = op === "restore" ? "read" : "write";
+  const text = `swap device ${swap.name} failed to ${verb}: ${messageOf(error)}`;
+  return new TtmError(codeOf(error), op, text, error);
+}
+
+function unexpected(pending: Promise<void>): Error {
+  pending.catch(() => {}); // too late to wait for: the error below is what the caller learns
+  return new Error("it returned a promise without `async: true`");
+}
+
+/** Runs the steps to their end, synchronously. */
+export function runSync<T>(
+  context: TransferContext,
+  op: TtmOperation,
+  steps: Steps<T>,
+  signal?: Signal,
+): T {
+  interruptible(signal, op);
+  let step = steps.next();
+  while (!step.done) {
+    if (signal?.aborted) {
+      step = steps.throw(interrupted(signal, op));
+      continue;
+    }
+    const transfer = step.value;
+    if (transfer) {
+      const side = transfer.out ? "shrink" : "restore";
+      if (!isRam(context.swap) && context.swap.async) {
+        const text = `swap device ${context.swap.name} is asynchronous; use the async form`;
+        step = steps.throw(new TtmError("EWOULDBLOCK", side, text));
+        continue;
+      }
+      try {
+        const pending = perform(context, transfer);
+        if (pending) throw unexpected(pending);
+      } catch (error) {
+        step = steps.throw(deviceError(context, side, error));
+        continue;
+      }
+    }
+    step = steps.next();
+  }
+  return step.value;
+}
+
+/** How long the async driver holds the event loop at a stretch (milliseconds). */
+const SLICE_MS = 8;
+
+/** Runs the steps to their end, letting the event loop turn between transfers now and then. */
+export async function run<T>(
+  context: TransferContext,
+  op: TtmOperation,
+  steps: Steps<T>,
+  signal?: Signal,
+): Promise<T> {
+  interruptible(signal, op);
+  let slice = performance.now();
+  let step = steps.next();
+  while (!step.done) {
+    if (performance.now() - slice > SLICE_MS) {
+      await turn();
+      slice = performance.now();
+    }
+    if (signal?.aborted) {
+      step = steps.throw(interrupted(signal, op));
+      continue;
+    }
+    const transfer = step.value;
+    if (transfer) {
+      try {
+        const pending = perform(context, transfer);
+        if (pending) await pending;
+      } catch (error) {
+        step = steps.throw(deviceError(context, transfer.out ? "shrink" : "restore", error));
+        continue;
+      }
+    }
+    step = steps.next();
+  }
+  return step.value;
+}
+
+/** One turn of the event loop (cond_resched): timers and I/O get their chance. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    if (typeof setImmediate === "function") setImmediate(resolve);
+    else setTimeout(resolve, 0);
+  });
+}
