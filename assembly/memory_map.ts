@@ -29,6 +29,7 @@ import {
   EINVAL,
   ENOMEM,
   FIXED_END,
+  H_DMA32_END,
   H_END,
   H_ENTRIES,
   H_ENTRY,
@@ -43,6 +44,7 @@ import {
   H_SWAP_MAP,
   H_VECTOR_MAP,
   MAGIC,
+  MAX_ORDER,
   PAGE_SHIFT,
   PAGE_SIZE,
 } from "./abi";
@@ -77,10 +79,15 @@ export function memoryPages(frames: u32, slots: u32, entries: u32, ram: u32): u3
   return <u32>min<u64>((endAt(frames, slots, entries, ram != 0) + 0xffff) >> 16, 0x7fffffff);
 }
 
-/** Lays out a fresh memory. -EINVAL: sizes out of range, or laid out before; -ENOMEM: too small. */
-export function init(frames: u32, slots: u32, entries: u32, ram: u32): i32 {
+/**
+ * Lays out a fresh memory. The first `dma32` frames are the DMA32 zone: all of them, or a multiple of
+ * the largest chunk. -EINVAL: sizes out of range, or laid out before; -ENOMEM: too
+ * small.
+ */
+export function init(frames: u32, slots: u32, entries: u32, ram: u32, dma32: u32): i32 {
   if (frames == 0 || frames > FRAMES_MAX) return -EINVAL;
   if (slots == 0 || slots > SLOTS_MAX || entries == 0 || entries > ENTRIES_MAX) return -EINVAL;
+  if (dma32 > frames || (dma32 < frames && dma32 & ((1 << MAX_ORDER) - 1))) return -EINVAL;
   const pages = memoryPages(frames, slots, entries, ram);
   // The last wasm page stays out of use, so that every end address fits 32 bits.
   if (pages > 65535 || pages > <u32>memory.size()) return -ENOMEM;
@@ -100,6 +107,7 @@ export function init(frames: u32, slots: u32, entries: u32, ram: u32): i32 {
   set(H_RAM, ram ? <u32>(first + ((<u64>frames) << PAGE_SHIFT)) : 0);
   set(H_END, <u32>endAt(frames, slots, entries, ram != 0));
   set(H_FRAMES, frames);
+  set(H_DMA32_END, <u32>(first >> PAGE_SHIFT) + dma32);
   set(H_SLOTS, slots);
   set(H_ENTRIES, entries);
   mapInit(get(H_SWAP_MAP), slots);

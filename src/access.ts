@@ -30,7 +30,7 @@ export function access(
 export function withPagesSync<T>(device: Device, bo: BufferObject, a: Access, use: () => T): T {
   interruptible(a.signal, a.op);
   return lockedSync(device, bo, a.op, () => {
-    if (!bo.tt.populated) runSync(device.pool, a.op, steps(device, bo, a), a.signal);
+    if (!bo.tt.populated) runSync(device.pool.global, a.op, steps(device, bo, a), a.signal);
     return use();
   });
 }
@@ -45,7 +45,7 @@ export function withPages<T>(
   return locked(device, bo, a, async () => {
     while (!bo.tt.populated) {
       try {
-        await run(device.pool, a.op, steps(device, bo, a), until(bo, a.signal));
+        await run(device.pool.global, a.op, steps(device, bo, a), until(bo, a.signal));
       } catch (error) {
         await memoryOrThrow(device, bo, error);
       }
@@ -57,7 +57,7 @@ export function withPages<T>(
 /** Runs steps on a locked `bo`, synchronously. */
 export function stepsSync<T>(device: Device, bo: BufferObject, a: Access, work: () => Steps<T>): T {
   interruptible(a.signal, a.op);
-  return lockedSync(device, bo, a.op, () => runSync(device.pool, a.op, work(), a.signal));
+  return lockedSync(device, bo, a.op, () => runSync(device.pool.global, a.op, work(), a.signal));
 }
 
 /** Runs steps on a locked `bo`, asynchronously. */
@@ -67,7 +67,7 @@ export function stepsAsync<T>(
   a: Access,
   work: () => Steps<T>,
 ): Promise<T> {
-  return locked(device, bo, a, () => run(device.pool, a.op, work(), until(bo, a.signal)));
+  return locked(device, bo, a, () => run(device.pool.global, a.op, work(), until(bo, a.signal)));
 }
 
 function steps({ pool }: Device, { tt }: BufferObject, { keep }: Access): Steps<void> {
@@ -100,12 +100,12 @@ async function memoryOrThrow(device: Device, bo: BufferObject, error: unknown): 
   device.reclaimer.settle(bo);
   bo.unlock();
   await ended;
-  await bo.lock.lock();
+  await bo.tt.lock.lock();
   bo.assertAlive();
 }
 
 function lockedSync<T>(device: Device, bo: BufferObject, op: TtmOperation, body: () => T): T {
-  if (!bo.lock.tryLock()) {
+  if (!bo.tt.lock.tryLock()) {
     const text = "an asynchronous operation on this buffer is in flight; await it first";
     throw new TtmError("EBUSY", op, text);
   }
@@ -126,7 +126,7 @@ function locked<T>(
   body: () => Promise<T>,
 ): Promise<T> {
   return device.operations.track(async () => {
-    await bo.lock.lock();
+    await bo.tt.lock.lock();
     let done = false;
     try {
       bo.assertAlive();
@@ -149,4 +149,5 @@ function release(device: Device, bo: BufferObject, done: boolean): void {
   if (done) device.reclaimer.used(bo);
   else device.reclaimer.settle(bo);
   bo.unlock();
+  device.kswapd.wake();
 }

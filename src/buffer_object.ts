@@ -2,13 +2,12 @@ import { PAGE_SIZE } from "../assembly/abi.ts";
 import { access, stepsAsync, stepsSync, withPages, withPagesSync } from "./access.ts";
 import type { Device } from "./device.ts";
 import { TtmError } from "./errors.ts";
-import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
 import { Mapping } from "./mapping.ts";
 import { pagesOf } from "./size.ts";
 import { partial, type Released, shrink } from "./ttm/shrink.ts";
 import type { Signal, Steps } from "./ttm/transfer.ts";
-import { TT_FLAG_DONTNEED, Tt } from "./ttm/tt.ts";
+import { TT_FLAG_DONTNEED, Tt, type TtOptions } from "./ttm/tt.ts";
 
 /** Where bytes are copied from or to: a typed array, a DataView or an ArrayBuffer. */
 export type Bytes = ArrayBufferView | ArrayBuffer;
@@ -17,6 +16,12 @@ export type Bytes = ArrayBufferView | ArrayBuffer;
 export interface OperationOptions {
   /** Looked at between two transfers; once aborted, the operation fails with EINTR; a retry resumes. */
   readonly signal?: Signal | undefined;
+}
+
+/** Options of `map`. */
+export interface MapOptions extends OperationOptions {
+  /** Whether the views may be written to. Default: yes. */
+  readonly write?: boolean;
 }
 
 /** `"dontneed"`: the content may be thrown away under pressure; `"willneed"`: no longer. */
@@ -37,12 +42,12 @@ export class BufferObject implements LruNode, Disposable {
   readonly size: number;
   /** 0..3; buffers of a lower priority are reclaimed first. */
   readonly priority: number;
+  /** Number of it on its device, for messages and traces. */
+  readonly id: number;
   /** @internal */
   readonly tt: Tt;
   /** @internal */
-  readonly lock: Lock = new Lock();
-  /** @internal */
-  lru: Lru | undefined = undefined;
+  lru: Lru<LruNode> | undefined = undefined;
   /** @internal */
   lruPrev: LruNode | undefined = undefined;
   /** @internal */
@@ -54,11 +59,12 @@ export class BufferObject implements LruNode, Disposable {
   #destroyed = false;
 
   /** @internal Use `device.createBuffer`. */
-  constructor(device: Device, size: number, priority: number) {
+  constructor(device: Device, size: number, priority: number, tt: TtOptions & { id: number }) {
     this.#device = device;
     this.size = size;
     this.priority = priority;
-    this.tt = new Tt(pagesOf(size));
+    this.id = tt.id;
+    this.tt = new Tt(pagesOf(size), tt);
   }
 
   /** Pages of it that are in memory now. */
@@ -109,15 +115,20 @@ export class BufferObject implements LruNode, Disposable {
     return target;
   }
 
-  /** Views on all of the buffer's pages, to read and to write; pinned until the mapping is ended. */
-  async map(options?: OperationOptions): Promise<Mapping> {
+  /**
+   * Views on all of the buffer's pages, pinned until the mapping is ended: to read and to write, or with
+   * `write: false` to read only, so that pages which swap still has can leave again for free.
+   */
+  async map(options: MapOptions = {}): Promise<Mapping> {
     this.assertAlive();
-    return withPages(this.#device, this, access("map", options?.signal), () => this.#mapping());
+    const { signal, write = true } = options;
+    return withPages(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
-  mapSync(options?: OperationOptions): Mapping {
+  mapSync(options: MapOptions = {}): Mapping {
     this.assertAlive();
-    return withPagesSync(this.#device, this, access("map", options?.signal), () => this.#mapping());
+    const { signal, write = true } = options;
+    return withPagesSync(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
   /** Brings all pages into memory, where they stay until as many `unpin()` (ttm_bo_pin). */
@@ -181,7 +192,7 @@ export class BufferObject implements LruNode, Disposable {
     const { tt } = this;
     if (advice === "willneed") tt.flags &= ~TT_FLAG_DONTNEED;
     else tt.flags |= TT_FLAG_DONTNEED;
-    if (tt.purgeable && tt.resident === 0 && this.lock.tryLock()) {
+    if (tt.purgeable && tt.resident === 0 && this.tt.lock.tryLock()) {
       this.#device.pool.purge(tt);
       this.unlock();
     }
@@ -201,7 +212,7 @@ export class BufferObject implements LruNode, Disposable {
     this.#assertUnpinned("destroy");
     this.#destroyed = true;
     this.#device.removed();
-    if (this.lock.tryLock()) this.unlock();
+    if (this.tt.lock.tryLock()) this.unlock();
   }
 
   /** As `destroy`, but does nothing to a destroyed buffer or one whose device is closed. */
@@ -215,7 +226,7 @@ export class BufferObject implements LruNode, Disposable {
       this.#device.pool.release(this.tt);
       this.#device.reclaimer.settle(this);
     }
-    this.lock.unlock();
+    this.tt.lock.unlock();
   }
 
   /** @internal */
@@ -231,7 +242,7 @@ export class BufferObject implements LruNode, Disposable {
 
   /** Nothing was ever written, or it was purged: reads need no memory. */
   get #empty(): boolean {
-    return this.tt.vector < 0 && !this.lock.held;
+    return this.tt.vector < 0 && !this.tt.lock.held;
   }
 
   /** The bytes of a caller's buffer, if they fit at `offset`. */
@@ -255,8 +266,9 @@ export class BufferObject implements LruNode, Disposable {
     return yield* shrink(pool, [this.tt], this.tt.resident);
   }
 
-  #mapping(): Mapping {
+  #mapping(write: boolean): Mapping {
     const segments = this.#segments(0, this.size);
+    if (write) this.#device.pool.dirty(this.tt, 0, this.tt.numPages);
     this.#mappings++;
     return new Mapping(segments, () => {
       this.#mappings--;
@@ -266,7 +278,7 @@ export class BufferObject implements LruNode, Disposable {
 
   /** Views on bytes [offset, offset + length), in order. */
   #segments(offset: number, length: number): Uint8Array[] {
-    const { engine } = this.#device.pool;
+    const { engine } = this.#device.pool.global;
     const first = Math.floor(offset / PAGE_SIZE);
     const count = pagesOf(offset + length) - first;
     let skip = offset - first * PAGE_SIZE;
@@ -282,6 +294,8 @@ export class BufferObject implements LruNode, Disposable {
   }
 
   #copyIn(offset: number, source: Uint8Array): void {
+    const first = Math.floor(offset / PAGE_SIZE);
+    this.#device.pool.dirty(this.tt, first, pagesOf(offset + source.length) - first);
     let done = 0;
     for (const segment of this.#segments(offset, source.length)) {
       segment.set(source.subarray(done, done + segment.length));

@@ -1,6 +1,7 @@
 import {
   closeSync,
   constants,
+  fdatasyncSync,
   fstatSync,
   openSync,
   readSync,
@@ -72,6 +73,9 @@ export function fileSwap(options: FileSwapOptions): BlockSwapDevice {
     },
     read(slot, views) {
       transfer(fd, slot, views, readSync as Positioned, readvSync as Vectored, false);
+    },
+    flush() {
+      fdatasyncSync(fd);
     },
     close() {
       const open = fd;
