@@ -2,6 +2,7 @@ import { PAGE_SIZE } from "../assembly/abi.ts";
 import { access, stepsAsync, stepsSync, withPages, withPagesSync } from "./access.ts";
 import type { Device } from "./device.ts";
 import { TtmError } from "./errors.ts";
+import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
 import { Mapping } from "./mapping.ts";
 import { pagesOf } from "./size.ts";
@@ -46,6 +47,8 @@ export class BufferObject implements LruNode, Disposable {
   readonly id: number;
   /** @internal */
   readonly tt: Tt;
+  /** @internal Whose turn it is; the pages have a lock of their own, which reclaim tries too. */
+  readonly turn: Lock = new Lock();
   /** @internal */
   lru: Lru<LruNode> | undefined = undefined;
   /** @internal */
@@ -84,34 +87,38 @@ export class BufferObject implements LruNode, Disposable {
   /** Copies the bytes of `source` into the buffer, from byte `offset` on. */
   async write(offset: number, source: Bytes, options?: OperationOptions): Promise<void> {
     const bytes = this.#range(offset, source, "source");
-    if (bytes.length === 0) return;
-    const a = access("populate", options?.signal, overwritten(offset, bytes.length));
-    await withPages(this.#device, this, a, () => this.#copyIn(offset, bytes));
+    const { length } = bytes;
+    if (length === 0) return;
+    const a = access("populate", options?.signal, overwritten(offset, length));
+    await withPages(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
   writeSync(offset: number, source: Bytes, options?: OperationOptions): void {
     const bytes = this.#range(offset, source, "source");
-    if (bytes.length === 0) return;
-    const a = access("populate", options?.signal, overwritten(offset, bytes.length));
-    withPagesSync(this.#device, this, a, () => this.#copyIn(offset, bytes));
+    const { length } = bytes;
+    if (length === 0) return;
+    const a = access("populate", options?.signal, overwritten(offset, length));
+    withPagesSync(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
   /** Fills `target` with the bytes from `offset` on, and returns it. */
   async read<T extends Bytes>(offset: number, target: T, options?: OperationOptions): Promise<T> {
     const bytes = this.#range(offset, target, "target");
-    if (bytes.length === 0) return target;
+    const { length } = bytes;
+    if (length === 0) return target;
     const a = access("restore", options?.signal);
     if (this.#empty) bytes.fill(0);
-    else await withPages(this.#device, this, a, () => this.#copyOut(offset, bytes));
+    else await withPages(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
   }
 
   readSync<T extends Bytes>(offset: number, target: T, options?: OperationOptions): T {
     const bytes = this.#range(offset, target, "target");
-    if (bytes.length === 0) return target;
+    const { length } = bytes;
+    if (length === 0) return target;
     const a = access("restore", options?.signal);
     if (this.#empty) bytes.fill(0);
-    else withPagesSync(this.#device, this, a, () => this.#copyOut(offset, bytes));
+    else withPagesSync(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
   }
 
@@ -192,10 +199,7 @@ export class BufferObject implements LruNode, Disposable {
     const { tt } = this;
     if (advice === "willneed") tt.flags &= ~TT_FLAG_DONTNEED;
     else tt.flags |= TT_FLAG_DONTNEED;
-    if (tt.purgeable && tt.resident === 0 && this.tt.lock.tryLock()) {
-      this.#device.pool.purge(tt);
-      this.unlock();
-    }
+    if (tt.lock.tryLock()) this.unlock();
     this.#device.reclaimer.settle(this);
     return !tt.purged;
   }
@@ -220,13 +224,17 @@ export class BufferObject implements LruNode, Disposable {
     if (!this.#destroyed && !this.#device.closed) this.destroy();
   }
 
-  /** @internal Lets go of the lock; a buffer destroyed meanwhile is freed by the last to hold it. */
+  /**
+   * @internal Lets go of the pages. What was said meanwhile takes effect: a buffer destroyed is freed, one
+   * that is not needed and all in swap is purged.
+   */
   unlock(): void {
-    if (this.#destroyed) {
-      this.#device.pool.release(this.tt);
-      this.#device.reclaimer.settle(this);
-    }
-    this.tt.lock.unlock();
+    const { tt } = this;
+    const { pool, reclaimer } = this.#device;
+    if (this.#destroyed) pool.release(tt);
+    else if (tt.purgeable && tt.resident === 0 && tt.vector >= 0) pool.purge(tt);
+    if (tt.vector < 0) reclaimer.settle(this);
+    tt.lock.unlock();
   }
 
   /** @internal */
@@ -278,7 +286,7 @@ export class BufferObject implements LruNode, Disposable {
 
   /** Views on bytes [offset, offset + length), in order. */
   #segments(offset: number, length: number): Uint8Array[] {
-    const { engine } = this.#device.pool.global;
+    const { engine } = this.#device.global;
     const first = Math.floor(offset / PAGE_SIZE);
     const count = pagesOf(offset + length) - first;
     let skip = offset - first * PAGE_SIZE;
@@ -293,22 +301,30 @@ export class BufferObject implements LruNode, Disposable {
     return segments;
   }
 
-  #copyIn(offset: number, source: Uint8Array): void {
+  #copyIn(offset: number, length: number, source: Uint8Array): void {
+    if (source.length !== length) throw new TypeError("source was detached or resized meanwhile");
+    const { pool, global } = this.#device;
     const first = Math.floor(offset / PAGE_SIZE);
-    this.#device.pool.dirty(this.tt, first, pagesOf(offset + source.length) - first);
+    pool.dirty(this.tt, first, pagesOf(offset + length) - first);
+    // A view of a mapping may overlap with where it goes.
+    const bytes = global.engine.owns(source) ? source.slice() : source;
     let done = 0;
-    for (const segment of this.#segments(offset, source.length)) {
-      segment.set(source.subarray(done, done + segment.length));
+    for (const segment of this.#segments(offset, length)) {
+      segment.set(bytes.subarray(done, done + segment.length));
       done += segment.length;
     }
   }
 
-  #copyOut(offset: number, target: Uint8Array): void {
+  #copyOut(offset: number, length: number, target: Uint8Array): void {
+    if (target.length !== length) throw new TypeError("target was detached or resized meanwhile");
+    const overlaps = this.#device.global.engine.owns(target);
+    const bytes = overlaps ? new Uint8Array(length) : target;
     let done = 0;
-    for (const segment of this.#segments(offset, target.length)) {
-      target.set(segment, done);
+    for (const segment of this.#segments(offset, length)) {
+      bytes.set(segment, done);
       done += segment.length;
     }
+    if (overlaps) target.set(bytes);
   }
 }
 

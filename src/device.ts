@@ -201,10 +201,14 @@ export class Device implements Disposable, AsyncDisposable {
 
   /** @throws TtmError EWOULDBLOCK when the swap device closes asynchronously: await `close()` then */
   closeSync(options: { readonly force?: boolean } = {}): void {
-    if (this.#close(options.force === true)) {
-      const text = `swap device ${this.global.swap.name} closes asynchronously; use close()`;
+    this.#assertClosable(options.force === true);
+    const { swap } = this.global;
+    if (!isRam(swap) && swap.async && swap.close) {
+      const text = `swap device ${swap.name} closes asynchronously; use close()`;
       throw new TtmError("EWOULDBLOCK", "close", text);
     }
+    // A promise all the same: its outcome is nobody's to hear.
+    this.#close(options.force === true)?.catch(() => {});
   }
 
   /** Closes the device, buffers and all; nothing if it is closed. */
@@ -345,7 +349,7 @@ function dma32Frames(size: Size, frames: number): number {
 }
 
 function slotsOf(swap: SwapDevice): number {
-  if (isRam(swap)) return swap.slots;
+  if (typeof swap === "object" && swap !== null && isRam(swap)) return swap.slots;
   if (typeof swap?.read !== "function" || typeof swap.write !== "function") {
     throw new TypeError("swap must be a swap device such as ramSwap() or fileSwap({ size })");
   }

@@ -105,20 +105,30 @@ const CHECKS: Readonly<Record<number, string>> = {
   [abi.CHECK_CLEAN]: "the count of clean pages is wrong",
 };
 
-function tooLarge({ frames, slots, ram }: EngineGeometry, wasmPages: number): string {
-  const total = wasmPages * WASM_PAGE;
-  const memory = frames * abi.PAGE_SIZE;
-  const swap = ram ? slots * abi.PAGE_SIZE : 0;
-  const over = total - WASM_PAGES_MAX * WASM_PAGE;
-  const parts = [
+/** Bytes of linear memory that a geometry comes to, for a first look and for people. */
+function parts({ frames, slots, entries, ram }: EngineGeometry) {
+  const bits = ((slots + entries) / 8) * (1 + 1 / 63);
+  return {
+    memory: frames * abi.PAGE_SIZE,
+    swap: ram ? slots * abi.PAGE_SIZE : 0,
+    metadata: abi.FIXED_END + frames * 16 + entries * 12 + bits,
+  };
+}
+
+function tooLarge(geometry: EngineGeometry): string {
+  const { memory, swap, metadata } = parts(geometry);
+  const over = (memory + swap + metadata) * 1.001 + WASM_PAGE - WASM_PAGES_MAX * WASM_PAGE;
+  const names = [
     `${formatSize(memory)} of page frames`,
-    ...(ram ? [`${formatSize(swap)} of RAM swap`] : []),
-    `${formatSize(total - memory - swap)} of metadata`,
+    ...(geometry.ram ? [`${formatSize(swap)} of RAM swap`] : []),
+    `${formatSize(metadata)} of metadata`,
   ];
-  const what = ram ? "memory or the RAM swap" : "memory";
+  const large = metadata > memory + swap ? "the swap space" : "the memory";
+  const what = geometry.ram ? "the memory or the RAM swap" : large;
+  const much = what === "the swap space" ? "" : ` by ${formatSize(Math.ceil(over))}`;
   return (
-    `memory: ${parts.join(" and ")} do not fit the 4 GiB of a WASM memory; ` +
-    `make the ${what} smaller by ${formatSize(Math.ceil(over * 1.01))}`
+    `memory: ${names.join(" and ")} do not fit the 4 GiB of a WASM memory; ` +
+    `make ${what} smaller${much}`
   );
 }
 
@@ -139,11 +149,15 @@ export class Engine {
 
   /** @throws RangeError when the sizes do not fit one memory, or the host has no room for it */
   constructor(geometry: EngineGeometry, module: WebAssembly.Module = engineModule()) {
+    const { memory, swap, metadata } = parts(geometry);
+    if (memory + swap + metadata > WASM_PAGES_MAX * WASM_PAGE) {
+      throw new RangeError(tooLarge(geometry));
+    }
     const { exports } = instantiateSync(module, {}).instance;
     const wasm = exports as unknown as Exports;
     const { frames, slots, entries, ram, dma32 } = geometry;
     const pages = wasm.memoryPages(frames, slots, entries, Number(ram));
-    if (pages > WASM_PAGES_MAX) throw new RangeError(tooLarge(geometry, pages));
+    if (pages > WASM_PAGES_MAX) throw new RangeError(tooLarge(geometry));
     wasm.memory.grow(pages - wasm.memory.buffer.byteLength / WASM_PAGE);
     const rc = wasm.init(frames, slots, entries, Number(ram), dma32);
     if (rc < 0) throw new RangeError(`engine sizes are out of range (errno ${rc})`);
@@ -226,6 +240,11 @@ export class Engine {
   poolShrink(type: number, order: number): number | undefined {
     const pfn = this.#wasm.poolShrink(type, order);
     return pfn < 0 ? undefined : pfn * abi.PAGE_SIZE;
+  }
+
+  /** Whether a view lies in linear memory. */
+  owns(view: Uint8Array): boolean {
+    return view.buffer === this.#buffer;
   }
 
   /** A view of `pages` pages at `address`. */

@@ -1,5 +1,7 @@
 import { NR_ORDERS, PAGE_SIZE, POOL_TYPES_MAX } from "../../assembly/abi.ts";
 import type { Engine } from "../engine/engine.ts";
+import { TtmError } from "../errors.ts";
+import { formatSize } from "../size.ts";
 import { isRam, type SwapDevice } from "../swap/types.ts";
 import { type Caching, SHARED_TYPES } from "./caching.ts";
 import { Iommu } from "./dma.ts";
@@ -155,6 +157,15 @@ export class TtmGlobal implements TransferContext {
     this.stats.faults++;
     this.trace?.({ type: "fault", site });
     return true;
+  }
+
+  /** What to say when no slot is left. */
+  swapFull(): TtmError {
+    const { slots } = this.engine.geometry;
+    const text =
+      `swap is full: the ${slots} slots (${formatSize(slots * PAGE_SIZE)}) of swap device ` +
+      `${this.swap.name} are in use; give it a larger size, or destroy buffers`;
+    return new TtmError("ENOSPC", "shrink", text);
   }
 
   /** Makes clean pages of tts that nobody uses dirty until `slots` more slots are free, or none is left. */

@@ -45,6 +45,9 @@ import {
   type Tt,
 } from "./tt.ts";
 
+/** Frames and slots that new content leaves free, together. */
+const RESERVE_PAGES = 16;
+
 /** Where a restore stands (struct ttm_pool_tt_restore). */
 export interface RestoreState {
   /** Entries from 0 on that are pages. */
@@ -114,9 +117,12 @@ function* makeRoom(pool: Pool, tt: Tt): Steps<void> {
   while (engine.freePages < need + min && engine.freePages + pool.pooledFor(tt) < need + min) {
     const { released, failure } = yield* pool.reclaim(need + min - engine.freePages);
     if (released > 0) continue;
-    if (engine.freePages + pool.pooledFor(tt) >= need) break;
+    const there = engine.freePages + pool.pooledFor(tt);
+    // A restore goes on with little: what it reads frees the slots that others can leave to.
+    if (there >= need || (tt.shrunken && there > 0)) break;
     throw failure ?? noMemory(pool, tt, need);
   }
+  if (!tt.shrunken) keepReserve(pool, need);
   // Over a page limit, others shrink if they can (ttm_tt_populate); if nobody can, so be it.
   if (!tt.counted) return;
   const { allocated, limits } = global;
@@ -131,6 +137,17 @@ function* makeRoom(pool: Pool, tt: Tt): Steps<void> {
     if (failure) throw failure;
     if (released === 0) break;
   }
+}
+
+/**
+ * With every frame and every slot taken, nothing could ever be exchanged again: new content leaves a few
+ * of them.
+ */
+function keepReserve({ global }: Pool, need: number): void {
+  const { engine } = global;
+  const reserve = Math.min(RESERVE_PAGES, engine.geometry.frames >>> 4);
+  const left = engine.freePages + engine.pooledPages + engine.freeSlots + engine.cleanPages - need;
+  if (left < reserve) throw global.swapFull();
 }
 
 function noMemory({ global }: Pool, tt: Tt, need: number): TtmError {

@@ -3,11 +3,9 @@
  * one run of slots (ttm_pool_shrink_tt, ttm_pool_backup). Every page moved is released for good,
  * whatever happens to the next.
  */
-import { ENOSPC, ITEMS_MAX, PAGE_SIZE } from "../../assembly/abi.ts";
+import { ENOSPC, ITEMS_MAX } from "../../assembly/abi.ts";
 import type { ShrinkItem } from "../engine/engine.ts";
 import { TtmError } from "../errors.ts";
-import { formatSize } from "../size.ts";
-import type { TtmGlobal } from "./global.ts";
 import type { Pool } from "./pool.ts";
 import { dropHeld } from "./restore.ts";
 import { BATCH_PAGES, BORDER, type Steps, transferAtOnce, transferExtents } from "./transfer.ts";
@@ -47,7 +45,7 @@ export function* shrink(pool: Pool, tts: readonly Tt[], target: number): Steps<R
   while (true) {
     while (first < tts.length && (tts[first] as Tt).resident === 0) first++;
     if (released >= target || first === tts.length) return { released };
-    const want = Math.min(target - released, BATCH_PAGES);
+    const want = Math.min(Math.ceil(target - released), BATCH_PAGES);
     const { items, pages } = choose(tts, first, start, want);
     const batch = yield* shrinkBatch(pool, items, Math.min(want, pages));
     released += batch.released;
@@ -98,7 +96,7 @@ function* shrinkBatch(pool: Pool, items: readonly Entry[], budget: number): Step
   }
   if (engine.freeSlots < pages) global.reclaimSlots(pages - engine.freeSlots);
   const prepared = engine.shrinkPrepare(items, pages);
-  if (prepared === -ENOSPC) return { released: 0, failure: swapFull(global) };
+  if (prepared === -ENOSPC) return { released: 0, failure: global.swapFull() };
   const result =
     transferAtOnce(global, true, prepared, 0) ??
     (yield* transferExtents(global, true, prepared, 0));
@@ -118,12 +116,4 @@ function left(pool: Pool, tt: Tt, pages: number): void {
   tt.flags |= TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED;
   if (tt.resident === 0) clean.delete(tt);
   trace?.({ type: "shrink", tt: tt.id, pages });
-}
-
-function swapFull({ engine, swap }: TtmGlobal): TtmError {
-  const size = formatSize(engine.geometry.slots * PAGE_SIZE);
-  const text =
-    `swap is full: all ${engine.geometry.slots} slots (${size}) of swap device ${swap.name} are ` +
-    "in use; give it a larger size, or destroy buffers";
-  return new TtmError("ENOSPC", "shrink", text);
 }

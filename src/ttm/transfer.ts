@@ -189,12 +189,18 @@ export function interruptible(signal: Signal | undefined, op: TtmOperation): voi
   if (signal?.aborted) throw interrupted(signal, op);
 }
 
-/** What a device threw, as an error of ours that keeps the code and the cause. */
-function deviceError({ swap }: TransferContext, op: TtmOperation, error: unknown): TtmError {
+/** What a device threw, or a signal, as an error of ours that keeps the code and the cause. */
+function ownError(
+  { swap }: TransferContext,
+  op: TtmOperation,
+  transfer: Transfer | undefined,
+  error: unknown,
+): TtmError {
   if (error instanceof TtmError) return error;
-  const verb = op === "restore" ? "read" : "write";
+  if (!transfer) return new TtmError(codeOf(error), op, messageOf(error), error);
+  const [side, verb] = transfer.out ? (["shrink", "write"] as const) : (["restore", "read"] as const);
   const text = `swap device ${swap.name} failed to ${verb}: ${messageOf(error)}`;
-  return new TtmError(codeOf(error), op, text, error);
+  return new TtmError(codeOf(error), side, text, error);
 }
 
 function unexpected(pending: Promise<void>): Error {
@@ -212,29 +218,27 @@ export function runSync<T>(
   interruptible(signal, op);
   let step = steps.next();
   while (!step.done) {
-    if (signal?.aborted) {
-      step = steps.throw(interrupted(signal, op));
-      continue;
-    }
     const transfer = step.value;
-    if (transfer) {
-      const side = transfer.out ? "shrink" : "restore";
-      if (!isRam(context.swap) && context.swap.async) {
-        const text = `swap device ${context.swap.name} is asynchronous; use the async form`;
-        step = steps.throw(new TtmError("EWOULDBLOCK", side, text));
-        continue;
-      }
-      try {
-        const pending = perform(context, transfer);
-        if (pending) throw unexpected(pending);
-      } catch (error) {
-        step = steps.throw(deviceError(context, side, error));
-        continue;
-      }
+    try {
+      interruptible(signal, op);
+      if (transfer) performSync(context, transfer);
+    } catch (error) {
+      step = steps.throw(ownError(context, op, transfer, error));
+      continue;
     }
     step = steps.next();
   }
   return step.value;
+}
+
+function performSync(context: TransferContext, transfer: Transfer): void {
+  const { swap } = context;
+  if (!isRam(swap) && swap.async) {
+    const text = `swap device ${swap.name} is asynchronous; use the async form`;
+    throw new TtmError("EWOULDBLOCK", transfer.out ? "shrink" : "restore", text);
+  }
+  const pending = perform(context, transfer);
+  if (pending) throw unexpected(pending);
 }
 
 /** How long the async driver holds the event loop at a stretch (milliseconds). */
@@ -255,19 +259,14 @@ export async function run<T>(
       await turn();
       slice = performance.now();
     }
-    if (signal?.aborted) {
-      step = steps.throw(interrupted(signal, op));
-      continue;
-    }
     const transfer = step.value;
-    if (transfer) {
-      try {
-        const pending = perform(context, transfer);
-        if (pending) await pending;
-      } catch (error) {
-        step = steps.throw(deviceError(context, transfer.out ? "shrink" : "restore", error));
-        continue;
-      }
+    try {
+      interruptible(signal, op);
+      const pending = transfer && perform(context, transfer);
+      if (pending) await pending;
+    } catch (error) {
+      step = steps.throw(ownError(context, op, transfer, error));
+      continue;
     }
     step = steps.next();
   }
