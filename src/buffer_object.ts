@@ -250,7 +250,7 @@ export class BufferObject implements LruNode, Disposable {
 
   /** Nothing was ever written, or it was purged: reads need no memory. */
   get #empty(): boolean {
-    return this.tt.vector < 0 && !this.tt.lock.held;
+    return this.tt.vector < 0 && !this.turn.held;
   }
 
   /** The bytes of a caller's buffer, if they fit at `offset`. */

@@ -125,7 +125,7 @@ function tooLarge(geometry: EngineGeometry): string {
   ];
   const large = metadata > memory + swap ? "the swap space" : "the memory";
   const what = geometry.ram ? "the memory or the RAM swap" : large;
-  const much = what === "the swap space" ? "" : ` by ${formatSize(Math.ceil(over))}`;
+  const much = what === "the swap space" ? "" : ` by ${Math.ceil(over / 2 ** 20) + 1} MiB`;
   return (
     `memory: ${names.join(" and ")} do not fit the 4 GiB of a WASM memory; ` +
     `make ${what} smaller${much}`

@@ -46,7 +46,7 @@ export interface PoolType {
   readonly pool?: Pool;
 }
 
-/** Limits in pages. */
+/** Limits in pages. Default: half of the frames in pools, and no other limit than the frames. */
 export interface Limits {
   /** Pages that pools may hold (module parameter page_pool_size). */
   pagePoolSize: number;
@@ -121,7 +121,8 @@ export class TtmGlobal implements TransferContext {
     }
     this.engine = engine;
     this.swap = swap;
-    this.limits = { pagePoolSize: Math.floor(frames / 2), pages: frames, dma32Pages: frames };
+    const none = Number.POSITIVE_INFINITY;
+    this.limits = { pagePoolSize: Math.floor(frames / 2), pages: none, dma32Pages: none };
     for (const [name, value] of Object.entries(limits)) {
       if (!Number.isInteger(value) || (value as number) < 0) {
         throw new RangeError(`limit ${name} must be a whole number of pages, not ${value}`);
@@ -163,7 +164,7 @@ export class TtmGlobal implements TransferContext {
   swapFull(): TtmError {
     const { slots } = this.engine.geometry;
     const text =
-      `swap is full: the ${slots} slots (${formatSize(slots * PAGE_SIZE)}) of swap device ` +
+      `swap is full: all ${slots} slots (${formatSize(slots * PAGE_SIZE)}) of swap device ` +
       `${this.swap.name} are in use; give it a larger size, or destroy buffers`;
     return new TtmError("ENOSPC", "shrink", text);
   }

@@ -174,10 +174,13 @@ export class Pool {
     return addresses;
   }
 
-  /** Entries [start, start + count) may be written: their copies in swap are no longer valid. */
-  dirty(tt: Tt, start: number, count: number): void {
-    if (!this.global.clean.has(tt)) return;
-    this.global.engine.vectorDirty(tt.vector, tt.numPages, start, count);
+  /**
+   * Entries [start, start + count) may be written: their copies in swap are no longer valid. Returns
+   * slots freed.
+   */
+  dirty(tt: Tt, start: number, count: number): number {
+    const { clean, engine } = this.global;
+    return clean.has(tt) ? engine.vectorDirty(tt.vector, tt.numPages, start, count) : 0;
   }
 
   /** Notes that `tt` holds `pages` more, or fewer. */

@@ -45,9 +45,6 @@ import {
   type Tt,
 } from "./tt.ts";
 
-/** Frames and slots that new content leaves free, together. */
-const RESERVE_PAGES = 16;
-
 /** Where a restore stands (struct ttm_pool_tt_restore). */
 export interface RestoreState {
   /** Entries from 0 on that are pages. */
@@ -116,13 +113,13 @@ function* makeRoom(pool: Pool, tt: Tt): Steps<void> {
   const { min } = global.watermarks;
   while (engine.freePages < need + min && engine.freePages + pool.pooledFor(tt) < need + min) {
     const { released, failure } = yield* pool.reclaim(need + min - engine.freePages);
-    if (released > 0) continue;
+    if (released > 0 || pool.dirty(tt, 0, tt.numPages) > 0) continue;
     const there = engine.freePages + pool.pooledFor(tt);
-    // A restore goes on with little: what it reads frees the slots that others can leave to.
-    if (there >= need || (tt.shrunken && there > 0)) break;
+    // With swap full a restore goes on with little: what it reads frees slots for others to leave to.
+    if (there >= need || (failure && tt.shrunken && there > 0)) break;
     throw failure ?? noMemory(pool, tt, need);
   }
-  if (!tt.shrunken) keepReserve(pool, need);
+  if (!tt.shrunken) yield* keepReserve(pool, need);
   // Over a page limit, others shrink if they can (ttm_tt_populate); if nobody can, so be it.
   if (!tt.counted) return;
   const { allocated, limits } = global;
@@ -140,14 +137,16 @@ function* makeRoom(pool: Pool, tt: Tt): Steps<void> {
 }
 
 /**
- * With every frame and every slot taken, nothing could ever be exchanged again: new content leaves a few
- * of them.
+ * With every frame and every slot taken, nothing could ever be exchanged again: new content leaves one
+ * of them free.
  */
-function keepReserve({ global }: Pool, need: number): void {
-  const { engine } = global;
-  const reserve = Math.min(RESERVE_PAGES, engine.geometry.frames >>> 4);
-  const left = engine.freePages + engine.pooledPages + engine.freeSlots + engine.cleanPages - need;
-  if (left < reserve) throw global.swapFull();
+function* keepReserve(pool: Pool, need: number): Steps<void> {
+  const { engine } = pool.global;
+  const left = () =>
+    engine.freePages + engine.pooledPages + engine.freeSlots + engine.cleanPages - need;
+  if (left() > 0) return;
+  yield* pool.reclaim(1); // if something can be purged, that makes room
+  if (left() <= 0) throw pool.global.swapFull();
 }
 
 function noMemory({ global }: Pool, tt: Tt, need: number): TtmError {

@@ -1,0 +1,71 @@
+import type { RssSource } from "./rss.ts";
+
+/** One throughput against its roof: medians over the rounds, and how far the ratio went. */
+export interface Measured {
+  readonly bytesPerSecond: number;
+  readonly ratio: number;
+  readonly ratioMin: number;
+  readonly ratioMax: number;
+}
+
+/** What is measured. `undefined`: the objects do not fit the memory twice, as it takes. */
+export interface Measurements {
+  /** Against memory.copy. */
+  readonly populate?: Measured;
+  /** To and from the chosen swap, against its roof. */
+  readonly shrink?: Measured;
+  readonly restore?: Measured;
+  /** To and from RAM swap, against memory.copy. */
+  readonly ramShrink?: Measured;
+  readonly ramRestore?: Measured;
+}
+
+/** What one runtime did: the main job. */
+export interface JobReport {
+  readonly runtime: string;
+  readonly version: string;
+  readonly objects: number;
+  readonly bytes: number;
+  readonly memoryBytes: number;
+  readonly accesses: number;
+  readonly mismatches: number;
+  readonly interrupted: number;
+  readonly resumed: number;
+  readonly pagesOut: number;
+  readonly pagesIn: number;
+  /** Microseconds; `null` without accesses. */
+  readonly p50us: number | null;
+  readonly p99us: number | null;
+  readonly rssIdleBytes: number;
+  readonly rssPeakBytes: number;
+  readonly rssSource: RssSource;
+  readonly measured: Measurements;
+}
+
+const NAMES = ["shrink", "restore", "populate", "ramShrink", "ramRestore"] as const;
+
+/** The object that `--json` prints. */
+export function toJson(reports: readonly JobReport[]): object {
+  return {
+    runtimes: reports.map(({ measured, p50us, p99us, rssSource, ...report }) => {
+      const { rssIdleBytes, rssPeakBytes, ...counts } = report;
+      const pick = (value: (measured: Measured) => number) =>
+        Object.fromEntries(
+          NAMES.map((name) => {
+            const one = measured[name];
+            return [name, one ? Number(value(one).toPrecision(4)) : null];
+          }),
+        );
+      return {
+        ...counts,
+        ratio: pick((one) => one.ratio),
+        bytesPerSecond: pick((one) => one.bytesPerSecond),
+        p50us,
+        p99us,
+        rssIdleBytes,
+        rssPeakBytes,
+        rssSource,
+      };
+    }),
+  };
+}

@@ -1,0 +1,113 @@
+import { arch, availableParallelism, cpus, platform, release } from "node:os";
+import { formatSize } from "../size.ts";
+import type { RunOptions } from "./args.ts";
+import type { Plan } from "./files.ts";
+import { ROUNDS } from "./measure.ts";
+import type { JobReport, Measured } from "./report.ts";
+
+/** What the table is about, besides the reports. */
+export interface Setting {
+  readonly options: RunOptions;
+  /** Where the files come from. */
+  readonly paths: readonly string[];
+  readonly plan: Plan;
+  readonly filesListed: number;
+  readonly swapSize: number;
+}
+
+const NONE = "-";
+
+/** One column for each runtime, below what was done where. */
+export function table(setting: Setting, reports: readonly JobReport[]): string {
+  const rows = [
+    ["", ...reports.map(({ runtime, version }) => `${runtime} ${version}`)],
+    ...rowsOf(setting, reports),
+  ];
+  const widths = (rows[0] as string[]).map((_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? "").length)),
+  );
+  const lines = rows.map((row) =>
+    row
+      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
+      .join("   ")
+      .trimEnd(),
+  );
+  return [...header(setting), "", ...lines, "", ...footer(setting, reports), ""].join("\n");
+}
+
+function header({ options, paths, plan, filesListed, swapSize }: Setting): string[] {
+  const { swap, memory, objectSize, seed, interrupt } = options;
+  const [cpu] = cpus();
+  const place = swap.kind === "ram" ? "in linear memory" : (swap.path ?? "private file");
+  const some = plan.files < filesListed ? `${count(plan.files)} of ` : "";
+  return [
+    `files    ${some}${count(filesListed)} in ${paths.join(", ")}`,
+    `objects  ${formatSize(plan.bytes)} in pieces of ${formatSize(objectSize)} at most`,
+    `memory   ${formatSize(memory)} of pages; swap: ${swap.kind} (${place}), ${formatSize(swapSize)}`,
+    `reads    all in sequence, ${count(options.accesses)} in zipf order, seed ${seed}; ` +
+      `${Number((interrupt * 100).toFixed(2))} % of restores interrupted`,
+    `machine  ${cpu?.model.trim() || "unknown CPU"}, ${availableParallelism()} cores, ` +
+      `${platform()} ${release()} ${arch()}`,
+  ];
+}
+
+function rowsOf({ options }: Setting, reports: readonly JobReport[]): string[][] {
+  const row = (label: string, cell: (report: JobReport) => string) => [label, ...reports.map(cell)];
+  const rate = (label: string, pick: (report: JobReport) => Measured | undefined) => [
+    row(label, (report) => speed(pick(report))),
+    row("  of the roof", (report) => ratio(pick(report))),
+  ];
+  const swapped = options.swap.kind === "file";
+  return [
+    row("objects", ({ objects }) => count(objects)),
+    row("bytes", ({ bytes }) => formatSize(bytes)),
+    row("pages region", ({ memoryBytes }) => formatSize(memoryBytes)),
+    row("pages out", ({ pagesOut }) => count(pagesOut)),
+    row("pages in", ({ pagesIn }) => count(pagesIn)),
+    row("restores interrupted", ({ interrupted }) => count(interrupted)),
+    row("restores resumed", ({ resumed }) => count(resumed)),
+    row("access p50", ({ p50us }) => microseconds(p50us)),
+    row("access p99", ({ p99us }) => microseconds(p99us)),
+    row("idle RSS", ({ rssIdleBytes }) => formatSize(rssIdleBytes)),
+    row("peak RSS", ({ rssPeakBytes }) => formatSize(rssPeakBytes)),
+    ...(swapped ? rate("shrink to file", ({ measured }) => measured.shrink) : []),
+    ...(swapped ? rate("restore from file", ({ measured }) => measured.restore) : []),
+    ...rate("shrink to RAM", ({ measured }) => measured.ramShrink),
+    ...rate("restore from RAM", ({ measured }) => measured.ramRestore),
+    ...rate("populate", ({ measured }) => measured.populate),
+    row("mismatches", ({ mismatches }) => count(mismatches)),
+  ];
+}
+
+function footer({ options }: Setting, reports: readonly JobReport[]): string[] {
+  const file = [
+    "roof, file: bare writeSync / readSync of the same bytes to and from a file of the same folder,",
+    "            one call an object, 1 MiB a call at most",
+  ];
+  const apart = options.swap.kind === "file" ? ", in a process of their own" : "";
+  const sampled = reports.some(({ rssSource }) => rssSource === "samples");
+  return [
+    `ratios: our throughput by the roof's, in turns in one process; median of ${ROUNDS} (min-max)`,
+    ...(options.swap.kind === "file" ? file : []),
+    `roof, RAM and populate: bare memory.copy of the same bytes, one an object${apart}`,
+    `peak RSS: ${sampled ? "highest of samples" : "the kernel's mark (VmHWM)"}`,
+  ];
+}
+
+function count(value: number): string {
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+function speed(measured: Measured | undefined): string {
+  return measured ? `${(measured.bytesPerSecond / 1e9).toFixed(2)} GB/s` : NONE;
+}
+
+function ratio(measured: Measured | undefined): string {
+  if (!measured) return NONE;
+  const { ratio, ratioMin, ratioMax } = measured;
+  return `${ratio.toFixed(2)} (${ratioMin.toFixed(2)}-${ratioMax.toFixed(2)})`;
+}
+
+function microseconds(value: number | null): string {
+  return value === null ? NONE : `${value.toFixed(1)} us`;
+}
