@@ -19,6 +19,7 @@ import {
   HOW_KEEP,
   MAX_ORDER,
   PAGE_SHIFT,
+  POOL_TYPES_MAX,
 } from "./abi";
 import {
   entryAt,
@@ -33,7 +34,7 @@ import { addExtent, resetExtents } from "./exchange";
 import { add, get } from "./header";
 import { clearPages, pageOrder, pageStruct } from "./page";
 import { allocChunk, allocNear } from "./page_alloc";
-import { giveHeld, isChunkStart, vectorOk } from "./page_vector";
+import { giveHeld, isBorder, vectorOk } from "./page_vector";
 import { poolTake, poolTypeOf } from "./pool";
 import { flushSlots, giveSlot } from "./swap_map";
 
@@ -88,6 +89,7 @@ export function fillPrepare(
   keepTo: u32,
 ): i32 {
   if (start >= entries || budget == 0 || budget > <u32>BATCH_PAGES_MAX) return -EINVAL;
+  if (poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
   if (!vectorOk(vector, entries) || !startOk(vector + start, done)) return -EINVAL;
   resetExtents();
   let near: u32 = 0;
@@ -124,8 +126,9 @@ function heldPages(index: u32): u32 {
 
 /** A walk starts at a chunk border; `done` lies inside the chunk held there. */
 function startOk(index: u32, done: u32): bool {
-  if (isPage(entryAt(index))) return isChunkStart(index) && done == 0;
-  return done == 0 || (shadowAt(index) != 0 && done < heldPages(index));
+  if (!isBorder(index)) return false;
+  if (done == 0) return true;
+  return !isPage(entryAt(index)) && shadowAt(index) != 0 && done < heldPages(index);
 }
 
 /**
@@ -144,6 +147,7 @@ export function fillCommit(
 ): i32 {
   if (<u64>start + covered > entries || covered == 0 || read > covered) return -EINVAL;
   if (!vectorOk(vector, entries) || !startOk(vector + start, done)) return -EINVAL;
+  if (poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
   const stop = start + read;
   let committed: u32 = 0;
   let i = start;

@@ -12,6 +12,7 @@
  *            | exchange area: extents (us to the host)           |
  *  FIXED_END +--------------------------------------------------+
  *            | swap map     1 bit a slot and its summaries       |
+ *            | raw map      1 bit a slot                         |
  *            | vector map   1 bit an entry and its summaries     |
  *            | page table   16 bytes a frame (page.ts)           |
  *            | entries      4 bytes an entry (entry.ts)          |
@@ -38,6 +39,7 @@ import {
   H_MAGIC,
   H_PAGE_TABLE,
   H_RAM,
+  H_RAW_MAP,
   H_SHADOW,
   H_SLOTS,
   H_SUM,
@@ -64,9 +66,16 @@ function align(bytes: u64, to: u64): u64 {
   return (bytes + to - 1) & ~(to - 1);
 }
 
+/** Bytes of the bits of slots handed out directly. */
+// @ts-ignore: decorator
+@inline
+function rawBytes(slots: u32): u64 {
+  return ((<u64>slots + 63) >> 6) << 3;
+}
+
 /** Address of the first page frame. */
 function framesAt(frames: u32, slots: u32, entries: u32): u64 {
-  const maps = align(mapBytes(slots), 8) + align(mapBytes(entries), 8);
+  const maps = align(mapBytes(slots), 8) + rawBytes(slots) + align(mapBytes(entries), 8);
   return align(FIXED_END + maps + <u64>frames * PAGE_STRUCT_BYTES + <u64>entries * 12, PAGE_SIZE);
 }
 
@@ -95,6 +104,8 @@ export function init(frames: u32, slots: u32, entries: u32, ram: u32, dma32: u32
   let at: u64 = FIXED_END;
   set(H_SWAP_MAP, <u32>at);
   at += align(mapBytes(slots), 8);
+  set(H_RAW_MAP, <u32>at);
+  at += rawBytes(slots);
   set(H_VECTOR_MAP, <u32>at);
   at += align(mapBytes(entries), 8);
   set(H_PAGE_TABLE, <u32>at);

@@ -9,18 +9,28 @@ import {
   EINVAL,
   ENOMEM,
   H_CLEAN,
+  H_ENTRIES,
   H_RUN,
   H_VECTOR_MAP,
   HEADER,
   PAGE_SHIFT,
+  POOL_TYPES_MAX,
   UNCACHED,
 } from "./abi";
 import { mapFree, mapIs, mapRelease, mapTake } from "./bitmap";
 import { entryAt, entryToSlot, isHandle, isPage, setEntry, setShadow, shadowAt } from "./entry";
 import { addExtent, extentsFull, resetExtents } from "./exchange";
 import { add, get } from "./header";
-import { pageCaching, pageOrder, pageOwner, pageStruct, setCaching } from "./page";
-import { giveChunk } from "./pool";
+import {
+  ALLOCATED,
+  pageCaching,
+  pageOrder,
+  pageOwner,
+  pageState,
+  pageStruct,
+  setCaching,
+} from "./page";
+import { giveChunk, poolTypeOf } from "./pool";
 import { flushSlots, giveSlot } from "./swap_map";
 
 /** True when `count` entries from `vector` on belong to vectors in use. */
@@ -28,11 +38,13 @@ export function vectorOk(vector: u32, count: u32): bool {
   return count > 0 && mapIs(get(H_VECTOR_MAP), vector, count, true);
 }
 
-/** True when entry `index` holds a page that is the first of its chunk. */
-// @ts-ignore: decorator
-@inline
-export function isChunkStart(index: u32): bool {
-  return pageOwner(pageStruct(entryAt(index) >> PAGE_SHIFT)) == index;
+/** True when no chunk, visible or held, has entry `index` inside: walks may start and end there. */
+export function isBorder(index: u32): bool {
+  if (index >= get(H_ENTRIES)) return true;
+  const page = isPage(entryAt(index)) ? entryAt(index) : shadowAt(index);
+  if (!isPage(page)) return true;
+  const chunk = pageStruct(page >> PAGE_SHIFT);
+  return pageState(chunk) == ALLOCATED && pageOwner(chunk) == index;
 }
 
 /** First entry of a new vector of `count` empty entries. -EINVAL: count is 0; -ENOMEM. */
@@ -60,10 +72,12 @@ export function vectorSpace(): u32 {
 /**
  * Empties a vector in whatever state it is: pages are freed, slots dropped, a chunk held by an
  * interrupted restore given back (ttm_pool_release_shrunken, ttm_pool_free). Chunks go to the pool
- * type of `how` when they have its caching, else to the system. Returns frames freed.
+ * type of `how` when they have its caching, else to the system. Returns frames freed. -EINVAL: no such
+ * vector, or a part of one that cuts a chunk, or no such pool type.
  */
 export function vectorDrop(vector: u32, count: u32, how: u32): i32 {
-  if (!vectorOk(vector, count)) return -EINVAL;
+  if (!vectorOk(vector, count) || poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
+  if (!isBorder(vector) || !isBorder(vector + count)) return -EINVAL;
   let freed: u32 = 0;
   const end = vector + count;
   let i = vector;

@@ -40,7 +40,7 @@ import {
 import { add, get } from "./header";
 import { pageOrder, pageStruct } from "./page";
 import { splitChunk } from "./page_alloc";
-import { isChunkStart, vectorOk } from "./page_vector";
+import { isBorder, vectorOk } from "./page_vector";
 import { freeCached } from "./pool";
 import { flushSlots, giveSlot, releaseSlots, takeSlots } from "./swap_map";
 
@@ -50,7 +50,7 @@ function itemsOk(items: u32): bool {
     const start = itemStart(item);
     const vector = itemVector(item);
     if (start >= itemEntries(item) || !vectorOk(vector, itemEntries(item))) return false;
-    if (isPage(entryAt(vector + start)) && !isChunkStart(vector + start)) return false;
+    if (!isBorder(vector + start)) return false;
   }
   return true;
 }
@@ -84,6 +84,10 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
         continue;
       }
       const stop = i + chunkPages(entry);
+      if (moving(i, stop)) {
+        i = stop;
+        continue;
+      }
       while (i < stop) {
         if (isHandle(shadowAt(i))) {
           prepared++;
@@ -114,6 +118,14 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
   }
   if (left) releaseSlots(slot, left);
   return prepared;
+}
+
+/** True when slots are reserved for pages of a chunk: an earlier prepare has not ended. */
+function moving(index: u32, stop: u32): bool {
+  for (let i = index; i < stop; i++) {
+    if (isPage(shadowAt(i))) return true;
+  }
+  return false;
 }
 
 /** Pages from `index` on, before `stop`, that have no copy in swap. */
