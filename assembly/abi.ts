@@ -24,7 +24,7 @@ export const ENOSPC = 28;
 // Where the fixed areas lie (bytes). The first wasm page belongs to the compiler's static data.
 export const HEADER = 0x10000;
 export const ITEMS = 0x11000;
-export const EXTENTS = 0x15000;
+export const EXTENTS = 0x14000;
 export const FIXED_END = 0x20000;
 
 /**
@@ -35,17 +35,38 @@ export const ITEM_BYTES = 20;
 export const ITEMS_MAX = 512;
 
 /**
- * One extent (u32 each): page address, first slot, pages, and how many pages of the batch precede it.
+ * One extent (u32 each): page address, first slot, pages, how many pages of the batch precede it, and
+ * the entry of its first page.
  * A batch stops at the first chunk border past its budget of BATCH_PAGES_MAX pages or less, so it
  * needs at most BATCH_PAGES_MAX + 2^MAX_ORDER extents.
  */
-export const EXTENT_BYTES = 16;
-export const BATCH_PAGES_MAX = 2048;
-export const EXTENTS_MAX = 2560;
+export const EXTENT_BYTES = 20;
+export const BATCH_PAGES_MAX = 1024;
+export const EXTENTS_MAX = 2240;
 
-// Flags of the batched walks.
-/** Compute (shrink) or verify (restore) the checksum of every page that is moved. */
-export const F_CHECKSUM = 1;
+/** Caching of a page: write-back, write-combined, uncached (enum ttm_caching, cached first). */
+export const CACHED = 0;
+export const WRITE_COMBINED = 1;
+export const UNCACHED = 2;
+
+/** Lists of pooled chunks: one a pool type, for each order. */
+export const POOL_TYPES_MAX = 36;
+
+/*
+ * How a walk treats pages, one u32:
+ *
+ *   31   27 26 25  24 23         16 15  11 10  9           0
+ *   | 0    |K |caching| pool type+1| 0    |D | orders       |
+ *
+ * orders: which may be allocated. D: from the DMA32 zone only. pool type: where chunks are taken
+ * from and given to before the allocator, 0 none. caching: the pages'. K: pages that come keep
+ * their slots.
+ */
+export const HOW_ORDERS = 0x3ff;
+export const HOW_DMA32 = 0x400;
+export const HOW_POOL_SHIFT = 16;
+export const HOW_CACHING_SHIFT = 24;
+export const HOW_KEEP = 0x4000000;
 
 // Header words (u32 index from HEADER).
 export const H_MAGIC = 0;
@@ -69,8 +90,6 @@ export const H_FRESH_PFN = 13;
 export const H_EXTENTS = 14;
 /** Length of the last run that slotAlloc returned (slots). */
 export const H_RUN = 15;
-/** Entry offset whose checksum did not match in the last fillCommit, or NONE. */
-export const H_BAD_ENTRY = 16;
 /** Frames and slots handed out directly, outside any page vector. */
 export const H_RAW_PAGES = 17;
 export const H_RAW_SLOTS = 18;
@@ -79,9 +98,23 @@ export const H_END = 19;
 /** Slots about to be freed as one run: the first, and how many. */
 export const H_GIVE_SLOT = 20;
 export const H_GIVE_COUNT = 21;
-/** First frame of the free list, and entries in it, for each order. */
+/** Address of the bits of slots handed out directly. */
+export const H_RAW_MAP = 16;
+/** First pfn behind the DMA32 zone. */
+export const H_DMA32_END = 23;
+/** Pages in pools. */
+export const H_POOLED = 24;
+/** Pages whose caching was changed, and in how many runs. */
+export const H_CACHING_PAGES = 25;
+export const H_CACHING_RUNS = 26;
+/** Pages with a valid copy in swap. */
+export const H_CLEAN = 27;
+/** First frame of a free list, and chunks in it: for each order, the DMA32 zone first. */
 export const H_FREE_HEAD = 32;
-export const H_FREE_COUNT = 48;
+export const H_FREE_COUNT = 52;
+/** First frame of a pool list, and chunks in it: two words for each order of each type. */
+export const H_POOL = 128;
+export const HEADER_WORDS = 1024;
 
 export const MAGIC = 0x54544d31;
 export const NONE = 0xffffffff;
@@ -95,3 +128,5 @@ export const CHECK_SLOT = -1005;
 export const CHECK_SLOT_COUNT = -1006;
 export const CHECK_BITMAP = -1007;
 export const CHECK_VECTOR = -1008;
+export const CHECK_POOL = -1009;
+export const CHECK_CLEAN = -1010;

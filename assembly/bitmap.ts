@@ -136,20 +136,38 @@ function runLength(map: usize, from: u32, max: u32): u32 {
   return min(length, max);
 }
 
-/** True when all of [first, first + count) is used (or, with `used` false, free). */
-export function mapIs(map: usize, first: u32, count: u32, used: bool): bool {
-  if (<u64>first + count > mapSize(map)) return false;
+/** True when all of bits [first, first + count) of a plain row of words are set (or all clear). */
+export function bitsAre(base: usize, first: u32, count: u32, set: bool): bool {
   let at = first;
   const end = first + count;
   while (at < end) {
     const bit = at & 63;
     const n = min(64 - bit, end - at);
     const want = mask(bit, n);
-    const word = load<u64>(wordAt(map, 0, at >> 6)) & want;
-    if (word != (used ? want : 0)) return false;
+    const word = load<u64>(base + (<usize>(at >> 6) << 3)) & want;
+    if (word != (set ? want : 0)) return false;
     at += n;
   }
   return true;
+}
+
+/** Sets or clears bits [first, first + count) of a plain row of words. */
+export function putBits(base: usize, first: u32, count: u32, set: bool): void {
+  let at = first;
+  const end = first + count;
+  while (at < end) {
+    const bit = at & 63;
+    const n = min(64 - bit, end - at);
+    const word = base + (<usize>(at >> 6) << 3);
+    store<u64>(word, set ? load<u64>(word) | mask(bit, n) : load<u64>(word) & ~mask(bit, n));
+    at += n;
+  }
+}
+
+/** True when all of [first, first + count) is used (or, with `used` false, free). */
+export function mapIs(map: usize, first: u32, count: u32, used: bool): bool {
+  if (<u64>first + count > mapSize(map)) return false;
+  return bitsAre(levelBase(map, 0), first, count, used);
 }
 
 function markUsed(map: usize, first: u32, count: u32): void {
@@ -208,7 +226,7 @@ export function mapTake(map: usize, want: u32, exact: bool, lengthAt: usize): i3
   let bestLength: u32 = 0;
   const high = load<u32>(map, HIGH);
   let from = load<u32>(map, CURSOR);
-  if (from >= high && mapSize(map) - mapFree(map) < high >> 1) from = 0;
+  if (from >= high && mapSize(map) - mapFree(map) <= high >> 1) from = 0;
   let wrapped = false;
   const start = from;
   for (let probe: i32 = 0; exact || probe < PROBES; probe++) {

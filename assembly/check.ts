@@ -3,20 +3,26 @@
  * it costs a walk over frames, entries in use and slots. Returns 0, or which invariant failed.
  */
 import {
+  CACHED,
   CHECK_BITMAP,
+  CHECK_CLEAN,
   CHECK_FREE_LIST,
   CHECK_OWNER,
   CHECK_PAGE_COUNT,
   CHECK_PAGE_TABLE,
+  CHECK_POOL,
   CHECK_SLOT,
   CHECK_SLOT_COUNT,
   CHECK_VECTOR,
+  H_CLEAN,
+  H_DMA32_END,
   H_ENTRIES,
   H_FIRST_PFN,
   H_FRAMES,
   H_FREE_COUNT,
   H_FREE_HEAD,
   H_FREE_PAGES,
+  H_POOLED,
   H_RAW_PAGES,
   H_RAW_SLOTS,
   H_SLOTS,
@@ -24,51 +30,87 @@ import {
   H_VECTOR_MAP,
   MAX_ORDER,
   NONE,
+  NR_ORDERS,
   PAGE_SHIFT,
+  POOL_TYPES_MAX,
 } from "./abi";
 import { mapConsistent, mapFree, mapIs, mapProbe } from "./bitmap";
 import { entryAt, entryToSlot, isHandle, isPage, shadowAt } from "./entry";
 import { get } from "./header";
 import {
-  ALLOCATED,
   FREE,
   isFrame,
+  isZero,
+  pageCaching,
   pageNext,
   pageOrder,
   pageOwner,
   pagePrev,
   pageState,
   pageStruct,
+  POOLED,
   TAIL,
 } from "./page";
+import { poolList } from "./pool";
 
 export function check(): i32 {
   if (!mapConsistent(get(H_SWAP_MAP)) || !mapConsistent(get(H_VECTOR_MAP))) return CHECK_BITMAP;
   let result = checkFreeLists();
+  if (!result) result = checkPools();
   if (!result) result = checkPageTable();
   if (!result) result = checkVectors();
   if (!result) result = checkSlots();
   return result;
 }
 
-/** Lists are linked both ways, hold aligned chunks of their order, and their counts add up. */
+/** Lists are linked both ways, hold aligned chunks of their order and zone; their counts add up. */
 function checkFreeLists(): i32 {
   const first = get(H_FIRST_PFN);
   let free: u32 = 0;
-  for (let order: u32 = 0; order <= <u32>MAX_ORDER; order++) {
+  for (let list: u32 = 0; list < 2 * NR_ORDERS; list++) {
+    const order = list % NR_ORDERS;
     let count: u32 = 0;
     let prev: u32 = 0;
-    for (let pfn = get(H_FREE_HEAD + order); pfn; pfn = pageNext(pageStruct(pfn))) {
+    for (let pfn = get(H_FREE_HEAD + list); pfn; pfn = pageNext(pageStruct(pfn))) {
       if (!isFrame(pfn) || (pfn - first) & ((1 << order) - 1)) return CHECK_FREE_LIST;
+      if ((pfn < get(H_DMA32_END)) != (list < <u32>NR_ORDERS)) return CHECK_FREE_LIST;
       const page = pageStruct(pfn);
       if (pageState(page) != FREE || pageOrder(page) != order) return CHECK_FREE_LIST;
       if (pagePrev(page) != prev || ++count > get(H_FRAMES)) return CHECK_FREE_LIST;
+      for (let i: u32 = 0; i < <u32>1 << order; i++) {
+        if (pageCaching(pageStruct(pfn + i)) != CACHED) return CHECK_FREE_LIST;
+      }
       prev = pfn;
     }
-    if (count != get(H_FREE_COUNT + order)) return CHECK_FREE_LIST;
+    if (count != get(H_FREE_COUNT + list)) return CHECK_FREE_LIST;
     free += count << order;
   }
   return free == get(H_FREE_PAGES) ? 0 : CHECK_FREE_LIST;
+}
+
+/** Pool lists hold zeroed chunks of their order, of one caching; their counts add up. */
+function checkPools(): i32 {
+  let pooled: u32 = 0;
+  for (let type: u32 = 0; type < <u32>POOL_TYPES_MAX; type++) {
+    let caching: u32 = NONE;
+    for (let order: u32 = 0; order < <u32>NR_ORDERS; order++) {
+      const list = poolList(type, order);
+      let count: u32 = 0;
+      for (let pfn = get(list); pfn; pfn = pageNext(pageStruct(pfn))) {
+        if (!isFrame(pfn) || ++count > get(H_FRAMES)) return CHECK_POOL;
+        const page = pageStruct(pfn);
+        if (pageState(page) != POOLED || pageOrder(page) != order) return CHECK_POOL;
+        if (caching == NONE) caching = pageCaching(page);
+        for (let i: u32 = 0; i < <u32>1 << order; i++) {
+          if (pageCaching(pageStruct(pfn + i)) != caching) return CHECK_POOL;
+          if (!isZero(<usize>(pfn + i) << PAGE_SHIFT)) return CHECK_POOL;
+        }
+      }
+      if (count != get(list + 1)) return CHECK_POOL;
+      pooled += count << order;
+    }
+  }
+  return pooled == get(H_POOLED) ? 0 : CHECK_POOL;
 }
 
 /** Chunks tile the frames; two free buddies are merged; an allocated chunk and its entry agree. */
@@ -77,6 +119,7 @@ function checkPageTable(): i32 {
   const frames = get(H_FRAMES);
   let free: u32 = 0;
   let raw: u32 = 0;
+  let pooled: u32 = 0;
   let index: u32 = 0;
   while (index < frames) {
     const page = pageStruct(first + index);
@@ -94,11 +137,13 @@ function checkPageTable(): i32 {
         const other = pageStruct(first + buddy);
         if (pageState(other) == FREE && pageOrder(other) == order) return CHECK_PAGE_TABLE;
       }
-    } else if (pageOwner(page) == NONE) raw += pages;
+    } else if (pageState(page) == POOLED) pooled += pages;
+    else if (pageOwner(page) == NONE) raw += pages;
     else if (!owns(pageOwner(page), first + index, pages)) return CHECK_OWNER;
     index += pages;
   }
-  return free == get(H_FREE_PAGES) && raw == get(H_RAW_PAGES) ? 0 : CHECK_PAGE_COUNT;
+  if (free != get(H_FREE_PAGES) || raw != get(H_RAW_PAGES)) return CHECK_PAGE_COUNT;
+  return pooled == get(H_POOLED) ? 0 : CHECK_PAGE_COUNT;
 }
 
 /** The entries of a chunk hold its pages in order, all as entries or all as shadows. */
@@ -116,20 +161,24 @@ function owns(owner: u32, pfn: u32, pages: u32): bool {
 /** Entries in use name allocated frames, as many as there are; entries not in use are empty. */
 function checkVectors(): i32 {
   let pages: u32 = 0;
+  let clean: u32 = 0;
   for (let i: u32 = 0; i < get(H_ENTRIES); i++) {
     const entry = entryAt(i);
     const shadow = shadowAt(i);
     if (!(entry | shadow)) continue;
     if (!mapIs(get(H_VECTOR_MAP), i, 1, true)) return CHECK_VECTOR;
     if (isPage(entry)) {
-      if (!isFrame(entry >> PAGE_SHIFT) || shadow > get(H_SLOTS) << 1) return CHECK_VECTOR;
+      if (!isFrame(entry >> PAGE_SHIFT) || entryToSlot(shadow) > get(H_SLOTS)) return CHECK_VECTOR;
+      if (isHandle(shadow)) clean++;
       pages++;
     } else if (shadow) {
       if (!isPage(shadow) || !isFrame(shadow >> PAGE_SHIFT)) return CHECK_VECTOR;
       pages++;
     }
   }
-  return pages + get(H_RAW_PAGES) + get(H_FREE_PAGES) == get(H_FRAMES) ? 0 : CHECK_PAGE_COUNT;
+  if (clean != get(H_CLEAN)) return CHECK_CLEAN;
+  pages += get(H_RAW_PAGES) + get(H_FREE_PAGES) + get(H_POOLED);
+  return pages == get(H_FRAMES) ? 0 : CHECK_PAGE_COUNT;
 }
 
 // @ts-ignore: decorator

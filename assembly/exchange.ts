@@ -30,8 +30,11 @@ export function resetExtents(): void {
   set(H_EXTENTS, 0);
 }
 
-/** Adds `pages` at `address`; `slot` 0 means they have none. `at`: pages of the batch before them. */
-export function addExtent(address: usize, slot: u32, pages: u32, at: u32): void {
+/**
+ * Adds `pages` at `address`, of entries from `index` on; `slot` 0 means they have none. `at`: pages of
+ * the batch before them.
+ */
+export function addExtent(address: usize, slot: u32, pages: u32, at: u32, index: u32): void {
   const count = get(H_EXTENTS);
   if (count) {
     const last = extent(count - 1);
@@ -40,7 +43,8 @@ export function addExtent(address: usize, slot: u32, pages: u32, at: u32): void 
     if (
       <usize>load<u32>(last) + ((<usize>lastPages) << PAGE_SHIFT) == address &&
       (lastSlot ? slot == lastSlot + lastPages : slot == 0) &&
-      load<u32>(last, 12) + lastPages == at
+      load<u32>(last, 12) + lastPages == at &&
+      load<u32>(last, 16) + lastPages == index
     ) {
       store<u32>(last, lastPages + pages, 8);
       return;
@@ -51,6 +55,7 @@ export function addExtent(address: usize, slot: u32, pages: u32, at: u32): void 
   store<u32>(next, slot, 4);
   store<u32>(next, pages, 8);
   store<u32>(next, at, 12);
+  store<u32>(next, index, 16);
   add(H_EXTENTS, 1);
 }
 

@@ -6,18 +6,20 @@
  *
  *   before     entry = handle | empty   shadow = 0
  *   held       entry = handle | empty   shadow = page    content still valid in the slot
- *   committed  entry = page             shadow = 0       slot free
+ *   committed  entry = page             shadow = 0       slot free; or, to be kept,
+ *              entry = page             shadow = slot << 1 | 1
  */
 import {
   BATCH_PAGES_MAX,
   EINVAL,
   ENOMEM,
-  F_CHECKSUM,
-  H_BAD_ENTRY,
+  H_CLEAN,
   H_FRESH_PFN,
+  HOW_DMA32,
+  HOW_KEEP,
   MAX_ORDER,
-  NONE,
   PAGE_SHIFT,
+  POOL_TYPES_MAX,
 } from "./abi";
 import {
   entryAt,
@@ -27,14 +29,17 @@ import {
   setEntry,
   setShadow,
   shadowAt,
-  sumAt,
 } from "./entry";
 import { addExtent, resetExtents } from "./exchange";
-import { get, set } from "./header";
-import { checksum, clearPages, pageOrder, pageStruct } from "./page";
+import { add, get } from "./header";
+import { clearPages, pageOrder, pageStruct } from "./page";
 import { allocChunk, allocNear } from "./page_alloc";
-import { giveHeld, isChunkStart, vectorOk } from "./page_vector";
+import { giveHeld, isBorder, vectorOk } from "./page_vector";
+import { poolTake, poolTypeOf } from "./pool";
 import { flushSlots, giveSlot } from "./swap_map";
+
+/** Said by hold(): the pages are zeros already. */
+const CLEARED: u32 = 1 << 31;
 
 /** Entries from `index` on that neither have a page nor a held one, `most` at most. */
 function gap(index: u32, most: u32): u32 {
@@ -44,18 +49,25 @@ function gap(index: u32, most: u32): u32 {
 }
 
 /**
- * Holds the largest chunk that fits `most` entries from `index` on and that can be had, at `near` if
- * possible; the order falls one by one (ttm_pool_alloc). Returns its pages, 0 without memory.
+ * Holds the largest chunk that fits `most` entries from `index` on and that can be had: of the pool
+ * type, at `near`, or anywhere; the order falls one by one (ttm_pool_alloc). Returns its pages, with
+ * CLEARED if they are zeros; 0 without memory.
  */
-function hold(index: u32, most: u32, orderMax: u32, near: u32): u32 {
-  const length = gap(index, min(most, 1 << orderMax));
+function hold(index: u32, most: u32, how: u32, near: u32): u32 {
+  const type = poolTypeOf(how);
+  const dma32 = (how & HOW_DMA32) != 0;
+  const length = gap(index, min(most, 1 << MAX_ORDER));
   for (let order: i32 = 31 - clz(length); order >= 0; order--) {
-    let pfn = allocNear(near, order, index);
-    if (!pfn) pfn = allocChunk(order, index);
+    if (!((how >> order) & 1)) continue;
+    const fresh = get(H_FRESH_PFN);
+    const pooled = type ? poolTake(type - 1, order, index) : 0;
+    let pfn = pooled;
+    if (!pfn) pfn = allocNear(near, order, index, dma32);
+    if (!pfn) pfn = allocChunk(order, index, dma32);
     if (!pfn) continue;
     const pages: u32 = 1 << order;
     for (let i: u32 = 0; i < pages; i++) setShadow(index + i, (pfn + i) << PAGE_SHIFT);
-    return pages;
+    return pooled || pfn >= fresh ? pages | CLEARED : pages;
   }
   return 0;
 }
@@ -72,18 +84,12 @@ export function fillPrepare(
   start: u32,
   done: u32,
   budget: u32,
-  orderMax: u32,
+  how: u32,
   keepFrom: u32,
   keepTo: u32,
 ): i32 {
-  if (
-    start >= entries ||
-    budget == 0 ||
-    budget > <u32>BATCH_PAGES_MAX ||
-    orderMax > <u32>MAX_ORDER
-  ) {
-    return -EINVAL;
-  }
+  if (start >= entries || budget == 0 || budget > <u32>BATCH_PAGES_MAX) return -EINVAL;
+  if (poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
   if (!vectorOk(vector, entries) || !startOk(vector + start, done)) return -EINVAL;
   resetExtents();
   let near: u32 = 0;
@@ -97,21 +103,15 @@ export function fillPrepare(
       i += pages;
       continue;
     }
-    const fresh = get(H_FRESH_PFN);
-    let pages: u32;
-    if (shadowAt(index)) pages = heldPages(index);
-    else {
-      pages = hold(index, entries - i, orderMax, near);
-      if (!pages) break;
-    }
+    const held = shadowAt(index) ? heldPages(index) : hold(index, entries - i, how, near);
+    if (!held) break;
+    const pages = held & ~CLEARED;
     near = (shadowAt(index) >> PAGE_SHIFT) + pages;
     for (let j: u32 = i == start ? done : 0; j < pages; j++) {
       const page = shadowAt(index + j);
       const from = entryAt(index + j);
-      if (isHandle(from)) addExtent(page, entryToSlot(from), 1, i + j - start);
-      else if (page >> PAGE_SHIFT < fresh && (i + j < keepFrom || i + j >= keepTo)) {
-        clearPages(page, 1);
-      }
+      if (isHandle(from)) addExtent(page, entryToSlot(from), 1, i + j - start, index + j);
+      else if (held == pages && (i + j < keepFrom || i + j >= keepTo)) clearPages(page, 1);
     }
     i += pages;
   }
@@ -126,15 +126,15 @@ function heldPages(index: u32): u32 {
 
 /** A walk starts at a chunk border; `done` lies inside the chunk held there. */
 function startOk(index: u32, done: u32): bool {
-  if (isPage(entryAt(index))) return isChunkStart(index) && done == 0;
-  return done == 0 || (shadowAt(index) != 0 && done < heldPages(index));
+  if (!isBorder(index)) return false;
+  if (done == 0) return true;
+  return !isPage(entryAt(index)) && shadowAt(index) != 0 && done < heldPages(index);
 }
 
 /**
  * Ends what fillPrepare began: of `covered` entries from `start` on the first `read` hold their
- * content, the first `done` of them since an earlier call. With F_CHECKSUM the others are verified,
- * and `read` ends before the first that does not match (H_BAD_ENTRY: its offset in the vector, or
- * NONE). Returns the entries from `start` on that now are pages.
+ * content, the first `done` of them since an earlier call. Returns the entries from `start` on that
+ * now are pages.
  */
 export function fillCommit(
   vector: u32,
@@ -143,13 +143,12 @@ export function fillCommit(
   done: u32,
   covered: u32,
   read: u32,
-  flags: u32,
+  how: u32,
 ): i32 {
   if (<u64>start + covered > entries || covered == 0 || read > covered) return -EINVAL;
   if (!vectorOk(vector, entries) || !startOk(vector + start, done)) return -EINVAL;
-  set(H_BAD_ENTRY, NONE);
-  let stop = start + read;
-  if (flags & F_CHECKSUM) stop = verify(vector, start + done, stop);
+  if (poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
+  const stop = start + read;
   let committed: u32 = 0;
   let i = start;
   while (i < start + covered) {
@@ -160,10 +159,10 @@ export function fillCommit(
       ? (<u32>1) << pageOrder(pageStruct(entry >> PAGE_SHIFT))
       : heldPages(index);
     if (i + pages <= stop) {
-      if (!isPage(entry)) commitChunk(index, pages);
+      if (!isPage(entry)) commitChunk(index, pages, (how & HOW_KEEP) != 0);
       committed = i + pages - start;
     } else if (i >= stop && !isPage(entry)) {
-      giveHeld(index);
+      giveHeld(index, how);
     }
     i += pages;
   }
@@ -171,22 +170,15 @@ export function fillCommit(
   return committed;
 }
 
-function commitChunk(index: u32, pages: u32): void {
+function commitChunk(index: u32, pages: u32, keep: bool): void {
   for (let i = index; i < index + pages; i++) {
-    if (isHandle(entryAt(i))) giveSlot(entryToSlot(entryAt(i)));
+    const from = entryAt(i);
     setEntry(i, shadowAt(i));
     setShadow(i, 0);
+    if (!isHandle(from)) continue;
+    if (keep) {
+      setShadow(i, from);
+      add(H_CLEAN, 1);
+    } else giveSlot(entryToSlot(from));
   }
-}
-
-/** First entry of [from, to) whose page in memory does not match its checksum, or `to`. */
-function verify(vector: u32, from: u32, to: u32): u32 {
-  for (let i = from; i < to; i++) {
-    if (!isHandle(entryAt(vector + i))) continue;
-    if (checksum(shadowAt(vector + i)) != sumAt(vector + i)) {
-      set(H_BAD_ENTRY, i);
-      return i;
-    }
-  }
-  return to;
 }

@@ -9,7 +9,15 @@
 export { init, memoryPages } from "./memory_map";
 
 // A vector of entries for each tt.
-export { vectorAlloc, vectorDrop, vectorExtents, vectorFree, vectorSpace } from "./page_vector";
+export {
+  vectorAlloc,
+  vectorCaching,
+  vectorDirty,
+  vectorDrop,
+  vectorExtents,
+  vectorFree,
+  vectorSpace,
+} from "./page_vector";
 
 // Pages in: populate and restore.
 export { fillCommit, fillPrepare } from "./fill";
@@ -19,7 +27,17 @@ export { shrinkCommit, shrinkPrepare } from "./shrink";
 
 // Content.
 export { ramTransfer } from "./exchange";
-export { pageChecksum, pageClear, pageCopy, pageIsZero } from "./content";
+export {
+  pageChecksum,
+  pageClear,
+  pageCopy,
+  pageIsZero,
+  sumEntries,
+  verifyEntries,
+} from "./content";
+
+// Pools of free chunks by caching.
+export { poolCount, poolShrink } from "./pool";
 
 // The allocators by themselves.
 export { allocPages, freePages, splitPage } from "./page_alloc";

@@ -12,6 +12,7 @@
  *            | exchange area: extents (us to the host)           |
  *  FIXED_END +--------------------------------------------------+
  *            | swap map     1 bit a slot and its summaries       |
+ *            | raw map      1 bit a slot                         |
  *            | vector map   1 bit an entry and its summaries     |
  *            | page table   16 bytes a frame (page.ts)           |
  *            | entries      4 bytes an entry (entry.ts)          |
@@ -29,6 +30,7 @@ import {
   EINVAL,
   ENOMEM,
   FIXED_END,
+  H_DMA32_END,
   H_END,
   H_ENTRIES,
   H_ENTRY,
@@ -37,12 +39,14 @@ import {
   H_MAGIC,
   H_PAGE_TABLE,
   H_RAM,
+  H_RAW_MAP,
   H_SHADOW,
   H_SLOTS,
   H_SUM,
   H_SWAP_MAP,
   H_VECTOR_MAP,
   MAGIC,
+  MAX_ORDER,
   PAGE_SHIFT,
   PAGE_SIZE,
 } from "./abi";
@@ -62,9 +66,16 @@ function align(bytes: u64, to: u64): u64 {
   return (bytes + to - 1) & ~(to - 1);
 }
 
+/** Bytes of the bits of slots handed out directly. */
+// @ts-ignore: decorator
+@inline
+function rawBytes(slots: u32): u64 {
+  return ((<u64>slots + 63) >> 6) << 3;
+}
+
 /** Address of the first page frame. */
 function framesAt(frames: u32, slots: u32, entries: u32): u64 {
-  const maps = align(mapBytes(slots), 8) + align(mapBytes(entries), 8);
+  const maps = align(mapBytes(slots), 8) + rawBytes(slots) + align(mapBytes(entries), 8);
   return align(FIXED_END + maps + <u64>frames * PAGE_STRUCT_BYTES + <u64>entries * 12, PAGE_SIZE);
 }
 
@@ -77,10 +88,15 @@ export function memoryPages(frames: u32, slots: u32, entries: u32, ram: u32): u3
   return <u32>min<u64>((endAt(frames, slots, entries, ram != 0) + 0xffff) >> 16, 0x7fffffff);
 }
 
-/** Lays out a fresh memory. -EINVAL: sizes out of range, or laid out before; -ENOMEM: too small. */
-export function init(frames: u32, slots: u32, entries: u32, ram: u32): i32 {
+/**
+ * Lays out a fresh memory. The first `dma32` frames are the DMA32 zone: all of them, or a multiple of
+ * the largest chunk. -EINVAL: sizes out of range, or laid out before; -ENOMEM: too
+ * small.
+ */
+export function init(frames: u32, slots: u32, entries: u32, ram: u32, dma32: u32): i32 {
   if (frames == 0 || frames > FRAMES_MAX) return -EINVAL;
   if (slots == 0 || slots > SLOTS_MAX || entries == 0 || entries > ENTRIES_MAX) return -EINVAL;
+  if (dma32 > frames || (dma32 < frames && dma32 & ((1 << MAX_ORDER) - 1))) return -EINVAL;
   const pages = memoryPages(frames, slots, entries, ram);
   // The last wasm page stays out of use, so that every end address fits 32 bits.
   if (pages > 65535 || pages > <u32>memory.size()) return -ENOMEM;
@@ -88,6 +104,8 @@ export function init(frames: u32, slots: u32, entries: u32, ram: u32): i32 {
   let at: u64 = FIXED_END;
   set(H_SWAP_MAP, <u32>at);
   at += align(mapBytes(slots), 8);
+  set(H_RAW_MAP, <u32>at);
+  at += rawBytes(slots);
   set(H_VECTOR_MAP, <u32>at);
   at += align(mapBytes(entries), 8);
   set(H_PAGE_TABLE, <u32>at);
@@ -100,6 +118,7 @@ export function init(frames: u32, slots: u32, entries: u32, ram: u32): i32 {
   set(H_RAM, ram ? <u32>(first + ((<u64>frames) << PAGE_SHIFT)) : 0);
   set(H_END, <u32>endAt(frames, slots, entries, ram != 0));
   set(H_FRAMES, frames);
+  set(H_DMA32_END, <u32>(first >> PAGE_SHIFT) + dma32);
   set(H_SLOTS, slots);
   set(H_ENTRIES, entries);
   mapInit(get(H_SWAP_MAP), slots);

@@ -1,12 +1,14 @@
 /*
  * Buddy allocator (Knuth, TAOCP 1, 2.5; mm/page_alloc.c): free chunks of 2^0 .. 2^9 pages in one
- * list per order. A chunk's buddy differs in one bit of its frame index; two free buddies are always
- * merged. New chunks are cut from the low end and lists start in address order, so that consecutive
+ * list per order and zone. A chunk's buddy differs in one bit of its frame index; two free buddies are
+ * always merged. Zones (DMA32: the first frames; NORMAL: the others) meet at a border of the largest
+ * order, so that no chunk and no merge crosses it. New chunks are cut from the low end and lists start in address order, so that consecutive
  * allocations lie side by side; allocNear() asks for that outright.
  */
 import {
   EINVAL,
   ENOMEM,
+  H_DMA32_END,
   H_FIRST_PFN,
   H_FRAMES,
   H_FREE_COUNT,
@@ -36,15 +38,23 @@ import {
   TAIL,
 } from "./page";
 
+/** Index of the free list of `order` in the zone that `pfn` lies in. */
+// @ts-ignore: decorator
+@inline
+function listOf(pfn: u32, order: u32): u32 {
+  return pfn < get(H_DMA32_END) ? order : NR_ORDERS + order;
+}
+
 function push(pfn: u32, order: u32): void {
   const page = pageStruct(pfn);
-  const head = get(H_FREE_HEAD + order);
+  const list = listOf(pfn, order);
+  const head = get(H_FREE_HEAD + list);
   setPage(page, FREE, order);
   setNext(page, head);
   setPrev(page, 0);
   if (head) setPrev(pageStruct(head), pfn);
-  set(H_FREE_HEAD + order, pfn);
-  add(H_FREE_COUNT + order, 1);
+  set(H_FREE_HEAD + list, pfn);
+  add(H_FREE_COUNT + list, 1);
 }
 
 function unlink(pfn: u32, order: u32): void {
@@ -53,8 +63,8 @@ function unlink(pfn: u32, order: u32): void {
   const prev = pagePrev(page);
   if (next) setPrev(pageStruct(next), prev);
   if (prev) setNext(pageStruct(prev), next);
-  else set(H_FREE_HEAD + order, next);
-  add(H_FREE_COUNT + order, -1);
+  else set(H_FREE_HEAD + listOf(pfn, order), next);
+  add(H_FREE_COUNT + listOf(pfn, order), -1);
   setPage(page, TAIL, 0);
 }
 
@@ -64,9 +74,9 @@ export function initFreeLists(): void {
   let left = get(H_FRAMES);
   set(H_FREE_PAGES, left);
   set(H_FRESH_PFN, first);
-  for (let order: i32 = 0; order < NR_ORDERS; order++) {
-    set(H_FREE_HEAD + order, 0);
-    set(H_FREE_COUNT + order, 0);
+  for (let list: i32 = 0; list < 2 * NR_ORDERS; list++) {
+    set(H_FREE_HEAD + list, 0);
+    set(H_FREE_COUNT + list, 0);
   }
   // From the high end down: the odd pages first, then chunks of the largest order.
   for (let order: u32 = 0; order < <u32>MAX_ORDER; order++) {
@@ -96,18 +106,24 @@ function take(pfn: u32, have: u32, order: u32, owner: u32): u32 {
   return pfn;
 }
 
-/** A chunk of 2^order pages for vector entry `owner`; 0 when there is none. */
-export function allocChunk(order: u32, owner: u32): u32 {
-  for (let have = order; have <= <u32>MAX_ORDER; have++) {
-    const pfn = get(H_FREE_HEAD + have);
-    if (pfn) return take(pfn, have, order, owner);
+/**
+ * A chunk of 2^order pages for vector entry `owner`; 0 when there is none. The DMA32 zone is spared
+ * for those who need it, as long as the other has a chunk.
+ */
+export function allocChunk(order: u32, owner: u32, dma32: bool): u32 {
+  for (let zone = dma32 ? 0 : NR_ORDERS; zone >= 0; zone -= NR_ORDERS) {
+    for (let have = order; have <= <u32>MAX_ORDER; have++) {
+      const pfn = get(H_FREE_HEAD + zone + have);
+      if (pfn) return take(pfn, have, order, owner);
+    }
   }
   return 0;
 }
 
 /** As allocChunk, at exactly `pfn` when that is free: 0 otherwise. */
-export function allocNear(pfn: u32, order: u32, owner: u32): u32 {
+export function allocNear(pfn: u32, order: u32, owner: u32, dma32: bool): u32 {
   if (!isFrame(pfn) || (pfn - get(H_FIRST_PFN)) & ((1 << order) - 1)) return 0;
+  if (dma32 && pfn >= get(H_DMA32_END)) return 0;
   const page = pageStruct(pfn);
   if (pageState(page) != FREE || pageOrder(page) < order) return 0;
   return take(pfn, pageOrder(page), order, owner);
@@ -156,7 +172,7 @@ function rawChunk(pfn: u32): usize {
 /** pfn of a fresh chunk; -EINVAL: order above MAX_ORDER; -ENOMEM. */
 export function allocPages(order: u32): i32 {
   if (order > <u32>MAX_ORDER) return -EINVAL;
-  const pfn = allocChunk(order, NONE);
+  const pfn = allocChunk(order, NONE, false);
   if (!pfn) return -ENOMEM;
   add(H_RAW_PAGES, 1 << order);
   return pfn;

@@ -3,13 +3,34 @@
  * and dropping them, and finding where their pages lie. The walks that move content are in shrink.ts
  * and fill.ts.
  */
-import { EBUSY, EFAULT, EINVAL, ENOMEM, H_RUN, H_VECTOR_MAP, HEADER, PAGE_SHIFT } from "./abi";
+import {
+  EBUSY,
+  EFAULT,
+  EINVAL,
+  ENOMEM,
+  H_CLEAN,
+  H_ENTRIES,
+  H_RUN,
+  H_VECTOR_MAP,
+  HEADER,
+  PAGE_SHIFT,
+  POOL_TYPES_MAX,
+  UNCACHED,
+} from "./abi";
 import { mapFree, mapIs, mapRelease, mapTake } from "./bitmap";
 import { entryAt, entryToSlot, isHandle, isPage, setEntry, setShadow, shadowAt } from "./entry";
 import { addExtent, extentsFull, resetExtents } from "./exchange";
-import { get } from "./header";
-import { pageOrder, pageOwner, pageStruct } from "./page";
-import { freeChunk } from "./page_alloc";
+import { add, get } from "./header";
+import {
+  ALLOCATED,
+  pageCaching,
+  pageOrder,
+  pageOwner,
+  pageState,
+  pageStruct,
+  setCaching,
+} from "./page";
+import { giveChunk, poolTypeOf } from "./pool";
 import { flushSlots, giveSlot } from "./swap_map";
 
 /** True when `count` entries from `vector` on belong to vectors in use. */
@@ -17,11 +38,13 @@ export function vectorOk(vector: u32, count: u32): bool {
   return count > 0 && mapIs(get(H_VECTOR_MAP), vector, count, true);
 }
 
-/** True when entry `index` holds a page that is the first of its chunk. */
-// @ts-ignore: decorator
-@inline
-export function isChunkStart(index: u32): bool {
-  return pageOwner(pageStruct(entryAt(index) >> PAGE_SHIFT)) == index;
+/** True when no chunk, visible or held, has entry `index` inside: walks may start and end there. */
+export function isBorder(index: u32): bool {
+  if (index >= get(H_ENTRIES)) return true;
+  const page = isPage(entryAt(index)) ? entryAt(index) : shadowAt(index);
+  if (!isPage(page)) return true;
+  const chunk = pageStruct(page >> PAGE_SHIFT);
+  return pageState(chunk) == ALLOCATED && pageOwner(chunk) == index;
 }
 
 /** First entry of a new vector of `count` empty entries. -EINVAL: count is 0; -ENOMEM. */
@@ -48,42 +71,90 @@ export function vectorSpace(): u32 {
 
 /**
  * Empties a vector in whatever state it is: pages are freed, slots dropped, a chunk held by an
- * interrupted restore given back (ttm_pool_release_shrunken, ttm_pool_free). Returns frames freed.
+ * interrupted restore given back (ttm_pool_release_shrunken, ttm_pool_free). Chunks go to the pool
+ * type of `how` when they have its caching, else to the system. Returns frames freed. -EINVAL: no such
+ * vector, or a part of one that cuts a chunk, or no such pool type.
  */
-export function vectorDrop(vector: u32, count: u32): i32 {
-  if (!vectorOk(vector, count)) return -EINVAL;
+export function vectorDrop(vector: u32, count: u32, how: u32): i32 {
+  if (!vectorOk(vector, count) || poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
+  if (!isBorder(vector) || !isBorder(vector + count)) return -EINVAL;
   let freed: u32 = 0;
   const end = vector + count;
   let i = vector;
   while (i < end) {
     const entry = entryAt(i);
     if (isPage(entry)) {
-      const order = pageOrder(pageStruct(entry >> PAGE_SHIFT));
-      const stop = i + (1 << order);
-      freeChunk(entry >> PAGE_SHIFT, order);
-      freed += 1 << order;
-      for (; i < stop; i++) {
-        setEntry(i, 0);
-        if (shadowAt(i)) giveSlot(entryToSlot(shadowAt(i)));
-        setShadow(i, 0);
-      }
+      const pages: u32 = 1 << pageOrder(pageStruct(entry >> PAGE_SHIFT));
+      forget(i, pages);
+      giveChunk(entry >> PAGE_SHIFT, how);
+      freed += pages;
+      for (let j = i; j < i + pages; j++) setEntry(j, 0);
+      i += pages;
       continue;
     }
     if (isHandle(entry)) giveSlot(entryToSlot(entry));
     setEntry(i, 0);
-    if (shadowAt(i)) freed += giveHeld(i);
+    if (shadowAt(i)) freed += giveHeld(i, how);
     i++;
   }
   flushSlots();
   return freed;
 }
 
+/** Gives up the slots of pages from entry `index` on: copies in swap, or reserved. Returns how many. */
+function forget(index: u32, count: u32): u32 {
+  let slots: u32 = 0;
+  for (let i = index; i < index + count; i++) {
+    const shadow = shadowAt(i);
+    if (!shadow || !isPage(entryAt(i))) continue;
+    if (isHandle(shadow)) add(H_CLEAN, -1);
+    giveSlot(entryToSlot(shadow));
+    setShadow(i, 0);
+    slots++;
+  }
+  return slots;
+}
+
+/**
+ * Entries [start, start + count) of a vector may have been written: pages that have a copy in swap
+ * lose it. Returns slots freed. Not while the vector is being shrunk.
+ */
+export function vectorDirty(vector: u32, entries: u32, start: u32, count: u32): i32 {
+  if (<u64>start + count > entries || !vectorOk(vector, entries)) return -EINVAL;
+  const slots = forget(vector + start, count);
+  flushSlots();
+  return slots;
+}
+
+/**
+ * Gives the pages of entries [start, entries) of a vector their caching, run by run; pages that have
+ * it, from a pool, end a run (ttm_pool_apply_caching). Returns pages changed.
+ */
+export function vectorCaching(vector: u32, entries: u32, start: u32, caching: u32): i32 {
+  if (start > entries || caching > <u32>UNCACHED || !vectorOk(vector, entries)) return -EINVAL;
+  let changed: u32 = 0;
+  let run: u32 = 0; // pages since the run began; they lie side by side
+  for (let i = start; i <= entries; i++) {
+    const pfn = i < entries ? entryAt(vector + i) >> PAGE_SHIFT : 0;
+    const wants = i < entries && isPage(entryAt(vector + i)) && pageCaching(pageStruct(pfn)) != caching;
+    if (run && !(wants && pfn == (entryAt(vector + i - 1) >> PAGE_SHIFT) + 1)) {
+      setCaching((entryAt(vector + i - run) >> PAGE_SHIFT), run, caching);
+      run = 0;
+    }
+    if (wants) {
+      run++;
+      changed++;
+    }
+  }
+  return changed;
+}
+
 /** Frees the chunk held for entries from `index` on; their slots stay valid. Returns its pages. */
-export function giveHeld(index: u32): u32 {
+export function giveHeld(index: u32, how: u32): u32 {
   const pfn = shadowAt(index) >> PAGE_SHIFT;
   const order = pageOrder(pageStruct(pfn));
   for (let i = index; i < index + (1 << order); i++) setShadow(i, 0);
-  freeChunk(pfn, order);
+  giveChunk(pfn, how);
   return 1 << order;
 }
 
@@ -98,7 +169,7 @@ export function vectorExtents(vector: u32, entries: u32, start: u32, count: u32)
     const entry = entryAt(vector + start + i);
     if (!isPage(entry)) return -EFAULT;
     if (extentsFull()) return i;
-    addExtent(entry, 0, 1, i);
+    addExtent(entry, 0, 1, i, vector + start + i);
   }
   return count;
 }

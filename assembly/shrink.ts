@@ -6,9 +6,26 @@
  *   before     entry = page     shadow = 0
  *   prepared   entry = page     shadow = slot << 1
  *   committed  entry = handle   shadow = 0           page free
+ *
+ * A clean page, whose copy in swap is still valid (shadow = slot << 1 | 1), is ready as it is.
  */
-import { BATCH_PAGES_MAX, EINVAL, ENOSPC, F_CHECKSUM, H_RUN, PAGE_SHIFT } from "./abi";
-import { entryAt, entryToSlot, isPage, setEntry, setShadow, setSum, shadowAt } from "./entry";
+import {
+  BATCH_PAGES_MAX,
+  EINVAL,
+  ENOSPC,
+  H_CLEAN,
+  H_RUN,
+  PAGE_SHIFT,
+} from "./abi";
+import {
+  entryAt,
+  entryToSlot,
+  isHandle,
+  isPage,
+  setEntry,
+  setShadow,
+  shadowAt,
+} from "./entry";
 import {
   addExtent,
   itemCountOk,
@@ -20,10 +37,11 @@ import {
   setItemNext,
   setItemReleased,
 } from "./exchange";
-import { get } from "./header";
-import { checksum, pageOrder, pageStruct } from "./page";
-import { freeChunk, splitChunk } from "./page_alloc";
-import { isChunkStart, vectorOk } from "./page_vector";
+import { add, get } from "./header";
+import { pageOrder, pageStruct } from "./page";
+import { splitChunk } from "./page_alloc";
+import { isBorder, vectorOk } from "./page_vector";
+import { freeCached } from "./pool";
 import { flushSlots, giveSlot, releaseSlots, takeSlots } from "./swap_map";
 
 function itemsOk(items: u32): bool {
@@ -32,7 +50,7 @@ function itemsOk(items: u32): bool {
     const start = itemStart(item);
     const vector = itemVector(item);
     if (start >= itemEntries(item) || !vectorOk(vector, itemEntries(item))) return false;
-    if (isPage(entryAt(vector + start)) && !isChunkStart(vector + start)) return false;
+    if (!isBorder(vector + start)) return false;
   }
   return true;
 }
@@ -48,7 +66,7 @@ function chunkPages(entry: u32): u32 {
  * the items end or no slot is free. Returns pages prepared. -EINVAL: an item or the budget is out of
  * range; -ENOSPC: there are pages, but not one slot.
  */
-export function shrinkPrepare(items: u32, budget: u32, flags: u32): i32 {
+export function shrinkPrepare(items: u32, budget: u32): i32 {
   if (budget == 0 || budget > <u32>BATCH_PAGES_MAX || !itemsOk(items)) return -EINVAL;
   resetExtents();
   let prepared: u32 = 0;
@@ -66,15 +84,25 @@ export function shrinkPrepare(items: u32, budget: u32, flags: u32): i32 {
         continue;
       }
       const stop = i + chunkPages(entry);
+      if (moving(i, stop)) {
+        i = stop;
+        continue;
+      }
       while (i < stop) {
+        if (isHandle(shadowAt(i))) {
+          prepared++;
+          i++;
+          continue;
+        }
+        const most = dirtyRun(i, stop);
         if (!left) {
-          slot = takeSlots(max(budget - min(prepared, budget), stop - i));
+          slot = takeSlots(max(budget - min(prepared, budget), most));
           left = slot ? get(H_RUN) : 0;
           if (!left) break;
         }
-        const pages = min(left, stop - i);
-        reserve(i, slot, pages, flags);
-        addExtent(entryAt(i), slot, pages, prepared);
+        const pages = min(left, most);
+        for (let j: u32 = 0; j < pages; j++) setShadow(i + j, (slot + j) << 1);
+        addExtent(entryAt(i), slot, pages, prepared, i);
         slot += pages;
         left -= pages;
         prepared += pages;
@@ -92,11 +120,19 @@ export function shrinkPrepare(items: u32, budget: u32, flags: u32): i32 {
   return prepared;
 }
 
-function reserve(index: u32, slot: u32, pages: u32, flags: u32): void {
-  for (let i: u32 = 0; i < pages; i++) {
-    setShadow(index + i, (slot + i) << 1);
-    if (flags & F_CHECKSUM) setSum(index + i, checksum(entryAt(index + i)));
+/** True when slots are reserved for pages of a chunk: an earlier prepare has not ended. */
+function moving(index: u32, stop: u32): bool {
+  for (let i = index; i < stop; i++) {
+    if (isPage(shadowAt(i))) return true;
   }
+  return false;
+}
+
+/** Pages from `index` on, before `stop`, that have no copy in swap. */
+function dirtyRun(index: u32, stop: u32): u32 {
+  let i = index;
+  while (i < stop && !shadowAt(i)) i++;
+  return i - index;
 }
 
 /**
@@ -132,14 +168,20 @@ function commitChunk(index: u32, entry: u32, pages: u32, moved: u32): u32 {
   while (prepared < pages && shadowAt(index + prepared)) prepared++;
   const n = min(prepared, moved);
   const pfn = entry >> PAGE_SHIFT;
-  if (n == pages) freeChunk(pfn, pageOrder(pageStruct(pfn)));
+  if (n == pages) freeCached(pfn, pageOrder(pageStruct(pfn)));
   else if (n) {
     splitChunk(pfn);
-    for (let i: u32 = 0; i < n; i++) freeChunk(pfn + i, 0);
+    for (let i: u32 = 0; i < n; i++) freeCached(pfn + i, 0);
   }
   for (let i = index; i < index + prepared; i++) {
-    if (i < index + n) setEntry(i, shadowAt(i) | 1);
-    else giveSlot(entryToSlot(shadowAt(i)));
+    const shadow = shadowAt(i);
+    if (i < index + n) {
+      if (isHandle(shadow)) add(H_CLEAN, -1);
+      setEntry(i, shadow | 1);
+    } else {
+      if (isHandle(shadow)) continue;
+      giveSlot(entryToSlot(shadow));
+    }
     setShadow(i, 0);
   }
   return n;

@@ -8,13 +8,15 @@ import {
   H_GIVE_COUNT,
   H_GIVE_SLOT,
   H_RAM,
+  H_RAW_MAP,
   H_RAW_SLOTS,
   H_RUN,
+  H_SLOTS,
   H_SWAP_MAP,
   HEADER,
   PAGE_SHIFT,
 } from "./abi";
-import { mapFree, mapIs, mapRelease, mapTake } from "./bitmap";
+import { bitsAre, mapFree, mapIs, mapRelease, mapTake, putBits } from "./bitmap";
 import { add, get, set } from "./header";
 
 /** First slot of a run of up to `want` free slots, its length in H_RUN; 0 when none is free. */
@@ -74,13 +76,16 @@ export function slotAlloc(want: u32): i32 {
   const slot = takeSlots(want);
   if (!slot) return -ENOSPC;
   add(H_RAW_SLOTS, get(H_RUN));
+  putBits(get(H_RAW_MAP), slot - 1, get(H_RUN), true);
   return slot;
 }
 
-/** -EINVAL, and nothing changed, unless all of the slots were taken. */
+/** -EINVAL, and nothing changed, unless slotAlloc handed out all of the slots. */
 export function slotFree(slot: u32, count: u32): i32 {
-  if (slot == 0 || count == 0 || count > get(H_RAW_SLOTS)) return -EINVAL;
-  if (!releaseSlots(slot, count)) return -EINVAL;
+  if (slot == 0 || count == 0 || <u64>slot + count - 1 > get(H_SLOTS)) return -EINVAL;
+  if (!bitsAre(get(H_RAW_MAP), slot - 1, count, true)) return -EINVAL;
+  putBits(get(H_RAW_MAP), slot - 1, count, false);
+  releaseSlots(slot, count);
   add(H_RAW_SLOTS, -(<i32>count));
   return 0;
 }

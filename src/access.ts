@@ -29,9 +29,10 @@ export function access(
 /** Runs `use` while every page of `bo` is in memory. */
 export function withPagesSync<T>(device: Device, bo: BufferObject, a: Access, use: () => T): T {
   interruptible(a.signal, a.op);
-  return lockedSync(device, bo, a.op, () => {
-    if (!bo.tt.populated) runSync(device.pool, a.op, steps(device, bo, a), a.signal);
-    return use();
+  return lockedSync(device, bo, a.op, true, () => {
+    const fresh = bo.tt.vector < 0;
+    if (!bo.tt.populated) runSync(device.global, a.op, steps(device, bo, a), a.signal);
+    return useOrRelease(device, bo, fresh, use);
   });
 }
 
@@ -42,22 +43,34 @@ export function withPages<T>(
   a: Access,
   use: () => T,
 ): Promise<T> {
-  return locked(device, bo, a, async () => {
+  return locked(device, bo, a, true, async () => {
+    const fresh = bo.tt.vector < 0;
     while (!bo.tt.populated) {
       try {
-        await run(device.pool, a.op, steps(device, bo, a), until(bo, a.signal));
+        await run(device.global, a.op, steps(device, bo, a), until(bo, a.signal));
       } catch (error) {
         await memoryOrThrow(device, bo, error);
       }
     }
-    return use();
+    bo.assertAlive();
+    return useOrRelease(device, bo, fresh, use);
   });
+}
+
+/** Pages that `use` was to overwrite were not cleared: when it fails, nobody may see them. */
+function useOrRelease<T>(device: Device, bo: BufferObject, fresh: boolean, use: () => T): T {
+  try {
+    return use();
+  } catch (error) {
+    if (fresh) device.pool.release(bo.tt);
+    throw error;
+  }
 }
 
 /** Runs steps on a locked `bo`, synchronously. */
 export function stepsSync<T>(device: Device, bo: BufferObject, a: Access, work: () => Steps<T>): T {
   interruptible(a.signal, a.op);
-  return lockedSync(device, bo, a.op, () => runSync(device.pool, a.op, work(), a.signal));
+  return lockedSync(device, bo, a.op, false, () => runSync(device.pool.global, a.op, work(), a.signal));
 }
 
 /** Runs steps on a locked `bo`, asynchronously. */
@@ -67,7 +80,7 @@ export function stepsAsync<T>(
   a: Access,
   work: () => Steps<T>,
 ): Promise<T> {
-  return locked(device, bo, a, () => run(device.pool, a.op, work(), until(bo, a.signal)));
+  return locked(device, bo, a, false, () => run(device.pool.global, a.op, work(), until(bo, a.signal)));
 }
 
 function steps({ pool }: Device, { tt }: BufferObject, { keep }: Access): Steps<void> {
@@ -100,12 +113,21 @@ async function memoryOrThrow(device: Device, bo: BufferObject, error: unknown): 
   device.reclaimer.settle(bo);
   bo.unlock();
   await ended;
-  await bo.lock.lock();
+  await bo.tt.lock.lock();
   bo.assertAlive();
 }
 
-function lockedSync<T>(device: Device, bo: BufferObject, op: TtmOperation, body: () => T): T {
-  if (!bo.lock.tryLock()) {
+/** Operations take their turns; then they lock the pages, which they may let go of and lock again. */
+function lockedSync<T>(
+  device: Device,
+  bo: BufferObject,
+  op: TtmOperation,
+  use: boolean,
+  body: () => T,
+): T {
+  const turn = bo.turn.tryLock();
+  if (!turn || !bo.tt.lock.tryLock()) {
+    if (turn) bo.turn.unlock();
     const text = "an asynchronous operation on this buffer is in flight; await it first";
     throw new TtmError("EBUSY", op, text);
   }
@@ -115,7 +137,7 @@ function lockedSync<T>(device: Device, bo: BufferObject, op: TtmOperation, body:
     done = true;
     return result;
   } finally {
-    release(device, bo, done);
+    release(device, bo, done && use);
   }
 }
 
@@ -123,10 +145,12 @@ function locked<T>(
   device: Device,
   bo: BufferObject,
   { op, signal }: Access,
+  use: boolean,
   body: () => Promise<T>,
 ): Promise<T> {
   return device.operations.track(async () => {
-    await bo.lock.lock();
+    await bo.turn.lock();
+    await bo.tt.lock.lock();
     let done = false;
     try {
       bo.assertAlive();
@@ -139,14 +163,16 @@ function locked<T>(
       bo.assertAlive();
       throw error;
     } finally {
-      release(device, bo, done);
+      release(device, bo, done && use);
     }
   });
 }
 
-/** Only an operation that succeeded counts as a use. */
-function release(device: Device, bo: BufferObject, done: boolean): void {
-  if (done) device.reclaimer.used(bo);
+/** Only an operation that used the buffer, and succeeded, counts as a use. */
+function release(device: Device, bo: BufferObject, used: boolean): void {
+  if (used) device.reclaimer.used(bo);
   else device.reclaimer.settle(bo);
   bo.unlock();
+  bo.turn.unlock();
+  device.kswapd.wake();
 }

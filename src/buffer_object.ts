@@ -8,7 +8,7 @@ import { Mapping } from "./mapping.ts";
 import { pagesOf } from "./size.ts";
 import { partial, type Released, shrink } from "./ttm/shrink.ts";
 import type { Signal, Steps } from "./ttm/transfer.ts";
-import { TT_FLAG_DONTNEED, Tt } from "./ttm/tt.ts";
+import { TT_FLAG_DONTNEED, Tt, type TtOptions } from "./ttm/tt.ts";
 
 /** Where bytes are copied from or to: a typed array, a DataView or an ArrayBuffer. */
 export type Bytes = ArrayBufferView | ArrayBuffer;
@@ -17,6 +17,12 @@ export type Bytes = ArrayBufferView | ArrayBuffer;
 export interface OperationOptions {
   /** Looked at between two transfers; once aborted, the operation fails with EINTR; a retry resumes. */
   readonly signal?: Signal | undefined;
+}
+
+/** Options of `map`. */
+export interface MapOptions extends OperationOptions {
+  /** Whether the views may be written to. Default: yes. */
+  readonly write?: boolean;
 }
 
 /** `"dontneed"`: the content may be thrown away under pressure; `"willneed"`: no longer. */
@@ -37,12 +43,14 @@ export class BufferObject implements LruNode, Disposable {
   readonly size: number;
   /** 0..3; buffers of a lower priority are reclaimed first. */
   readonly priority: number;
+  /** Number of it on its device, for messages and traces. */
+  readonly id: number;
   /** @internal */
   readonly tt: Tt;
+  /** @internal Whose turn it is; the pages have a lock of their own, which reclaim tries too. */
+  readonly turn: Lock = new Lock();
   /** @internal */
-  readonly lock: Lock = new Lock();
-  /** @internal */
-  lru: Lru | undefined = undefined;
+  lru: Lru<LruNode> | undefined = undefined;
   /** @internal */
   lruPrev: LruNode | undefined = undefined;
   /** @internal */
@@ -54,11 +62,12 @@ export class BufferObject implements LruNode, Disposable {
   #destroyed = false;
 
   /** @internal Use `device.createBuffer`. */
-  constructor(device: Device, size: number, priority: number) {
+  constructor(device: Device, size: number, priority: number, tt: TtOptions & { id: number }) {
     this.#device = device;
     this.size = size;
     this.priority = priority;
-    this.tt = new Tt(pagesOf(size));
+    this.id = tt.id;
+    this.tt = new Tt(pagesOf(size), tt);
   }
 
   /** Pages of it that are in memory now. */
@@ -78,46 +87,55 @@ export class BufferObject implements LruNode, Disposable {
   /** Copies the bytes of `source` into the buffer, from byte `offset` on. */
   async write(offset: number, source: Bytes, options?: OperationOptions): Promise<void> {
     const bytes = this.#range(offset, source, "source");
-    if (bytes.length === 0) return;
-    const a = access("populate", options?.signal, overwritten(offset, bytes.length));
-    await withPages(this.#device, this, a, () => this.#copyIn(offset, bytes));
+    const { length } = bytes;
+    if (length === 0) return;
+    const a = access("populate", options?.signal, overwritten(offset, length));
+    await withPages(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
   writeSync(offset: number, source: Bytes, options?: OperationOptions): void {
     const bytes = this.#range(offset, source, "source");
-    if (bytes.length === 0) return;
-    const a = access("populate", options?.signal, overwritten(offset, bytes.length));
-    withPagesSync(this.#device, this, a, () => this.#copyIn(offset, bytes));
+    const { length } = bytes;
+    if (length === 0) return;
+    const a = access("populate", options?.signal, overwritten(offset, length));
+    withPagesSync(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
   /** Fills `target` with the bytes from `offset` on, and returns it. */
   async read<T extends Bytes>(offset: number, target: T, options?: OperationOptions): Promise<T> {
     const bytes = this.#range(offset, target, "target");
-    if (bytes.length === 0) return target;
+    const { length } = bytes;
+    if (length === 0) return target;
     const a = access("restore", options?.signal);
     if (this.#empty) bytes.fill(0);
-    else await withPages(this.#device, this, a, () => this.#copyOut(offset, bytes));
+    else await withPages(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
   }
 
   readSync<T extends Bytes>(offset: number, target: T, options?: OperationOptions): T {
     const bytes = this.#range(offset, target, "target");
-    if (bytes.length === 0) return target;
+    const { length } = bytes;
+    if (length === 0) return target;
     const a = access("restore", options?.signal);
     if (this.#empty) bytes.fill(0);
-    else withPagesSync(this.#device, this, a, () => this.#copyOut(offset, bytes));
+    else withPagesSync(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
   }
 
-  /** Views on all of the buffer's pages, to read and to write; pinned until the mapping is ended. */
-  async map(options?: OperationOptions): Promise<Mapping> {
+  /**
+   * Views on all of the buffer's pages, pinned until the mapping is ended: to read and to write, or with
+   * `write: false` to read only, so that pages which swap still has can leave again for free.
+   */
+  async map(options: MapOptions = {}): Promise<Mapping> {
     this.assertAlive();
-    return withPages(this.#device, this, access("map", options?.signal), () => this.#mapping());
+    const { signal, write = true } = options;
+    return withPages(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
-  mapSync(options?: OperationOptions): Mapping {
+  mapSync(options: MapOptions = {}): Mapping {
     this.assertAlive();
-    return withPagesSync(this.#device, this, access("map", options?.signal), () => this.#mapping());
+    const { signal, write = true } = options;
+    return withPagesSync(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
   /** Brings all pages into memory, where they stay until as many `unpin()` (ttm_bo_pin). */
@@ -181,10 +199,7 @@ export class BufferObject implements LruNode, Disposable {
     const { tt } = this;
     if (advice === "willneed") tt.flags &= ~TT_FLAG_DONTNEED;
     else tt.flags |= TT_FLAG_DONTNEED;
-    if (tt.purgeable && tt.resident === 0 && this.lock.tryLock()) {
-      this.#device.pool.purge(tt);
-      this.unlock();
-    }
+    if (tt.lock.tryLock()) this.unlock();
     this.#device.reclaimer.settle(this);
     return !tt.purged;
   }
@@ -201,7 +216,7 @@ export class BufferObject implements LruNode, Disposable {
     this.#assertUnpinned("destroy");
     this.#destroyed = true;
     this.#device.removed();
-    if (this.lock.tryLock()) this.unlock();
+    if (this.tt.lock.tryLock()) this.unlock();
   }
 
   /** As `destroy`, but does nothing to a destroyed buffer or one whose device is closed. */
@@ -209,13 +224,17 @@ export class BufferObject implements LruNode, Disposable {
     if (!this.#destroyed && !this.#device.closed) this.destroy();
   }
 
-  /** @internal Lets go of the lock; a buffer destroyed meanwhile is freed by the last to hold it. */
+  /**
+   * @internal Lets go of the pages. What was said meanwhile takes effect: a buffer destroyed is freed, one
+   * that is not needed and all in swap is purged.
+   */
   unlock(): void {
-    if (this.#destroyed) {
-      this.#device.pool.release(this.tt);
-      this.#device.reclaimer.settle(this);
-    }
-    this.lock.unlock();
+    const { tt } = this;
+    const { pool, reclaimer } = this.#device;
+    if (this.#destroyed) pool.release(tt);
+    else if (tt.purgeable && tt.resident === 0 && tt.vector >= 0) pool.purge(tt);
+    if (tt.vector < 0) reclaimer.settle(this);
+    tt.lock.unlock();
   }
 
   /** @internal */
@@ -231,7 +250,7 @@ export class BufferObject implements LruNode, Disposable {
 
   /** Nothing was ever written, or it was purged: reads need no memory. */
   get #empty(): boolean {
-    return this.tt.vector < 0 && !this.lock.held;
+    return this.tt.vector < 0 && !this.turn.held;
   }
 
   /** The bytes of a caller's buffer, if they fit at `offset`. */
@@ -255,8 +274,9 @@ export class BufferObject implements LruNode, Disposable {
     return yield* shrink(pool, [this.tt], this.tt.resident);
   }
 
-  #mapping(): Mapping {
+  #mapping(write: boolean): Mapping {
     const segments = this.#segments(0, this.size);
+    if (write) this.#device.pool.dirty(this.tt, 0, this.tt.numPages);
     this.#mappings++;
     return new Mapping(segments, () => {
       this.#mappings--;
@@ -266,7 +286,7 @@ export class BufferObject implements LruNode, Disposable {
 
   /** Views on bytes [offset, offset + length), in order. */
   #segments(offset: number, length: number): Uint8Array[] {
-    const { engine } = this.#device.pool;
+    const { engine } = this.#device.global;
     const first = Math.floor(offset / PAGE_SIZE);
     const count = pagesOf(offset + length) - first;
     let skip = offset - first * PAGE_SIZE;
@@ -281,20 +301,30 @@ export class BufferObject implements LruNode, Disposable {
     return segments;
   }
 
-  #copyIn(offset: number, source: Uint8Array): void {
+  #copyIn(offset: number, length: number, source: Uint8Array): void {
+    if (source.length !== length) throw new TypeError("source was detached or resized meanwhile");
+    const { pool, global } = this.#device;
+    const first = Math.floor(offset / PAGE_SIZE);
+    pool.dirty(this.tt, first, pagesOf(offset + length) - first);
+    // A view of a mapping may overlap with where it goes.
+    const bytes = global.engine.owns(source) ? source.slice() : source;
     let done = 0;
-    for (const segment of this.#segments(offset, source.length)) {
-      segment.set(source.subarray(done, done + segment.length));
+    for (const segment of this.#segments(offset, length)) {
+      segment.set(bytes.subarray(done, done + segment.length));
       done += segment.length;
     }
   }
 
-  #copyOut(offset: number, target: Uint8Array): void {
+  #copyOut(offset: number, length: number, target: Uint8Array): void {
+    if (target.length !== length) throw new TypeError("target was detached or resized meanwhile");
+    const overlaps = this.#device.global.engine.owns(target);
+    const bytes = overlaps ? new Uint8Array(length) : target;
     let done = 0;
-    for (const segment of this.#segments(offset, target.length)) {
-      target.set(segment, done);
+    for (const segment of this.#segments(offset, length)) {
+      bytes.set(segment, done);
       done += segment.length;
     }
+    if (overlaps) target.set(bytes);
   }
 }
 

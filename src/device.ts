@@ -1,28 +1,42 @@
-import { PAGE_SIZE } from "../assembly/abi.ts";
-import { BufferObject } from "./buffer_object.ts";
+import { MAX_ORDER, PAGE_SIZE } from "../assembly/abi.ts";
+import { BufferObject, type OperationOptions } from "./buffer_object.ts";
 import { Engine } from "./engine/engine.ts";
 import { TtmError } from "./errors.ts";
+import { type DebugfsName, debugfs } from "./debugfs.ts";
+import { Kswapd } from "./kswapd.ts";
 import { Operations } from "./operations.ts";
 import { PRIORITIES, Reclaim } from "./reclaim.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
 import { ramSwap } from "./swap/ram.ts";
 import { isRam, type SwapDevice } from "./swap/types.ts";
-import { Pool, type PoolStats } from "./ttm/pool.ts";
-import { partial, type Released } from "./ttm/shrink.ts";
+import { type Caching, cachingCode } from "./ttm/caching.ts";
+import type { FaultOptions, FaultSite } from "./ttm/fault.ts";
+import { type TraceEvent, TtmGlobal, type TtmGlobalOptions, type TtmStats } from "./ttm/global.ts";
+import { Pool, type PoolOptions } from "./ttm/pool.ts";
+import { partial } from "./ttm/shrink.ts";
+import type { Shrunk } from "./ttm/shrinker.ts";
 import { run, runSync, type Signal, type Steps } from "./ttm/transfer.ts";
 
 /** Options of `createDevice`. */
-export interface DeviceOptions {
+export interface DeviceOptions extends TtmGlobalOptions {
   /** Page frames in bytes, all there will ever be: 64 KiB up to nearly 4 GiB; whole pages of it. */
   readonly memory: Size;
   /** Where pages go under pressure. Default: `ramSwap()`. */
   readonly swap?: SwapDevice;
+  /** First bytes of the memory that are its DMA32 zone, a multiple of 2 MiB. Default: all of it. */
+  readonly dma32?: Size;
+  /** Orders, coherent DMA and DMA32 of the pool that the buffers' pages come from. */
+  readonly pool?: PoolOptions;
   /** The compiled engine, for hosts that neither compile inlined bytes nor resolve the package's. */
   readonly module?: WebAssembly.Module;
 }
 
 /** Options of `createBuffer`. */
 export interface BufferOptions {
+  /** How the CPU caches its pages; simulated, and pooled by it. Default: cached. */
+  readonly caching?: Caching;
+  /** Gives its pages bus addresses while they are in memory; simulated. Default: no. */
+  readonly dma?: boolean;
   /** 0..3, default 0; buffers of a lower priority are reclaimed first. */
   readonly priority?: number;
 }
@@ -35,11 +49,21 @@ export interface ShrinkOptions {
 }
 
 /** What `stats()` tells: pages unless it says otherwise. */
-export interface DeviceStats extends PoolStats {
-  readonly pages: { readonly total: number; readonly free: number };
+export interface DeviceStats extends TtmStats {
+  /** Frames: in all, free, in pools, and in memory with a valid copy in swap. */
+  readonly pages: {
+    readonly total: number;
+    readonly free: number;
+    readonly pooled: number;
+    readonly clean: number;
+  };
   readonly slots: { readonly total: number; readonly free: number };
   /** Buffers alive (a count). */
   readonly buffers: number;
+  /** Pages whose caching was changed, and in how many runs. */
+  readonly caching: { readonly pages: number; readonly runs: number };
+  /** DMA mappings alive (a count). */
+  readonly mappings: number;
   /** Linear memory (bytes): page frames, metadata and RAM swap. */
   readonly memoryBytes: number;
 }
@@ -57,13 +81,34 @@ export class Device implements Disposable, AsyncDisposable {
   readonly reclaimer: Reclaim;
   /** @internal */
   readonly operations: Operations = new Operations();
+  /** @internal */
+  readonly kswapd: Kswapd;
+  #nextId = 1;
+  #hibernated: BufferObject[] = [];
   #buffers = 0;
   #closed = false;
 
   /** @internal Use `createDevice` or `createDeviceSync`. */
-  constructor(engine: Engine, swap: SwapDevice) {
-    this.pool = new Pool(engine, swap, 0, (pages) => this.reclaimer.reclaim(pages));
+  constructor(global: TtmGlobal, options: PoolOptions) {
+    global.devices++;
+    this.pool = new Pool(global, options);
     this.reclaimer = new Reclaim(this.pool);
+    global.shrinkers.register(this.reclaimer);
+    this.kswapd = new Kswapd(global, this.operations);
+  }
+
+  /** The kernel's layer under this device, for `ttm-wasm/ttm`. */
+  get global(): TtmGlobal {
+    return this.pool.global;
+  }
+
+  /**
+   * Another device on the same memory and swap: buffers of its own, and a pool of its own kind, but
+   * shared pool types, limits and reclaim. The swap device is closed with the last of them.
+   */
+  createSibling(options: PoolOptions = {}): Device {
+    this.assertOpen();
+    return new Device(this.global, options);
   }
 
   get closed(): boolean {
@@ -78,19 +123,20 @@ export class Device implements Disposable, AsyncDisposable {
   createBuffer(size: Size, options: BufferOptions = {}): BufferObject {
     this.assertOpen();
     const bytes = parseSize(size, "size");
-    const { priority = 0 } = options;
+    const { priority = 0, caching = "cached", dma = false } = options;
+    cachingCode(caching);
     if (!Number.isInteger(priority) || priority < 0 || priority >= PRIORITIES) {
       throw new RangeError(`priority must be 0 to ${PRIORITIES - 1}, not ${priority}`);
     }
-    const { frames } = this.pool.engine.geometry;
+    const { frames } = this.global.engine.geometry;
     if (pagesOf(bytes) > frames) {
       const text =
         `a buffer of ${formatSize(bytes)} does not fit the memory of ` +
-        `${formatSize(this.pool.memory)}; use smaller buffers, or raise memory`;
+        `${formatSize(this.global.memory)}; use smaller buffers, or raise memory`;
       throw new TtmError("ENOMEM", "create", text);
     }
     this.#buffers++;
-    return new BufferObject(this, bytes, priority);
+    return new BufferObject(this, bytes, priority, { caching, dma, id: this.#nextId++ });
   }
 
   /**
@@ -102,21 +148,28 @@ export class Device implements Disposable, AsyncDisposable {
    */
   async shrink(options: ShrinkOptions = {}): Promise<number> {
     const steps = this.#shrinkSteps(options);
-    const work = () => run(this.pool, "shrink", steps, options.signal);
+    const work = () => run(this.global, "shrink", steps, options.signal);
     return partial(await this.operations.track(work));
   }
 
   shrinkSync(options: ShrinkOptions = {}): number {
     const steps = this.#shrinkSteps(options);
-    return partial(runSync(this.pool, "shrink", steps, options.signal));
+    return partial(runSync(this.global, "shrink", steps, options.signal));
   }
 
   stats(): DeviceStats {
-    const { engine, stats } = this.pool;
+    const { engine, stats, iommu } = this.global;
     const { frames, slots } = engine.geometry;
     return {
       ...stats,
-      pages: { total: frames, free: engine.freePages },
+      pages: {
+        total: frames,
+        free: engine.freePages,
+        pooled: engine.pooledPages,
+        clean: engine.cleanPages,
+      },
+      caching: engine.cachingChanges,
+      mappings: iommu.size,
       slots: { total: slots, free: engine.freeSlots },
       buffers: this.#buffers,
       memoryBytes: engine.memoryBytes,
@@ -130,7 +183,7 @@ export class Device implements Disposable, AsyncDisposable {
    */
   check(): void {
     this.assertOpen();
-    const broken = this.pool.engine.check();
+    const broken = this.global.engine.check();
     if (broken) throw new Error(`the engine's state is broken: ${broken}`);
   }
 
@@ -141,24 +194,79 @@ export class Device implements Disposable, AsyncDisposable {
    * @throws TtmError EBUSY while operations are in flight; or while buffers are alive, without `force`
    */
   async close(options: { readonly force?: boolean } = {}): Promise<void> {
+    this.#assertClosable(options.force === true);
+    await this.kswapd.stop();
     await this.#close(options.force === true);
   }
 
   /** @throws TtmError EWOULDBLOCK when the swap device closes asynchronously: await `close()` then */
   closeSync(options: { readonly force?: boolean } = {}): void {
-    if (this.#close(options.force === true)) {
-      const text = `swap device ${this.pool.swap.name} closes asynchronously; use close()`;
+    this.#assertClosable(options.force === true);
+    const { swap } = this.global;
+    if (!isRam(swap) && swap.async && swap.close) {
+      const text = `swap device ${swap.name} closes asynchronously; use close()`;
       throw new TtmError("EWOULDBLOCK", "close", text);
     }
+    // A promise all the same: its outcome is nobody's to hear.
+    this.#close(options.force === true)?.catch(() => {});
   }
 
   /** Closes the device, buffers and all; nothing if it is closed. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#closed) await this.#close(true);
+    if (!this.#closed) await this.close({ force: true });
   }
 
   [Symbol.dispose](): void {
     if (!this.#closed) this.closeSync({ force: true });
+  }
+
+  /**
+   * Moves every page that can be out to swap, as before hibernation
+   * (ttm_device_prepare_hibernation). Returns pages released.
+   *
+   * @throws TtmError what stopped it, when nothing was released
+   */
+  async hibernate(options: OperationOptions = {}): Promise<number> {
+    this.assertOpen();
+    const resident = this.reclaimer.resident();
+    const released = await this.shrink(options);
+    this.#hibernated = resident.filter((bo) => !bo.destroyed && !bo.tt.populated);
+    return released;
+  }
+
+  /** Brings back what `hibernate` moved out, as long as it fits; may be called again after an error. */
+  async resume(options: OperationOptions = {}): Promise<void> {
+    this.assertOpen();
+    for (let bo = this.#hibernated[0]; bo; bo = this.#hibernated[0]) {
+      if (!bo.destroyed && bo.tt.vector >= 0) await bo.populate(options);
+      this.#hibernated.shift();
+    }
+  }
+
+  /**
+   * Injects faults: `probability` per cent of the calls at `site` fail, as in the kernel's
+   * fault_attr. All off by default.
+   *
+   * @throws RangeError for a site or an option that is none
+   */
+  injectFault(site: FaultSite, options: FaultOptions): void {
+    this.global.faults.set(site, options);
+  }
+
+  /** Called with every event of this device's memory; `undefined` ends it. */
+  set trace(trace: ((event: TraceEvent) => void) | undefined) {
+    this.global.trace = trace;
+  }
+
+  /**
+   * The kernel's tables, as text (debugfs, directory ttm). Reading `page_pool_shrink` and `tt_shrink`
+   * shrinks, as there: those two need a swap device that is synchronous.
+   *
+   * @throws RangeError for a name that is none of them
+   */
+  debugfs(name: DebugfsName): string {
+    this.assertOpen();
+    return debugfs(this, name);
   }
 
   /** @internal */
@@ -171,15 +279,15 @@ export class Device implements Disposable, AsyncDisposable {
     this.#buffers--;
   }
 
-  #shrinkSteps({ pages = Number.POSITIVE_INFINITY }: ShrinkOptions): Steps<Released> {
+  #shrinkSteps({ pages = Number.POSITIVE_INFINITY }: ShrinkOptions): Steps<Shrunk> {
     this.assertOpen();
     if (typeof pages !== "number" || !(pages > 0)) {
       throw new RangeError(`pages must be a number of pages above 0, not ${String(pages)}`);
     }
-    return this.reclaimer.reclaim(pages);
+    return this.global.shrinkers.shrink(pages, false);
   }
 
-  #close(force: boolean): void | Promise<void> {
+  #assertClosable(force: boolean): void {
     this.assertOpen();
     const { inFlight } = this.operations;
     if (inFlight > 0) {
@@ -190,9 +298,19 @@ export class Device implements Disposable, AsyncDisposable {
       const text = `${this.#buffers} buffers are alive; destroy them, or close({ force: true })`;
       throw new TtmError("EBUSY", "close", text);
     }
+  }
+
+  #close(force: boolean): void | Promise<void> {
+    this.#assertClosable(force);
+    if (this.kswapd.running) {
+      throw new TtmError("EBUSY", "close", "the background loop is at work; use close()");
+    }
     this.#closed = true;
-    const { swap } = this.pool;
-    return isRam(swap) ? undefined : swap.close?.();
+    const { global } = this;
+    global.shrinkers.unregister(this.reclaimer);
+    this.pool.close();
+    global.devices--;
+    return global.devices > 0 || isRam(global.swap) ? undefined : global.swap.close?.();
   }
 }
 
@@ -210,10 +328,12 @@ export function createDeviceSync(options: DeviceOptions): Device {
   // Vectors of all that can be in memory or in swap, and as much again, for vectors are not moved to
   // make room; of the largest buffer at least.
   const entries = slots + frames + Math.max(frames, Math.min(slots + frames, SLACK_MAX));
-  const geometry = { frames, slots, entries, ram: isRam(swap) };
-  const engine = new Engine(geometry, options.module);
+  const dma32 = options.dma32 === undefined ? frames : dma32Frames(options.dma32, frames);
+  const geometry = { frames, slots, entries, ram: isRam(swap), dma32 };
+  const global = new TtmGlobal(new Engine(geometry, options.module), swap, options);
+  const device = new Device(global, options.pool ?? {});
   if (!isRam(swap)) swap.open?.();
-  return new Device(engine, swap);
+  return device;
 }
 
 /** As `createDeviceSync`. */
@@ -221,8 +341,15 @@ export async function createDevice(options: DeviceOptions): Promise<Device> {
   return createDeviceSync(options);
 }
 
+function dma32Frames(size: Size, frames: number): number {
+  const zone = parseSize(size, "dma32") / PAGE_SIZE;
+  if (zone >= frames) return frames;
+  if (zone % 2 ** MAX_ORDER !== 0) throw new RangeError("dma32 must be a multiple of 2 MiB");
+  return zone;
+}
+
 function slotsOf(swap: SwapDevice): number {
-  if (isRam(swap)) return swap.slots;
+  if (typeof swap === "object" && swap !== null && isRam(swap)) return swap.slots;
   if (typeof swap?.read !== "function" || typeof swap.write !== "function") {
     throw new TypeError("swap must be a swap device such as ramSwap() or fileSwap({ size })");
   }

@@ -63,7 +63,7 @@ export class TtmError extends Error {
 /** The code a foreign error carries, when it is one of ours, else EIO. */
 export function codeOf(error: unknown): TtmErrorCode {
   const code = (error as { code?: unknown } | null)?.code;
-  return typeof code === "string" && code in ERRNO ? (code as TtmErrorCode) : "EIO";
+  return typeof code === "string" && Object.hasOwn(ERRNO, code) ? (code as TtmErrorCode) : "EIO";
 }
 
 /** Message of whatever was thrown. */

@@ -3,37 +3,78 @@ export interface LruNode {
   lruPrev: LruNode | undefined;
   lruNext: LruNode | undefined;
   /** The list it stands in, if it stands in one. */
-  lru: Lru | undefined;
+  lru: Lru<LruNode> | undefined;
+}
+
+/** A place in a list that belongs to a walk, not a member. */
+class Hitch implements LruNode {
+  lruPrev: LruNode | undefined = undefined;
+  lruNext: LruNode | undefined = undefined;
+  lru: Lru<LruNode> | undefined = undefined;
 }
 
 /** One list, least recently used first; every operation is O(1). */
-export class Lru {
+export class Lru<T extends LruNode> {
   #first: LruNode | undefined;
   #last: LruNode | undefined;
   #size = 0;
 
+  /** Members (a count). */
   get size(): number {
     return this.#size;
   }
 
-  get first(): LruNode | undefined {
-    return this.#first;
-  }
-
   /** Puts `node` at the most recently used end, taking it out of the list it was in. */
-  touch(node: LruNode): void {
+  touch(node: T): void {
     if (this.#last === node) return;
     node.lru?.remove(node);
-    node.lru = this;
-    node.lruPrev = this.#last;
-    if (this.#last) this.#last.lruNext = node;
-    else this.#first = node;
-    this.#last = node;
+    this.#insert(node, this.#last);
     this.#size++;
   }
 
-  remove(node: LruNode): void {
-    if (node.lru !== this) return;
+  remove(node: T): void {
+    if ((node.lru as unknown) !== this) return;
+    this.#unlink(node);
+    this.#size--;
+  }
+
+  /**
+   * The members from the least recently used on, once each (ttm_lru_bulk_move, ttm_resource_cursor).
+   * The list may change in any way between two of them: a hitch keeps the place, another one the end,
+   * so that members which are used meanwhile are not seen again and the walk ends.
+   */
+  *walk(): Generator<T, void, void> {
+    if (this.#size === 0) return;
+    const end = new Hitch();
+    const here = new Hitch();
+    this.#insert(end, this.#last);
+    this.#insert(here, undefined);
+    try {
+      while (here.lruNext && here.lruNext !== end) {
+        const node = here.lruNext;
+        this.#unlink(here);
+        this.#insert(here, node);
+        if (!(node instanceof Hitch)) yield node as T;
+      }
+    } finally {
+      this.#unlink(here);
+      this.#unlink(end);
+    }
+  }
+
+  /** Puts `node` behind `prev`, or first. */
+  #insert(node: LruNode, prev: LruNode | undefined): void {
+    const next = prev ? prev.lruNext : this.#first;
+    node.lru = this as unknown as Lru<LruNode>;
+    node.lruPrev = prev;
+    node.lruNext = next;
+    if (prev) prev.lruNext = node;
+    else this.#first = node;
+    if (next) next.lruPrev = node;
+    else this.#last = node;
+  }
+
+  #unlink(node: LruNode): void {
     const { lruPrev: prev, lruNext: next } = node;
     if (prev) prev.lruNext = next;
     else this.#first = next;
@@ -42,6 +83,5 @@ export class Lru {
     node.lru = undefined;
     node.lruPrev = undefined;
     node.lruNext = undefined;
-    this.#size--;
   }
 }

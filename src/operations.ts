@@ -1,9 +1,10 @@
 /** The asynchronous operations in flight on a device. */
 export class Operations {
   #running = 0;
+  #background = 0;
   #waiting: (() => void)[] = [];
 
-  /** Operations begun and not yet ended. */
+  /** Callers' operations begun and not yet ended. */
   get inFlight(): number {
     return this.#running + this.#waiting.length;
   }
@@ -15,9 +16,18 @@ export class Operations {
       return await body();
     } finally {
       this.#running--;
-      const waiting = this.#waiting;
-      this.#waiting = [];
-      for (const wake of waiting) wake();
+      this.#wake();
+    }
+  }
+
+  /** Work of ours that others may wait for, but that is nobody's operation. */
+  async background<T>(body: () => Promise<T>): Promise<T> {
+    this.#background++;
+    try {
+      return await body();
+    } finally {
+      this.#background--;
+      this.#wake();
     }
   }
 
@@ -26,10 +36,16 @@ export class Operations {
    * others wait too, so that nobody waits for ever.
    */
   anotherEnds(): Promise<void> | undefined {
-    if (this.#running < 2) return undefined;
+    if (this.#running + this.#background < 2) return undefined;
     this.#running--;
     return new Promise<void>((resolve) => this.#waiting.push(resolve)).then(() => {
       this.#running++;
     });
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
   }
 }

@@ -2,7 +2,8 @@ import type { BufferObject } from "./buffer_object.ts";
 import { Lru } from "./lru.ts";
 import type { Pool } from "./ttm/pool.ts";
 import { type Released, shrink } from "./ttm/shrink.ts";
-import type { Steps } from "./ttm/transfer.ts";
+import { SHRINK_EMPTY, SHRINK_STOP, type ShrinkControl, type Shrinker } from "./ttm/shrinker.ts";
+import { BATCH_PAGES, type Steps } from "./ttm/transfer.ts";
 
 /** Priorities of buffers, the lowest reclaimed first (TTM_MAX_BO_PRIORITY). */
 export const PRIORITIES = 4;
@@ -11,17 +12,27 @@ export const PRIORITIES = 4;
 const CLUSTER_PAGES = 32;
 
 /**
- * Which buffers give their pages up, and in which order: purgeable ones first, without I/O, then the
- * least recently used of the lowest priority. A buffer stands in a list while it holds pages and is
- * not pinned; it moves only when it was used or when pages of it really moved. Locks are only tried.
+ * Which buffers of a device give their pages up, and in which order: purgeable ones first, without
+ * I/O, then the least recently used of the lowest priority. A buffer stands in such a list while it
+ * holds pages and is not pinned, else in the unevictable one; it moves only when it was used or when
+ * pages of it really moved. Locks are only tried.
  */
-export class Reclaim {
+export class Reclaim implements Shrinker {
+  readonly name = "ttm-buffer-objects";
+  readonly batch: number = BATCH_PAGES;
   readonly #pool: Pool;
-  readonly #purgeable = new Lru();
-  readonly #priorities = Array.from({ length: PRIORITIES }, () => new Lru());
+  readonly #purgeable = new Lru<BufferObject>();
+  readonly #priorities = Array.from({ length: PRIORITIES }, () => new Lru<BufferObject>());
+  readonly #unevictable = new Lru<BufferObject>();
 
   constructor(pool: Pool) {
     this.#pool = pool;
+  }
+
+  /** Buffers that can be purged, shrunk, and neither (counts). */
+  get counts(): { purgeable: number; shrinkable: number; unevictable: number } {
+    const shrinkable = this.#priorities.reduce((sum, list) => sum + list.size, 0);
+    return { purgeable: this.#purgeable.size, shrinkable, unevictable: this.#unevictable.size };
   }
 
   /** Puts a buffer that was just used where it belongs, at the most recently used end. */
@@ -31,55 +42,69 @@ export class Reclaim {
     else bo.lru?.remove(bo);
   }
 
-  /** Takes a buffer out that no longer belongs where it is; else leaves it in its place. */
+  /** Takes a buffer elsewhere that no longer belongs where it is; else leaves it in its place. */
   settle(bo: BufferObject): void {
     if (bo.lru !== this.#listOf(bo)) this.used(bo);
   }
 
-  #listOf(bo: BufferObject): Lru | undefined {
-    if (bo.tt.resident === 0 || bo.pinned) return undefined;
-    return bo.tt.purgeable ? this.#purgeable : this.#priorities[bo.priority];
+  #listOf(bo: BufferObject): Lru<BufferObject> | undefined {
+    const { tt } = bo;
+    if (tt.vector < 0) return undefined;
+    if (tt.resident === 0 || bo.pinned) return this.#unevictable;
+    return tt.purgeable ? this.#purgeable : this.#priorities[bo.priority];
   }
 
-  /**
-   * Releases about `pages` pages, at least a cluster if they can be had. Ends early when nothing is
-   * left to take or a transfer fails; says which.
-   */
-  *reclaim(pages: number): Steps<Released> {
-    let released = this.#purge(pages);
-    const target = Math.max(pages, CLUSTER_PAGES);
-    while (released < pages) {
-      const victims = this.#victims(target - released);
-      if (victims.length === 0) break;
-      const tts = victims.map((bo) => bo.tt);
-      let result: Released;
-      try {
-        result = yield* shrink(this.#pool, tts, target - released);
-      } finally {
-        for (const bo of victims) {
-          this.settle(bo);
-          bo.unlock();
-        }
-      }
-      released += result.released;
-      if (result.failure) return { released, failure: result.failure };
-      if (result.released === 0) break;
+  /** Buffers that hold pages, in the order in which they would leave. */
+  resident(): BufferObject[] {
+    const lists = [this.#purgeable, ...this.#priorities, this.#unevictable];
+    return lists.flatMap((list) => Array.from(list.walk())).filter((bo) => bo.tt.resident > 0);
+  }
+
+  /** Pages that buffers hold, an upper bound; SHRINK_EMPTY when none can give any. */
+  countObjects(): number {
+    const { purgeable, shrinkable } = this.counts;
+    return purgeable + shrinkable > 0 ? this.#pool.global.heldPages : SHRINK_EMPTY;
+  }
+
+  /** Purges, then shrinks: about `nrToScan` pages, at least a cluster if they can be had. */
+  *scanObjects(control: ShrinkControl): Steps<number> {
+    let freed = this.#purge(control.nrToScan);
+    let scanned = freed;
+    if (freed < control.nrToScan) {
+      const target = Math.max(control.nrToScan, CLUSTER_PAGES) - freed;
+      const victims = this.#victims(target);
+      for (const { tt } of victims) scanned += tt.resident;
+      const { released, failure } = yield* this.#shrink(victims, target);
+      freed += released;
+      if (failure !== undefined) control.failure = failure;
     }
-    return { released };
+    control.nrScanned = scanned;
+    return scanned > 0 ? freed : SHRINK_STOP;
+  }
+
+  *#shrink(victims: readonly BufferObject[], target: number): Steps<Released> {
+    if (victims.length === 0) return { released: 0 };
+    try {
+      const tts = victims.map((bo) => bo.tt);
+      return yield* shrink(this.#pool, tts, target);
+    } finally {
+      for (const bo of victims) {
+        this.settle(bo);
+        bo.unlock();
+      }
+    }
   }
 
   /** Throws away purgeable buffers until `pages` pages are free. Returns pages released. */
   #purge(pages: number): number {
     let released = 0;
-    let bo = this.#purgeable.first as BufferObject | undefined;
-    while (bo && released < pages) {
-      const next = bo.lruNext as BufferObject | undefined;
-      if (bo.lock.tryLock()) {
-        released += this.#pool.purge(bo.tt);
-        this.settle(bo);
-        bo.unlock();
-      }
-      bo = next;
+    if (this.#purgeable.size === 0) return 0;
+    for (const bo of this.#purgeable.walk()) {
+      if (released >= pages) break;
+      if (!bo.tt.lock.tryLock()) continue;
+      released += this.#pool.purge(bo.tt);
+      this.settle(bo);
+      bo.unlock();
     }
     return released;
   }
@@ -89,11 +114,11 @@ export class Reclaim {
     const victims: BufferObject[] = [];
     let found = 0;
     for (const list of this.#priorities) {
-      for (let bo = list.first; bo && found < pages; bo = bo.lruNext) {
-        const victim = bo as BufferObject;
-        if (!victim.lock.tryLock()) continue;
-        victims.push(victim);
-        found += victim.tt.resident;
+      for (const bo of list.walk()) {
+        if (found >= pages) return victims;
+        if (!bo.tt.lock.tryLock()) continue;
+        victims.push(bo);
+        found += bo.tt.resident;
       }
     }
     return victims;

@@ -40,7 +40,10 @@ function parseText(text: string, name: string): number {
     const known = "B, KiB, MiB, GiB, TiB, kB, MB, GB or TB";
     throw new RangeError(`${name} is ${JSON.stringify(text)}: use a number and a unit of ${known}`);
   }
-  return Number(parts[1]) * unit;
+  // Decimal fractions such as 1.005 MB have no exact binary form; a whole number is meant.
+  const bytes = Number(parts[1]) * unit;
+  const whole = Math.round(bytes);
+  return Math.abs(bytes - whole) <= bytes * 1e-12 ? whole : bytes;
 }
 
 /** Pages that hold `bytes`, the last one perhaps in part. */

@@ -8,10 +8,12 @@ import { engineModule } from "./module.ts";
 interface Exports {
   readonly memory: WebAssembly.Memory;
   memoryPages(frames: number, slots: number, entries: number, ram: number): number;
-  init(frames: number, slots: number, entries: number, ram: number): number;
+  init(frames: number, slots: number, entries: number, ram: number, dma32: number): number;
   vectorAlloc(entries: number): number;
   vectorFree(vector: number, entries: number): number;
-  vectorDrop(vector: number, entries: number): number;
+  vectorDrop(vector: number, entries: number, how: number): number;
+  vectorDirty(vector: number, entries: number, start: number, count: number): number;
+  vectorCaching(vector: number, entries: number, start: number, caching: number): number;
   vectorExtents(vector: number, entries: number, start: number, count: number): number;
   fillPrepare(
     vector: number,
@@ -19,7 +21,7 @@ interface Exports {
     start: number,
     done: number,
     budget: number,
-    orderMax: number,
+    how: number,
     keepFrom: number,
     keepTo: number,
   ): number;
@@ -30,29 +32,41 @@ interface Exports {
     done: number,
     covered: number,
     read: number,
-    flags: number,
+    how: number,
   ): number;
-  shrinkPrepare(items: number, budget: number, flags: number): number;
+  shrinkPrepare(items: number, budget: number): number;
   shrinkCommit(items: number, moved: number): number;
   ramTransfer(out: number): number;
+  sumEntries(index: number, count: number): number;
+  verifyEntries(index: number, count: number): number;
   slotsFree(): number;
+  poolCount(type: number, order: number): number;
+  poolShrink(type: number, order: number): number;
   check(): number;
 }
 
-/** Sizes of an engine: page frames, swap slots, vector entries; whether slots lie in memory too. */
+/**
+ * Sizes of an engine: page frames, swap slots, vector entries; whether slots lie in memory too; and how
+ * many of the frames, the first ones, are the DMA32 zone.
+ */
 export interface EngineGeometry {
   readonly frames: number;
   readonly slots: number;
   readonly entries: number;
   readonly ram: boolean;
+  readonly dma32: number;
 }
 
-/** A run of pages side by side in memory and in swap. `at`: pages of the batch before it. */
+/**
+ * A run of pages side by side in memory, in swap and in their vector, from entry `index` on. `at`:
+ * pages of the batch before it.
+ */
 export interface Extent {
   readonly address: number;
   readonly slot: number;
   readonly pages: number;
   readonly at: number;
+  readonly index: number;
 }
 
 /** One vector of a shrink batch: where its walk starts, ended, and what it released (pages). */
@@ -87,22 +101,34 @@ const CHECKS: Readonly<Record<number, string>> = {
   [abi.CHECK_SLOT_COUNT]: "swap slots have leaked",
   [abi.CHECK_BITMAP]: "a bitmap and its summaries disagree",
   [abi.CHECK_VECTOR]: "an entry outside every page vector is in use",
+  [abi.CHECK_POOL]: "a pool list is broken, or a pooled page is not zero",
+  [abi.CHECK_CLEAN]: "the count of clean pages is wrong",
 };
 
-function tooLarge({ frames, slots, ram }: EngineGeometry, wasmPages: number): string {
-  const total = wasmPages * WASM_PAGE;
-  const memory = frames * abi.PAGE_SIZE;
-  const swap = ram ? slots * abi.PAGE_SIZE : 0;
-  const over = total - WASM_PAGES_MAX * WASM_PAGE;
-  const parts = [
+/** Bytes of linear memory that a geometry comes to, for a first look and for people. */
+function parts({ frames, slots, entries, ram }: EngineGeometry) {
+  const bits = ((slots + entries) / 8) * (1 + 1 / 63);
+  return {
+    memory: frames * abi.PAGE_SIZE,
+    swap: ram ? slots * abi.PAGE_SIZE : 0,
+    metadata: abi.FIXED_END + frames * 16 + entries * 12 + bits,
+  };
+}
+
+function tooLarge(geometry: EngineGeometry): string {
+  const { memory, swap, metadata } = parts(geometry);
+  const over = (memory + swap + metadata) * 1.001 + WASM_PAGE - WASM_PAGES_MAX * WASM_PAGE;
+  const names = [
     `${formatSize(memory)} of page frames`,
-    ...(ram ? [`${formatSize(swap)} of RAM swap`] : []),
-    `${formatSize(total - memory - swap)} of metadata`,
+    ...(geometry.ram ? [`${formatSize(swap)} of RAM swap`] : []),
+    `${formatSize(metadata)} of metadata`,
   ];
-  const what = ram ? "memory or the RAM swap" : "memory";
+  const large = metadata > memory + swap ? "the swap space" : "the memory";
+  const what = geometry.ram ? "the memory or the RAM swap" : large;
+  const much = what === "the swap space" ? "" : ` by ${Math.ceil(over / 2 ** 20) + 1} MiB`;
   return (
-    `memory: ${parts.join(" and ")} do not fit the 4 GiB of a WASM memory; ` +
-    `make the ${what} smaller by ${formatSize(Math.ceil(over * 1.01))}`
+    `memory: ${names.join(" and ")} do not fit the 4 GiB of a WASM memory; ` +
+    `make ${what} smaller${much}`
   );
 }
 
@@ -117,23 +143,33 @@ export class Engine {
   readonly #header: Uint32Array;
   readonly #items: Uint32Array;
   readonly #extents: Uint32Array;
+  readonly #entries: Uint32Array;
+  readonly #shadows: Uint32Array;
+  readonly #pages: Uint8Array;
 
   /** @throws RangeError when the sizes do not fit one memory, or the host has no room for it */
   constructor(geometry: EngineGeometry, module: WebAssembly.Module = engineModule()) {
+    const { memory, swap, metadata } = parts(geometry);
+    if (memory + swap + metadata > WASM_PAGES_MAX * WASM_PAGE) {
+      throw new RangeError(tooLarge(geometry));
+    }
     const { exports } = instantiateSync(module, {}).instance;
     const wasm = exports as unknown as Exports;
-    const { frames, slots, entries, ram } = geometry;
+    const { frames, slots, entries, ram, dma32 } = geometry;
     const pages = wasm.memoryPages(frames, slots, entries, Number(ram));
-    if (pages > WASM_PAGES_MAX) throw new RangeError(tooLarge(geometry, pages));
+    if (pages > WASM_PAGES_MAX) throw new RangeError(tooLarge(geometry));
     wasm.memory.grow(pages - wasm.memory.buffer.byteLength / WASM_PAGE);
-    const rc = wasm.init(frames, slots, entries, Number(ram));
+    const rc = wasm.init(frames, slots, entries, Number(ram), dma32);
     if (rc < 0) throw new RangeError(`engine sizes are out of range (errno ${rc})`);
     this.geometry = geometry;
     this.#wasm = wasm;
     this.#buffer = wasm.memory.buffer;
-    this.#header = new Uint32Array(this.#buffer, abi.HEADER, 64);
+    this.#header = new Uint32Array(this.#buffer, abi.HEADER, abi.HEADER_WORDS);
     this.#items = new Uint32Array(this.#buffer, abi.ITEMS, ITEM_WORDS * abi.ITEMS_MAX);
     this.#extents = new Uint32Array(this.#buffer, abi.EXTENTS, EXTENT_WORDS * abi.EXTENTS_MAX);
+    this.#entries = new Uint32Array(this.#buffer, this.#word(abi.H_ENTRY), entries);
+    this.#shadows = new Uint32Array(this.#buffer, this.#word(abi.H_SHADOW), entries);
+    this.#pages = new Uint8Array(this.#buffer, this.#word(abi.H_PAGE_TABLE), 16 * frames);
   }
 
   /** Free page frames. */
@@ -146,6 +182,21 @@ export class Engine {
     return this.#wasm.slotsFree() >>> 0;
   }
 
+  /** Pages in pools: free, but kept with their caching. */
+  get pooledPages(): number {
+    return this.#word(abi.H_POOLED);
+  }
+
+  /** Pages in memory that have a valid copy in swap. */
+  get cleanPages(): number {
+    return this.#word(abi.H_CLEAN);
+  }
+
+  /** Pages whose caching was changed so far, and in how many runs. */
+  get cachingChanges(): { readonly pages: number; readonly runs: number } {
+    return { pages: this.#word(abi.H_CACHING_PAGES), runs: this.#word(abi.H_CACHING_RUNS) };
+  }
+
   /** Bytes of linear memory in all: metadata, page frames and RAM swap. */
   get memoryBytes(): number {
     return this.#buffer.byteLength;
@@ -153,8 +204,47 @@ export class Engine {
 
   /** Free chunks of each order, 0..9. */
   freeChunks(): number[] {
-    const at = abi.H_FREE_COUNT;
-    return Array.from(this.#header.subarray(at, at + abi.NR_ORDERS));
+    const { NR_ORDERS, H_FREE_COUNT } = abi;
+    return Array.from({ length: NR_ORDERS }, (_, order) => {
+      return this.#word(H_FREE_COUNT + order) + this.#word(H_FREE_COUNT + NR_ORDERS + order);
+    });
+  }
+
+  /** What entry `index` holds: 0, a page's address (even), or a handle (slot << 1 | 1). */
+  entry(index: number): number {
+    return this.#entries[index] as number;
+  }
+
+  /** Order and caching of the chunk whose first page is at `address`, and whether it is pooled. */
+  chunk(address: number): { order: number; caching: number; pooled: boolean } {
+    const at = ((address >>> abi.PAGE_SHIFT) - this.#word(abi.H_FIRST_PFN)) * 16;
+    const pages = this.#pages;
+    return {
+      order: pages[at] as number,
+      pooled: pages[at + 1] === 3,
+      caching: pages[at + 2] as number,
+    };
+  }
+
+  /** The chunk that is held for entry `index` by a restore: its address. */
+  held(index: number): number {
+    return this.#shadows[index] as number;
+  }
+
+  /** Chunks of an order in a pool type. */
+  poolCount(type: number, order: number): number {
+    return this.#wasm.poolCount(type, order);
+  }
+
+  /** Frees one pooled chunk; its address, or `undefined` when there is none of that order. */
+  poolShrink(type: number, order: number): number | undefined {
+    const pfn = this.#wasm.poolShrink(type, order);
+    return pfn < 0 ? undefined : pfn * abi.PAGE_SIZE;
+  }
+
+  /** Whether a view lies in linear memory. */
+  owns(view: Uint8Array): boolean {
+    return view.buffer === this.#buffer;
   }
 
   /** A view of `pages` pages at `address`. */
@@ -167,11 +257,21 @@ export class Engine {
     return this.#wasm.vectorAlloc(entries);
   }
 
-  /** Empties a vector and takes it back. Returns frames freed. */
-  vectorRelease(vector: number, entries: number): number {
-    const freed = this.#expect(this.#wasm.vectorDrop(vector, entries), "destroy");
+  /** Empties a vector and takes it back. Returns frames freed, to pools or the system. */
+  vectorRelease(vector: number, entries: number, how: number): number {
+    const freed = this.#expect(this.#wasm.vectorDrop(vector, entries, how), "destroy");
     this.#expect(this.#wasm.vectorFree(vector, entries), "destroy");
     return freed;
+  }
+
+  /** Pages of entries [start, start + count) lose their copies in swap. Returns slots freed. */
+  vectorDirty(vector: number, entries: number, start: number, count: number): number {
+    return this.#expect(this.#wasm.vectorDirty(vector, entries, start, count), "populate");
+  }
+
+  /** Gives all pages of a vector their caching. Returns pages changed. */
+  vectorCaching(vector: number, entries: number, caching: number): number {
+    return this.#expect(this.#wasm.vectorCaching(vector, entries, 0, caching), "populate");
   }
 
   /** Where entries [start, start + count) lie; all of them must be in memory. */
@@ -187,31 +287,24 @@ export class Engine {
   }
 
   /** Holds chunks for up to `budget` entries or so. Returns entries covered, or -ENOMEM. */
-  fillPrepare(w: FillWindow, budget: number, keepFrom: number, keepTo: number): number {
+  fillPrepare(w: FillWindow, budget: number, how: number, keepFrom: number, keepTo: number): number {
     const { vector, entries, start, done } = w;
-    const max = abi.MAX_ORDER;
     const wasm = this.#wasm;
-    const rc = wasm.fillPrepare(vector, entries, start, done, budget, max, keepFrom, keepTo);
+    const rc = wasm.fillPrepare(vector, entries, start, done, budget, how, keepFrom, keepTo);
     return rc === -abi.ENOMEM ? rc : this.#expect(rc, "restore");
   }
 
   /** Makes the chunks visible whose entries are all read. Returns entries that now are pages. */
-  fillCommit(w: FillWindow, covered: number, read: number, flags: number): number {
+  fillCommit(w: FillWindow, covered: number, read: number, how: number): number {
     const { vector, entries, start, done } = w;
-    const rc = this.#wasm.fillCommit(vector, entries, start, done, covered, read, flags);
+    const rc = this.#wasm.fillCommit(vector, entries, start, done, covered, read, how);
     return this.#expect(rc, "restore");
   }
 
-  /** Entry whose checksum did not match in the last fillCommit, if one did not. */
-  get badEntry(): number | undefined {
-    const entry = this.#word(abi.H_BAD_ENTRY);
-    return entry === abi.NONE ? undefined : entry;
-  }
-
   /** Reserves slots for about `budget` pages of the items. Returns pages prepared, or -ENOSPC. */
-  shrinkPrepare(items: readonly ShrinkItem[], budget: number, flags: number): number {
+  shrinkPrepare(items: readonly ShrinkItem[], budget: number): number {
     this.#putItems(items);
-    const rc = this.#wasm.shrinkPrepare(items.length, budget, flags);
+    const rc = this.#wasm.shrinkPrepare(items.length, budget);
     items.forEach((item, i) => {
       item.next = this.#items[i * ITEM_WORDS + 3] as number;
     });
@@ -241,6 +334,16 @@ export class Engine {
     return this.#expect(this.#wasm.ramTransfer(Number(out)), out ? "shrink" : "restore");
   }
 
+  /** Notes the checksums of an extent's pages, which are about to leave. */
+  sum({ index, pages }: Extent): void {
+    this.#expect(this.#wasm.sumEntries(index, pages), "shrink");
+  }
+
+  /** How many of an extent's pages, which have just come, match their checksums before one does not. */
+  verify({ index, pages }: Extent): number {
+    return this.#expect(this.#wasm.verifyEntries(index, pages), "restore");
+  }
+
   /** What is wrong with the engine's state, if anything is. */
   check(): string | undefined {
     const rc = this.#wasm.check();
@@ -259,6 +362,7 @@ export class Engine {
       slot: words[at + 1] as number,
       pages: words[at + 2] as number,
       at: (words[at + 3] as number) + base,
+      index: words[at + 4] as number,
     };
   }
 

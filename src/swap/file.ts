@@ -1,6 +1,7 @@
 import {
   closeSync,
   constants,
+  fdatasyncSync,
   fstatSync,
   openSync,
   readSync,
@@ -73,9 +74,13 @@ export function fileSwap(options: FileSwapOptions): BlockSwapDevice {
     read(slot, views) {
       transfer(fd, slot, views, readSync as Positioned, readvSync as Vectored, false);
     },
+    flush() {
+      fdatasyncSync(fd);
+    },
     close() {
       const open = fd;
       fd = -1;
+      for (const [file, user] of inUse) if (user === open) inUse.delete(file);
       if (open >= 0) closeSync(open);
       if (remove !== undefined) rmSync(remove, { force: true });
       remove = undefined;
@@ -98,12 +103,22 @@ function openPrivate(): { fd: number; remove: string | undefined } {
   }
 }
 
+/** Files that a swap device of this process uses by path: two on one file would mix their pages. */
+const inUse = new Map<string, number>();
+
 function openPath(path: string, overwrite: boolean): number {
   const { O_RDWR, O_CREAT } = constants;
   const fd = openFile(path, O_RDWR | O_CREAT);
   const stat = fstatSync(fd);
-  if (stat.isFile() && (stat.size === 0 || overwrite)) return fd;
+  const file = `${stat.dev}:${stat.ino}`;
+  if (stat.isFile() && (stat.size === 0 || overwrite) && !inUse.has(file)) {
+    inUse.set(file, fd);
+    return fd;
+  }
   closeSync(fd);
+  if (inUse.has(file)) {
+    throw new TtmError("EBUSY", "open", `swap file ${path} is in use by another fileSwap`);
+  }
   if (!stat.isFile()) throw new TtmError("EINVAL", "open", `swap file ${path} is not a plain file`);
   throw new TtmError(
     "EEXIST",

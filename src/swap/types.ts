@@ -24,6 +24,8 @@ export interface BlockSwapDevice {
   open?(): void;
   write(slot: number, views: readonly Uint8Array[]): void | Promise<void>;
   read(slot: number, views: readonly Uint8Array[]): void | Promise<void>;
+  /** Asks the store to write back what it buffers; best effort, called by the background loop. */
+  flush?(): void | Promise<void>;
   /** Called once, when the device on it is closed. */
   close?(): void | Promise<void>;
 }

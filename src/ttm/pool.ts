@@ -1,80 +1,220 @@
-import { PAGE_SIZE } from "../../assembly/abi.ts";
-import type { Engine } from "../engine/engine.ts";
-import type { SwapDevice } from "../swap/types.ts";
+import {
+  HOW_CACHING_SHIFT,
+  HOW_DMA32,
+  HOW_KEEP,
+  HOW_POOL_SHIFT,
+  MAX_ORDER,
+  NR_ORDERS,
+} from "../../assembly/abi.ts";
+import { type Caching, COHERENT_TYPES, cachingCode } from "./caching.ts";
+import type { DmaMapping } from "./dma.ts";
+import type { TtmGlobal } from "./global.ts";
 import type { Released } from "./shrink.ts";
 import type { Steps } from "./transfer.ts";
-import { TT_FLAG_DONTNEED, type Tt } from "./tt.ts";
+import { TT_FLAG_PRIV_POPULATED, TT_FLAG_PRIV_SHRUNKEN, TT_FLAG_SWAPPED, type Tt } from "./tt.ts";
 
-/** Running totals, in pages unless it says otherwise. */
-export interface PoolStats {
-  /** Pages written to swap. */
-  pagesOut: number;
-  /** Pages read from swap. */
-  pagesIn: number;
-  /** Pages thrown away because their buffers were marked `dontneed`. */
-  pagesPurged: number;
-  /** Restores that stopped on the way (a count). */
-  interrupted: number;
-  /** Restores that went on where an earlier one had stopped (a count). */
-  resumed: number;
+/** Options of a `Pool`. */
+export interface PoolOptions {
+  /** Chunks are allocated for coherent DMA and stay mapped while pooled; such a tt cannot be shrunk. */
+  readonly coherent?: boolean;
+  /** Pages come from the DMA32 zone only. */
+  readonly dma32?: boolean;
+  /** Orders to allocate, each 0..9, 0 among them. Default: all. `[9, 4, 0]` is the RFC's list. */
+  readonly orders?: readonly number[];
+  /** Largest order worth an effort, 0: no limit (beneficial_order). Chunks above it are not sought. */
+  readonly beneficialOrder?: number;
 }
 
 /**
- * Where the pages of tts come from and go to (struct ttm_pool). Cached pages are not pooled, as in
- * the kernel: they come from the engine's buddy allocator and go straight back to it.
+ * Where the pages of tts come from and go to (struct ttm_pool). Freed chunks whose caching is not the
+ * default are kept, cleared, in a pool type for the next who wants that caching; coherent chunks
+ * always. Cached ones are not pooled, as in the kernel: they go straight back to the allocator.
  */
 export class Pool {
-  readonly engine: Engine;
-  readonly swap: SwapDevice;
-  /** Flags of the engine's walks. */
-  readonly flags: number;
-  readonly stats: PoolStats = {
-    pagesOut: 0,
-    pagesIn: 0,
-    pagesPurged: 0,
-    interrupted: 0,
-    resumed: 0,
-  };
-  /** Frees frames of other tts when an allocation finds none; the device's business. */
-  readonly reclaim: (pages: number) => Steps<Released>;
+  readonly global: TtmGlobal;
+  readonly coherent: boolean;
+  readonly dma32: boolean;
+  readonly #orders: number;
+  /** First of the pool types of its own, if it has some. */
+  readonly #types: number;
+  /** Coherent mappings, in use or pooled, by the address of their chunk. */
+  readonly #mappings = new Map<number, DmaMapping>();
+  #closed = false;
 
-  constructor(
-    engine: Engine,
-    swap: SwapDevice,
-    flags: number,
-    reclaim: (pages: number) => Steps<Released>,
-  ) {
-    this.engine = engine;
-    this.swap = swap;
-    this.flags = flags;
-    this.reclaim = reclaim;
+  /** @throws RangeError when an order is none */
+  constructor(global: TtmGlobal, options: PoolOptions = {}) {
+    const { coherent = false, dma32 = false, orders, beneficialOrder = 0 } = options;
+    this.global = global;
+    this.coherent = coherent;
+    this.dma32 = dma32;
+    this.#orders = orderMask(orders, beneficialOrder);
+    const types = COHERENT_TYPES.map((type) => ({ ...type, pool: this }));
+    this.#types = coherent ? global.addTypes(types) : -1;
   }
 
-  /** Page frames in all (bytes). */
-  get memory(): number {
-    return this.engine.geometry.frames * PAGE_SIZE;
+  /** Pool type for a caching (ttm_pool_select_type), or -1: not pooled. */
+  typeOf(caching: Caching): number {
+    if (this.coherent) return this.#types + cachingCode(caching);
+    if (caching === "cached") return -1;
+    return (caching === "wc" ? 0 : 1) + (this.dma32 ? 2 : 0);
+  }
+
+  /** How the engine's walks are to treat pages of `tt`. */
+  how(tt: Tt): number {
+    const { roomForClean } = this.global;
+    return (
+      this.#orders |
+      (this.dma32 ? HOW_DMA32 : 0) |
+      ((this.typeOf(tt.caching) + 1) << HOW_POOL_SHIFT) |
+      (cachingCode(tt.caching) << HOW_CACHING_SHIFT) |
+      (roomForClean ? HOW_KEEP : 0)
+    );
+  }
+
+  /** Orders it allocates, as a mask. */
+  get orders(): number {
+    return this.#orders;
+  }
+
+  /** Pages in pool types that `tt` would take from. */
+  pooledFor(tt: Tt): number {
+    const type = this.typeOf(tt.caching);
+    if (type < 0) return 0;
+    let pages = 0;
+    const most = Math.min(MAX_ORDER, 31 - Math.clz32(tt.numPages - tt.resident));
+    for (let order = 0; order <= most; order++) {
+      pages += this.global.engine.poolCount(type, order) << order;
+    }
+    return pages;
+  }
+
+  /** The mapping of a coherent chunk: made when it is new, kept as long as it is pooled. */
+  coherentMapping(address: number, pages: number): DmaMapping {
+    let mapping = this.#mappings.get(address);
+    if (!mapping) {
+      mapping = this.global.iommu.map(pages);
+      this.#mappings.set(address, mapping);
+    }
+    return mapping;
+  }
+
+  /** The chunk at `address` was given back before it was ever seen. */
+  unmapHeld(address: number, mapping: DmaMapping): void {
+    if (!this.coherent) this.global.iommu.unmap(mapping);
+    else if (!this.global.engine.chunk(address).pooled) this.unpooled(address);
+  }
+
+  /** Frees frames of other tts when an allocation finds none: the shrinkers, in their order. */
+  *reclaim(pages: number): Steps<Released> {
+    const { global } = this;
+    const { released, failure } = yield* global.shrinkers.shrink(pages, false);
+    global.trace?.({ type: "reclaim", wanted: pages, released });
+    return failure === undefined ? { released } : { released, failure };
   }
 
   /**
-   * Empties `tt` in whatever state it is: frames, swap slots and the chunk of an interrupted restore
-   * are freed (ttm_pool_free, ttm_pool_release_shrunken). It reads as zeros afterwards. Returns
-   * frames freed.
+   * Empties `tt` in whatever state it is: chunks go to their pools or the system, swap slots and the
+   * chunk of an interrupted restore are freed (ttm_pool_free, ttm_pool_release_shrunken). It reads as
+   * zeros afterwards. Returns frames freed.
    */
   release(tt: Tt): number {
-    if (tt.vector < 0) return 0;
-    const freed = this.engine.vectorRelease(tt.vector, tt.numPages);
-    tt.vector = -1;
-    tt.resident = 0;
-    tt.restore = undefined;
-    tt.flags &= TT_FLAG_DONTNEED;
+    return this.#release(tt, this.how(tt));
+  }
+
+  /** Throws away the content of a tt: to the system, without swap space. Returns frames freed. */
+  purge(tt: Tt): number {
+    const { stats, trace } = this.global;
+    tt.purged ||= tt.vector >= 0;
+    const pooled = ((1 << 8) - 1) << HOW_POOL_SHIFT;
+    const freed = this.#release(tt, this.coherent ? this.how(tt) : this.how(tt) & ~pooled);
+    stats.pagesPurged += freed;
+    trace?.({ type: "purge", tt: tt.id, pages: freed });
     return freed;
   }
 
-  /** Throws away the content of a purgeable tt: needs no swap space. Returns frames freed. */
-  purge(tt: Tt): number {
-    tt.purged ||= tt.vector >= 0;
-    const freed = this.release(tt);
-    this.stats.pagesPurged += freed;
+  #release(tt: Tt, how: number): number {
+    if (tt.vector < 0) return 0;
+    const { engine } = this.global;
+    this.dropMappings(tt);
+    const chunks = this.coherent ? this.#chunks(tt) : [];
+    const freed = engine.vectorRelease(tt.vector, tt.numPages, how);
+    for (const address of chunks) {
+      if (!engine.chunk(address).pooled) this.unpooled(address);
+    }
+    this.account(tt, -tt.resident);
+    this.global.clean.delete(tt);
+    tt.vector = -1;
+    tt.restore = undefined;
+    tt.flags &= ~(TT_FLAG_PRIV_POPULATED | TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED);
+    this.global.poolShrinker.drain(this.global.limits.pagePoolSize);
     return freed;
   }
+
+  /** Undoes the mappings of a tt that is no longer to be used for DMA; coherent ones stay. */
+  dropMappings(tt: Tt): void {
+    const held = tt.restore?.mapping;
+    if (!this.coherent) {
+      for (const mapping of tt.dma?.values() ?? []) this.global.iommu.unmap(mapping);
+      if (held) this.global.iommu.unmap(held);
+    }
+    if (tt.restore) tt.restore.mapping = undefined;
+    tt.dma?.clear();
+  }
+
+  /** Addresses of the chunks of a tt, the held one included. */
+  #chunks(tt: Tt): number[] {
+    const { engine } = this.global;
+    const addresses: number[] = [];
+    for (let i = 0; i < tt.numPages; ) {
+      const entry = engine.entry(tt.vector + i);
+      const address = entry !== 0 && entry % 2 === 0 ? entry : engine.held(tt.vector + i);
+      if (address !== 0) addresses.push(address);
+      i += address === 0 ? 1 : 1 << engine.chunk(address).order;
+    }
+    return addresses;
+  }
+
+  /**
+   * Entries [start, start + count) may be written: their copies in swap are no longer valid. Returns
+   * slots freed.
+   */
+  dirty(tt: Tt, start: number, count: number): number {
+    const { clean, engine } = this.global;
+    return clean.has(tt) ? engine.vectorDirty(tt.vector, tt.numPages, start, count) : 0;
+  }
+
+  /** Notes that `tt` holds `pages` more, or fewer. */
+  account(tt: Tt, pages: number): void {
+    tt.resident += pages;
+    if (!tt.counted) return;
+    const { allocated } = this.global;
+    allocated.pages += pages;
+    if (this.dma32) allocated.dma32Pages += pages;
+  }
+
+  /** A pooled chunk of its own has gone back to the allocator. */
+  unpooled(address: number): void {
+    const mapping = this.#mappings.get(address);
+    if (!mapping) return;
+    this.#mappings.delete(address);
+    this.global.iommu.unmap(mapping);
+  }
+
+  /** Gives its own pooled chunks back; its tts must be released before (ttm_pool_fini). */
+  close(): void {
+    if (this.coherent && !this.#closed) this.global.removeTypes(this.#types, COHERENT_TYPES.length);
+    this.#closed = true;
+  }
+}
+
+function orderMask(orders: readonly number[] | undefined, beneficialOrder: number): number {
+  const largest = beneficialOrder === 0 ? MAX_ORDER : beneficialOrder;
+  const all = orders ?? Array.from({ length: NR_ORDERS }, (_, order) => order);
+  for (const order of [...all, largest]) {
+    if (!Number.isInteger(order) || order < 0 || order > MAX_ORDER) {
+      throw new RangeError(`orders must be whole numbers from 0 to ${MAX_ORDER}, not ${order}`);
+    }
+  }
+  if (!all.includes(0)) throw new RangeError("orders must include 0, the last resort");
+  return all.filter((order) => order <= largest).reduce((mask, order) => mask | (1 << order), 0);
 }

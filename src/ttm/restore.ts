@@ -22,11 +22,21 @@
  * - Every attempt reports its own error: EINTR, ENOMEM, ENOSPC, EIO.
  * - Pages that never left keep their frames; nothing is copied for them.
  */
-import { ENOMEM } from "../../assembly/abi.ts";
-import { TtmError } from "../errors.ts";
+import { ENOMEM, HOW_KEEP, HOW_ORDERS } from "../../assembly/abi.ts";
+import type { FillWindow } from "../engine/engine.ts";
+import { codeOf, TtmError } from "../errors.ts";
 import { formatSize } from "../size.ts";
+import { cachingCode } from "./caching.ts";
+import type { DmaMapping } from "./dma.ts";
 import type { Pool } from "./pool.ts";
-import { BATCH_PAGES, BORDER, type Steps, transferAtOnce, transferExtents } from "./transfer.ts";
+import {
+  BATCH_PAGES,
+  BORDER,
+  Mismatch,
+  type Steps,
+  transferAtOnce,
+  transferExtents,
+} from "./transfer.ts";
 import {
   TT_FLAG_DONTNEED,
   TT_FLAG_PRIV_POPULATED,
@@ -41,6 +51,8 @@ export interface RestoreState {
   cursor: number;
   /** Entries from `cursor` on that are read into the chunk held there. */
   read: number;
+  /** Bus address of the held chunk, if the tt wants one. */
+  mapping: DmaMapping | undefined;
 }
 
 /** Entries that the caller is about to overwrite whole, so that they need no clearing. */
@@ -53,85 +65,221 @@ export interface Keep {
  * Makes `tt` populated (ttm_pool_alloc, ttm_pool_restore_and_alloc). Stopped while it restores, it
  * goes on there next time; stopped while it populates an empty tt, that one is empty again.
  *
- * @throws TtmError ENOMEM, ENOSPC (no frame could be reclaimed, and why), EINTR, EIO
+ * @throws TtmError ENOMEM, ENOSPC (no frame could be reclaimed, and why), EINTR, EIO, EFAULT (DMA)
  */
 export function* populate(pool: Pool, tt: Tt, keep: Keep): Steps<void> {
   if (tt.populated) return;
+  const { stats, trace } = pool.global;
   const restoring = tt.shrunken;
-  if (tt.vector < 0) tt.vector = vectorFor(pool, tt);
-  tt.restore ??= restoring ? { cursor: 0, read: 0 } : undefined;
-  const state = tt.restore ?? { cursor: 0, read: 0 };
-  if (state.cursor + state.read > 0) pool.stats.resumed++;
+  const state = tt.restore ?? { cursor: 0, read: 0, mapping: undefined };
+  if (state.cursor + state.read > 0) {
+    stats.resumed++;
+    trace?.({ type: "resume", tt: tt.id, cursor: state.cursor, read: state.read });
+  }
+  tt.restore = state;
   try {
-    while (state.cursor < tt.numPages) {
-      if (pool.engine.freePages < tt.numPages - tt.resident) yield* makeRoom(pool, tt);
+    if (tt.vector < 0 && !tt.sg) tt.vector = vectorFor(pool, tt);
+    while (state.cursor < tt.numPages && !tt.sg) {
+      yield* makeRoom(pool, tt);
       yield* fill(pool, tt, state, keep);
       if (state.cursor < tt.numPages) yield BORDER;
     }
+    finish(pool, tt);
   } catch (error) {
-    if (restoring) pool.stats.interrupted++;
+    if (restoring) stats.interrupted++;
     else pool.release(tt);
+    trace?.({ type: "interrupt", tt: tt.id, code: codeOf(error) });
     throw error;
   }
   tt.restore = undefined;
   tt.purged = false;
   tt.flags &= ~(TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED | TT_FLAG_DONTNEED);
   tt.flags |= TT_FLAG_PRIV_POPULATED;
+  trace?.({ type: restoring ? "restore" : "populate", tt: tt.id, pages: tt.numPages });
 }
 
-function vectorFor(pool: Pool, tt: Tt): number {
-  const vector = pool.engine.vectorAlloc(tt.numPages);
+function vectorFor({ global }: Pool, tt: Tt): number {
+  const vector = global.engine.vectorAlloc(tt.numPages);
   if (vector >= 0) return vector;
   const text = `no room for the page vector of a buffer of ${tt.numPages} pages; destroy buffers`;
   throw new TtmError("ENOMEM", "populate", text);
 }
 
-/** Reclaims until the frames that `tt` still needs are free. */
+/** Reclaims until the frames that `tt` still needs are free or pooled for it, within the limits. */
 function* makeRoom(pool: Pool, tt: Tt): Steps<void> {
-  const { engine } = pool;
-  while (engine.freePages < tt.numPages - tt.resident) {
-    const need = tt.numPages - tt.resident;
-    const { released, failure } = yield* pool.reclaim(need - engine.freePages);
-    if (released > 0) continue;
-    if (failure) throw failure;
-    const text =
-      `${need} pages are needed, ${engine.freePages} of ${engine.geometry.frames} are free, ` +
-      "and the others are pinned or in use: unmap or unpin buffers, or raise memory " +
-      `(now ${formatSize(pool.memory)})`;
-    throw new TtmError("ENOMEM", tt.shrunken ? "restore" : "populate", text);
+  const { global } = pool;
+  const { engine } = global;
+  const need = tt.numPages - tt.resident;
+  const { min } = global.watermarks;
+  while (engine.freePages < need + min && engine.freePages + pool.pooledFor(tt) < need + min) {
+    const { released, failure } = yield* pool.reclaim(need + min - engine.freePages);
+    if (released > 0 || pool.dirty(tt, 0, tt.numPages) > 0) continue;
+    const there = engine.freePages + pool.pooledFor(tt);
+    // With swap full a restore goes on with little: what it reads frees slots for others to leave to.
+    if (there >= need || (failure && tt.shrunken && there > 0)) break;
+    throw failure ?? noMemory(pool, tt, need);
   }
+  if (!tt.shrunken) yield* keepReserve(pool, need);
+  // Over a page limit, others shrink if they can (ttm_tt_populate); if nobody can, so be it.
+  if (!tt.counted) return;
+  const { allocated, limits } = global;
+  while (allocated.pages + need > limits.pages) {
+    const over = allocated.pages + need - limits.pages;
+    const { released, failure } = yield* pool.reclaim(over);
+    if (failure) throw failure;
+    if (released === 0) break;
+  }
+  while (pool.dma32 && allocated.dma32Pages + need > limits.dma32Pages) {
+    const { released, failure } = yield* pool.reclaim(1);
+    if (failure) throw failure;
+    if (released === 0) break;
+  }
+}
+
+/**
+ * With every frame and every slot taken, nothing could ever be exchanged again: new content leaves one
+ * of them free.
+ */
+function* keepReserve(pool: Pool, need: number): Steps<void> {
+  const { engine } = pool.global;
+  const left = () =>
+    engine.freePages + engine.pooledPages + engine.freeSlots + engine.cleanPages - need;
+  if (left() > 0) return;
+  yield* pool.reclaim(1); // if something can be purged, that makes room
+  if (left() <= 0) throw pool.global.swapFull();
+}
+
+function noMemory({ global }: Pool, tt: Tt, need: number): TtmError {
+  const { engine } = global;
+  const text =
+    `${need} pages are needed, ${engine.freePages} of ${engine.geometry.frames} are free, ` +
+    "and the others are pinned or in use: unmap or unpin buffers, or raise memory " +
+    `(now ${formatSize(global.memory)})`;
+  return new TtmError("ENOMEM", tt.shrunken ? "restore" : "populate", text);
 }
 
 /** One batch: hold chunks, read them, commit. */
 function* fill(pool: Pool, tt: Tt, state: RestoreState, keep: Keep): Steps<void> {
-  const { engine, stats } = pool;
-  const window = {
-    vector: tt.vector,
-    entries: tt.numPages,
-    start: state.cursor,
-    done: state.read,
-  };
-  let free = engine.freePages;
-  const covered = engine.fillPrepare(window, BATCH_PAGES, keep.from, keep.to);
-  if (covered === -ENOMEM) throw new TtmError("ENOMEM", "populate", "no page frame is free");
-  tt.resident += free - engine.freePages;
-
+  const { global } = pool;
+  const window = { vector: tt.vector, entries: tt.numPages, start: state.cursor, done: state.read };
+  const how = pool.how(tt);
+  const covered = prepare(pool, tt, state, window, how, keep);
   const result =
-    transferAtOnce(pool, false, covered) ??
-    (yield* transferExtents(pool, false, covered, state.read));
-  free = engine.freePages;
-  const committed = engine.fillCommit(window, covered, result.moved, pool.flags);
-  tt.resident -= engine.freePages - free;
-  const bad = engine.badEntry;
-  const moved = bad === undefined ? result.moved : bad - state.cursor;
-  stats.pagesIn += result.pages;
-  state.cursor += committed;
-  state.read = moved - committed;
-  if (result.failure) throw result.failure;
-  if (bad !== undefined) throw badChecksum(pool, bad);
+    transferAtOnce(global, false, covered, state.read) ??
+    (yield* transferExtents(global, false, covered, state.read));
+  global.stats.pagesIn += result.pages;
+  commit(pool, tt, state, window, how, covered, result.moved);
+  const { failure } = result;
+  if (failure instanceof Mismatch) throw badChecksum(pool, tt, window.start + failure.at, failure);
+  if (failure) throw failure;
 }
 
-function badChecksum(pool: Pool, entry: number): TtmError {
-  const text = `page ${entry} came back from swap device ${pool.swap.name} with other content`;
+/** Holds the next chunks: one at a time when each has to be mapped, or may be made to fail. */
+function prepare(
+  pool: Pool,
+  tt: Tt,
+  state: RestoreState,
+  window: FillWindow,
+  how: number,
+  keep: Keep,
+): number {
+  const { global } = pool;
+  const { engine, faults } = global;
+  const mapped = tt.dma !== undefined || pool.coherent;
+  const budget = mapped || faults.on ? 1 : BATCH_PAGES;
+  const allowed = faults.on && state.read === 0 ? withoutFailing(pool, tt, state, how) : how;
+  const free = engine.freePages + engine.pooledPages;
+  const covered = engine.fillPrepare(window, budget, allowed, keep.from, keep.to);
+  if (covered === -ENOMEM) throw noMemory(pool, tt, tt.numPages - tt.resident);
+  pool.account(tt, free - engine.freePages - engine.pooledPages);
+  const address = mapped ? engine.held(tt.vector + state.cursor) : 0;
+  if (address === 0 || state.mapping) return covered;
+  if (pool.coherent) state.mapping = pool.coherentMapping(address, covered);
+  else if (!global.fails("map")) state.mapping = global.iommu.map(covered);
+  else {
+    commit(pool, tt, state, window, how, covered, 0);
+    throw new TtmError("EFAULT", "populate", "injected fault: the IOMMU mapped no pages");
+  }
+  return covered;
+}
+
+/** The orders that are left when allocations fail on purpose, from the largest that fits down. */
+function withoutFailing({ global }: Pool, tt: Tt, state: RestoreState, how: number): number {
+  let orders = how & HOW_ORDERS & (2 * 2 ** (31 - Math.clz32(tt.numPages - state.cursor)) - 1);
+  while (global.fails("alloc")) {
+    orders &= ~(1 << (31 - Math.clz32(orders)));
+    if (orders === 0) {
+      throw new TtmError("ENOMEM", tt.shrunken ? "restore" : "populate", "injected fault");
+    }
+  }
+  return (how & ~HOW_ORDERS) | orders;
+}
+
+/** Lets what was read take effect, and moves the state on. `moved`: entries from the cursor on. */
+function commit(
+  pool: Pool,
+  tt: Tt,
+  state: RestoreState,
+  window: FillWindow,
+  how: number,
+  covered: number,
+  moved: number,
+): void {
+  const { global } = pool;
+  const { engine } = global;
+  const free = engine.freePages + engine.pooledPages;
+  const address = state.mapping ? engine.held(tt.vector + state.cursor) : 0;
+  const committed = engine.fillCommit(window, covered, moved, how);
+  pool.account(tt, free - engine.freePages - engine.pooledPages);
+  if (how & HOW_KEEP && tt.shrunken && committed > 0) global.clean.add(tt);
+  const { mapping } = state;
+  if (mapping && committed > 0) tt.dma?.set(state.cursor, mapping);
+  else if (mapping && moved === 0) pool.unmapHeld(address, mapping);
+  if (committed > 0 || moved === 0) state.mapping = undefined;
+  state.cursor += committed;
+  state.read = moved - committed;
+}
+
+/** What a tt needs beside its pages: mappings of those that never left, and its caching. */
+function finish(pool: Pool, tt: Tt): void {
+  const { global } = pool;
+  const { engine } = global;
+  if (tt.dma && tt.sg === undefined) {
+    for (let i = 0; i < tt.numPages; ) {
+      const pages = 1 << engine.chunk(engine.entry(tt.vector + i)).order;
+      if (!tt.dma.has(i)) {
+        if (global.fails("map")) {
+          throw new TtmError("EFAULT", "restore", "injected fault: the IOMMU mapped no pages");
+        }
+        tt.dma.set(i, global.iommu.map(pages));
+      }
+      i += pages;
+    }
+  }
+  if (tt.caching === "cached" || tt.sg) return;
+  if (global.fails("caching")) {
+    throw new TtmError("ENOMEM", "populate", "injected fault: the caching could not be changed");
+  }
+  engine.vectorCaching(tt.vector, tt.numPages, cachingCode(tt.caching));
+}
+
+/**
+ * Gives back the chunk that an interrupted restore holds; what it had read will be read again. Returns
+ * the frames freed.
+ */
+export function dropHeld(pool: Pool, tt: Tt): number {
+  const state = tt.restore;
+  tt.restore = undefined;
+  if (!state || state.read === 0) return 0;
+  const resident = tt.resident;
+  const window = { vector: tt.vector, entries: tt.numPages, start: state.cursor, done: 0 };
+  commit(pool, tt, state, window, pool.how(tt), 1, 0);
+  return resident - tt.resident;
+}
+
+function badChecksum({ global }: Pool, tt: Tt, page: number, { slot }: Mismatch): TtmError {
+  const text =
+    `checksum mismatch: page ${page} of buffer ${tt.id} came back from slot ${slot} of ` +
+    `swap device ${global.swap.name} with other content`;
   return new TtmError("EIO", "restore", text);
 }

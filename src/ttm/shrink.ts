@@ -3,11 +3,11 @@
  * one run of slots (ttm_pool_shrink_tt, ttm_pool_backup). Every page moved is released for good,
  * whatever happens to the next.
  */
-import { ENOSPC, ITEMS_MAX, PAGE_SIZE } from "../../assembly/abi.ts";
+import { ENOSPC, ITEMS_MAX } from "../../assembly/abi.ts";
 import type { ShrinkItem } from "../engine/engine.ts";
 import { TtmError } from "../errors.ts";
-import { formatSize } from "../size.ts";
 import type { Pool } from "./pool.ts";
+import { dropHeld } from "./restore.ts";
 import { BATCH_PAGES, BORDER, type Steps, transferAtOnce, transferExtents } from "./transfer.ts";
 import { TT_FLAG_PRIV_POPULATED, TT_FLAG_PRIV_SHRUNKEN, TT_FLAG_SWAPPED, type Tt } from "./tt.ts";
 
@@ -34,6 +34,10 @@ interface Entry extends ShrinkItem {
  * be more. A chunk held by an interrupted restore is given back first.
  */
 export function* shrink(pool: Pool, tts: readonly Tt[], target: number): Steps<Released> {
+  if (pool.coherent) {
+    const text = "pages for coherent DMA cannot be shrunk, only purged";
+    return { released: 0, failure: new TtmError("EBUSY", "shrink", text) };
+  }
   let released = 0;
   for (const tt of tts) released += dropHeld(pool, tt);
   let first = 0;
@@ -41,7 +45,7 @@ export function* shrink(pool: Pool, tts: readonly Tt[], target: number): Steps<R
   while (true) {
     while (first < tts.length && (tts[first] as Tt).resident === 0) first++;
     if (released >= target || first === tts.length) return { released };
-    const want = Math.min(target - released, BATCH_PAGES);
+    const want = Math.min(Math.ceil(target - released), BATCH_PAGES);
     const { items, pages } = choose(tts, first, start, want);
     const batch = yield* shrinkBatch(pool, items, Math.min(want, pages));
     released += batch.released;
@@ -83,40 +87,33 @@ function choose(
 }
 
 function* shrinkBatch(pool: Pool, items: readonly Entry[], budget: number): Steps<Released> {
-  const { engine, stats } = pool;
-  const prepared = engine.shrinkPrepare(items, budget, pool.flags);
-  if (prepared === -ENOSPC) return { released: 0, failure: swapFull(pool) };
-  const result =
-    transferAtOnce(pool, true, prepared) ?? (yield* transferExtents(pool, true, prepared, 0));
-  const released = engine.shrinkCommit(items, result.moved);
-  stats.pagesOut += released;
-  for (const { tt, released } of items) {
-    if (released === 0) continue;
-    tt.resident -= released;
-    tt.restore = undefined;
-    tt.flags &= ~TT_FLAG_PRIV_POPULATED;
-    tt.flags |= TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED;
+  const { global } = pool;
+  const { engine, stats } = global;
+  // One chunk at a time when it may be made to fail.
+  const pages = global.faults.on ? 1 : budget;
+  if (global.fails("slot")) {
+    return { released: 0, failure: new TtmError("ENOSPC", "shrink", "injected fault") };
   }
+  if (engine.freeSlots < pages) global.reclaimSlots(pages - engine.freeSlots);
+  const prepared = engine.shrinkPrepare(items, pages);
+  if (prepared === -ENOSPC) return { released: 0, failure: global.swapFull() };
+  const result =
+    transferAtOnce(global, true, prepared, 0) ??
+    (yield* transferExtents(global, true, prepared, 0));
+  const released = engine.shrinkCommit(items, result.moved);
+  stats.pagesOut += result.pages;
+  stats.pagesClean += Math.max(released - result.pages, 0);
+  for (const { tt, released } of items) if (released > 0) left(pool, tt, released);
   return result.failure ? { released, failure: result.failure } : { released };
 }
 
-/** Gives back the chunk of an interrupted restore; what it had read is read again. */
-function dropHeld({ engine }: Pool, tt: Tt): number {
-  const state = tt.restore;
-  if (!state) return 0;
-  tt.restore = undefined;
-  if (state.read === 0) return 0;
-  const free = engine.freePages;
-  const window = { vector: tt.vector, entries: tt.numPages, start: state.cursor, done: 0 };
-  engine.fillCommit(window, 1, 0, 0);
-  tt.resident -= engine.freePages - free;
-  return engine.freePages - free;
-}
-
-function swapFull({ engine, swap }: Pool): TtmError {
-  const size = formatSize(engine.geometry.slots * PAGE_SIZE);
-  const text =
-    `swap is full: all ${engine.geometry.slots} slots (${size}) of swap device ${swap.name} are ` +
-    "in use; give it a larger size, or destroy buffers";
-  return new TtmError("ENOSPC", "shrink", text);
+/** Some pages of `tt` have left: it is shrunken, and no longer to be used for DMA. */
+function left(pool: Pool, tt: Tt, pages: number): void {
+  const { clean, trace } = pool.global;
+  pool.dropMappings(tt);
+  pool.account(tt, -pages);
+  tt.flags &= ~TT_FLAG_PRIV_POPULATED;
+  tt.flags |= TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED;
+  if (tt.resident === 0) clean.delete(tt);
+  trace?.({ type: "shrink", tt: tt.id, pages });
 }

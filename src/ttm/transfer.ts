@@ -39,6 +39,12 @@ export const BATCH_PAGES = 512;
 export interface TransferContext {
   readonly engine: Engine;
   readonly swap: SwapDevice;
+  /** Most pages of one transfer. */
+  readonly transferPages: number;
+  /** Whether pages in swap have checksums. */
+  readonly checksums: boolean;
+  /** Whether to fail here, for tests. */
+  fails(site: "write" | "read"): boolean;
 }
 
 /** How far a batch came: entries before the first that did not move, pages moved, what stopped it. */
@@ -53,29 +59,49 @@ export interface Moved {
  * can do. `undefined`: this device wants `transferExtents`.
  */
 export function transferAtOnce(
-  { engine, swap }: TransferContext,
+  context: TransferContext,
   out: boolean,
   total: number,
+  untouched: number,
 ): Moved | undefined {
-  return isRam(swap) ? { moved: total, pages: engine.ramTransfer(out) } : undefined;
+  const { engine, swap, checksums } = context;
+  if (!isRam(swap)) return undefined;
+  if (context.fails(out ? "write" : "read")) {
+    return { moved: untouched, pages: 0, failure: injected(out) };
+  }
+  if (!checksums) return { moved: total, pages: engine.ramTransfer(out) };
+  const extents = engine.extents();
+  if (out) for (const extent of extents) engine.sum(extent);
+  const pages = engine.ramTransfer(out);
+  const bad = out ? undefined : findBad(context, extents);
+  return bad ? { moved: bad.at, pages, failure: new Mismatch(bad) } : { moved: total, pages };
 }
 
-/** The same, transfer by transfer. The first `untouched` entries need nothing. */
+function injected(out: boolean): TtmError {
+  return new TtmError("EIO", out ? "shrink" : "restore", "injected fault");
+}
+
+/** The same, transfer by transfer; checksums are taken while the bytes are in the CPU's cache. */
 export function* transferExtents(
-  { engine }: TransferContext,
+  context: TransferContext,
   out: boolean,
   total: number,
   untouched: number,
 ): Steps<Moved> {
+  const { engine, checksums } = context;
   let moved = untouched;
   let pages = 0;
   try {
-    for (const transfer of group(engine.extents(), out)) {
+    for (const transfer of group(engine.extents(), out, context.transferPages)) {
+      const { extents } = transfer;
       yield transfer;
-      for (const extent of transfer.extents) {
-        moved = extent.at + extent.pages;
-        pages += extent.pages;
-      }
+      // Behind the copy, when the bytes are in the CPU's cache.
+      if (out && checksums) for (const extent of extents) engine.sum(extent);
+      for (const extent of extents) pages += extent.pages;
+      const bad = out || !checksums ? undefined : findBad(context, extents);
+      if (bad) return { moved: bad.at, pages, failure: new Mismatch(bad) };
+      const last = extents[extents.length - 1] as Extent;
+      moved = last.at + last.pages;
     }
     return { moved: total, pages };
   } catch (failure) {
@@ -83,15 +109,40 @@ export function* transferExtents(
   }
 }
 
+/** The first page that came back other than it went. */
+interface BadPage {
+  readonly at: number;
+  readonly slot: number;
+}
+
+function findBad({ engine }: TransferContext, extents: readonly Extent[]): BadPage | undefined {
+  for (const extent of extents) {
+    const good = engine.verify(extent);
+    if (good < extent.pages) return { at: extent.at + good, slot: extent.slot + good };
+  }
+  return undefined;
+}
+
+/** A page, `at` pages into its batch, that came back from `slot` with other content. */
+export class Mismatch {
+  readonly slot: number;
+  readonly at: number;
+
+  constructor({ slot, at }: BadPage) {
+    this.slot = slot;
+    this.at = at;
+  }
+}
+
 /** Extents with slots side by side go together, up to the size of a call; larger ones are cut. */
-function group(extents: readonly Extent[], out: boolean): Transfer[] {
+function group(extents: readonly Extent[], out: boolean, most: number): Transfer[] {
   const transfers: Transfer[] = [];
   let some: Extent[] = [];
   let pages = 0;
   let next = 0;
   for (const extent of extents) {
-    for (const piece of cut(extent)) {
-      if (some.length === 0 || piece.slot !== next || pages + piece.pages > TRANSFER_PAGES_MAX) {
+    for (const piece of cut(extent, most)) {
+      if (some.length === 0 || piece.slot !== next || pages + piece.pages > most) {
         some = [];
         pages = 0;
         transfers.push({ out, slot: piece.slot, extents: some });
@@ -104,23 +155,26 @@ function group(extents: readonly Extent[], out: boolean): Transfer[] {
   return transfers;
 }
 
-function cut(extent: Extent): Extent[] {
-  if (extent.pages <= TRANSFER_PAGES_MAX) return [extent];
+function cut(extent: Extent, most: number): Extent[] {
+  if (extent.pages <= most) return [extent];
   const pieces: Extent[] = [];
-  for (let done = 0; done < extent.pages; done += TRANSFER_PAGES_MAX) {
+  for (let done = 0; done < extent.pages; done += most) {
     pieces.push({
       address: extent.address + done * PAGE_SIZE,
       slot: extent.slot + done,
-      pages: Math.min(TRANSFER_PAGES_MAX, extent.pages - done),
+      pages: Math.min(most, extent.pages - done),
       at: extent.at + done,
+      index: extent.index + done,
     });
   }
   return pieces;
 }
 
 /** Hands one transfer to the device. Views are made here, right before they are used. */
-function perform({ engine, swap }: TransferContext, t: Transfer): void | Promise<void> {
+function perform(context: TransferContext, t: Transfer): void | Promise<void> {
+  const { engine, swap } = context;
   if (isRam(swap)) return;
+  if (context.fails(t.out ? "write" : "read")) throw injected(t.out);
   const views = t.extents.map((extent) => engine.view(extent.address, extent.pages));
   return t.out ? swap.write(t.slot, views) : swap.read(t.slot, views);
 }
@@ -135,12 +189,18 @@ export function interruptible(signal: Signal | undefined, op: TtmOperation): voi
   if (signal?.aborted) throw interrupted(signal, op);
 }
 
-/** What a device threw, as an error of ours that keeps the code and the cause. */
-function deviceError({ swap }: TransferContext, op: TtmOperation, error: unknown): TtmError {
+/** What a device threw, or a signal, as an error of ours that keeps the code and the cause. */
+function ownError(
+  { swap }: TransferContext,
+  op: TtmOperation,
+  transfer: Transfer | undefined,
+  error: unknown,
+): TtmError {
   if (error instanceof TtmError) return error;
-  const verb = op === "restore" ? "read" : "write";
+  if (!transfer) return new TtmError(codeOf(error), op, messageOf(error), error);
+  const [side, verb] = transfer.out ? (["shrink", "write"] as const) : (["restore", "read"] as const);
   const text = `swap device ${swap.name} failed to ${verb}: ${messageOf(error)}`;
-  return new TtmError(codeOf(error), op, text, error);
+  return new TtmError(codeOf(error), side, text, error);
 }
 
 function unexpected(pending: Promise<void>): Error {
@@ -158,29 +218,27 @@ export function runSync<T>(
   interruptible(signal, op);
   let step = steps.next();
   while (!step.done) {
-    if (signal?.aborted) {
-      step = steps.throw(interrupted(signal, op));
-      continue;
-    }
     const transfer = step.value;
-    if (transfer) {
-      const side = transfer.out ? "shrink" : "restore";
-      if (!isRam(context.swap) && context.swap.async) {
-        const text = `swap device ${context.swap.name} is asynchronous; use the async form`;
-        step = steps.throw(new TtmError("EWOULDBLOCK", side, text));
-        continue;
-      }
-      try {
-        const pending = perform(context, transfer);
-        if (pending) throw unexpected(pending);
-      } catch (error) {
-        step = steps.throw(deviceError(context, side, error));
-        continue;
-      }
+    try {
+      interruptible(signal, op);
+      if (transfer) performSync(context, transfer);
+    } catch (error) {
+      step = steps.throw(ownError(context, op, transfer, error));
+      continue;
     }
     step = steps.next();
   }
   return step.value;
+}
+
+function performSync(context: TransferContext, transfer: Transfer): void {
+  const { swap } = context;
+  if (!isRam(swap) && swap.async) {
+    const text = `swap device ${swap.name} is asynchronous; use the async form`;
+    throw new TtmError("EWOULDBLOCK", transfer.out ? "shrink" : "restore", text);
+  }
+  const pending = perform(context, transfer);
+  if (pending) throw unexpected(pending);
 }
 
 /** How long the async driver holds the event loop at a stretch (milliseconds). */
@@ -201,19 +259,14 @@ export async function run<T>(
       await turn();
       slice = performance.now();
     }
-    if (signal?.aborted) {
-      step = steps.throw(interrupted(signal, op));
-      continue;
-    }
     const transfer = step.value;
-    if (transfer) {
-      try {
-        const pending = perform(context, transfer);
-        if (pending) await pending;
-      } catch (error) {
-        step = steps.throw(deviceError(context, transfer.out ? "shrink" : "restore", error));
-        continue;
-      }
+    try {
+      interruptible(signal, op);
+      const pending = transfer && perform(context, transfer);
+      if (pending) await pending;
+    } catch (error) {
+      step = steps.throw(ownError(context, op, transfer, error));
+      continue;
     }
     step = steps.next();
   }

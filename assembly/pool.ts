@@ -1,0 +1,114 @@
+/*
+ * Pool types: lists of free chunks that keep their caching (and, for coherent DMA, their mapping), so
+ * that the next user of that caching need not change it (struct ttm_pool_type). Chunks are cleared as
+ * they are given. What a pool is, how many there are and when they are drained is the host's business.
+ */
+import {
+  EINVAL,
+  ENOMEM,
+  H_POOL,
+  H_POOLED,
+  HOW_CACHING_SHIFT,
+  HOW_POOL_SHIFT,
+  MAX_ORDER,
+  NR_ORDERS,
+  PAGE_SHIFT,
+  POOL_TYPES_MAX,
+  CACHED,
+} from "./abi";
+import { add, get, set } from "./header";
+import {
+  ALLOCATED,
+  clearPages,
+  pageCaching,
+  pageNext,
+  pageOrder,
+  pageStruct,
+  POOLED,
+  setCaching,
+  setNext,
+  setOwner,
+  setPage,
+} from "./page";
+import { freeChunk } from "./page_alloc";
+
+// @ts-ignore: decorator
+@inline
+export function poolList(type: u32, order: u32): i32 {
+  return H_POOL + 2 * (type * NR_ORDERS + order);
+}
+
+// @ts-ignore: decorator
+@inline
+export function poolTypeOf(how: u32): u32 {
+  return (how >> HOW_POOL_SHIFT) & 0xff;
+}
+
+// @ts-ignore: decorator
+@inline
+export function cachingOf(how: u32): u32 {
+  return (how >> HOW_CACHING_SHIFT) & 3;
+}
+
+/** The last chunk given of that type and order, for vector entry `owner`; 0 when there is none. */
+export function poolTake(type: u32, order: u32, owner: u32): u32 {
+  const list = poolList(type, order);
+  const pfn = get(list);
+  if (!pfn) return 0;
+  const page = pageStruct(pfn);
+  set(list, pageNext(page));
+  add(list + 1, -1);
+  add(H_POOLED, -(1 << order));
+  setPage(page, ALLOCATED, order);
+  setOwner(page, owner);
+  return pfn;
+}
+
+function poolGive(type: u32, pfn: u32, order: u32): void {
+  const list = poolList(type, order);
+  const page = pageStruct(pfn);
+  clearPages(<usize>pfn << PAGE_SHIFT, 1 << order);
+  setPage(page, POOLED, order);
+  setNext(page, get(list));
+  set(list, pfn);
+  add(list + 1, 1);
+  add(H_POOLED, 1 << order);
+}
+
+/** Frees a chunk to the system: anything that goes there is cached. */
+export function freeCached(pfn: u32, order: u32): void {
+  const pages: u32 = 1 << order;
+  for (let i: u32 = 0; i < pages; i++) {
+    if (pageCaching(pageStruct(pfn + i)) == CACHED) continue;
+    setCaching(pfn, pages, CACHED);
+    break;
+  }
+  freeChunk(pfn, order);
+}
+
+/** Frees a chunk as `how` says: to the pool type when it has the caching of its pages. */
+export function giveChunk(pfn: u32, how: u32): void {
+  const page = pageStruct(pfn);
+  const order = pageOrder(page);
+  const type = poolTypeOf(how);
+  if (type && pageCaching(page) == cachingOf(how)) poolGive(type - 1, pfn, order);
+  else freeCached(pfn, order);
+}
+
+/**
+ * Frees one chunk of a pool type and order to the system, and returns its pfn (ttm_pool_shrink).
+ * -EINVAL: no such list; -ENOMEM: it is empty.
+ */
+export function poolShrink(type: u32, order: u32): i32 {
+  if (type >= <u32>POOL_TYPES_MAX || order > <u32>MAX_ORDER) return -EINVAL;
+  const pfn = poolTake(type, order, 0);
+  if (!pfn) return -ENOMEM;
+  freeCached(pfn, order);
+  return pfn;
+}
+
+/** Chunks in a pool type's list of an order; -EINVAL: no such list. */
+export function poolCount(type: u32, order: u32): i32 {
+  if (type >= <u32>POOL_TYPES_MAX || order > <u32>MAX_ORDER) return -EINVAL;
+  return get(poolList(type, order) + 1);
+}

@@ -1,0 +1,51 @@
+import { NR_ORDERS } from "../assembly/abi.ts";
+import type { Device } from "./device.ts";
+import type { TtmGlobal } from "./ttm/global.ts";
+import { runSync } from "./ttm/transfer.ts";
+
+/** Files of the kernel's debugfs directory `ttm`. */
+export type DebugfsName = "page_pool" | "page_pool_shrink" | "tt_shrink" | "buffer_objects";
+
+const FILES: Readonly<Record<DebugfsName, (device: Device) => string>> = {
+  page_pool: ({ global }) => pagePool(global),
+  page_pool_shrink: ({ global }) => pagePoolShrink(global),
+  tt_shrink: ttShrink,
+  buffer_objects: (device) => `${device.stats().buffers}\n`,
+};
+
+/** @throws RangeError when there is no such file */
+export function debugfs(device: Device, name: DebugfsName): string {
+  const file = FILES[name];
+  if (!file) {
+    throw new RangeError(`debugfs name must be one of ${Object.keys(FILES).join(", ")}, not ${name}`);
+  }
+  return file(device);
+}
+
+/** Chunks pooled of each type and order, then pages pooled and their limit (ttm_pool_debugfs). */
+function pagePool({ engine, types, limits }: TtmGlobal): string {
+  const orders = Array.from({ length: NR_ORDERS }, (_, order) => order);
+  const header = orders.map((order) => `---${String(order).padStart(2)}---`).join(" ");
+  const rows = types.flatMap((type, index) => {
+    if (!type) return [];
+    const counts = orders.map((order) => String(engine.poolCount(index, order)).padStart(8));
+    return [`${type.name.padEnd(6)}\t:${counts.join(" ")}`];
+  });
+  const total = `total\t: ${String(engine.pooledPages).padStart(8)} of ${limits.pagePoolSize}`;
+  return [`\t ${header}`, ...rows, "", total, ""].join("\n");
+}
+
+/** Counts, scans one batch, and says "count/freed" (ttm_pool_debugfs_shrink). */
+function pagePoolShrink({ poolShrinker }: TtmGlobal): string {
+  const nrToScan = poolShrinker.batch;
+  const count = Math.max(poolShrinker.countObjects(), 0);
+  const freed = poolShrinker.scanObjects({ nrToScan, nrScanned: nrToScan, kswapd: false });
+  return `${count}/${Math.max(freed, 0)}\n`;
+}
+
+/** Shrinks one buffer, and says how many pages that released (ttm_tt_debugfs_shrink). */
+function ttShrink({ global, reclaimer }: Device): string {
+  const control = { nrToScan: 1, nrScanned: 1, kswapd: false };
+  const released = runSync(global, "shrink", reclaimer.scanObjects(control));
+  return `${Math.max(released, 0)}\n`;
+}

@@ -1,0 +1,65 @@
+import type { Operations } from "./operations.ts";
+import type { TtmGlobal } from "./ttm/global.ts";
+import { run } from "./ttm/transfer.ts";
+
+/** Pages of one step of the background loop: short enough not to be noticed. */
+const STEP_PAGES = 128;
+
+/**
+ * The background loop (mm/vmscan.c, kswapd): woken when fewer than `low` pages are free, it reclaims
+ * until `high` are, and lets the event loop turn after every step.
+ */
+export class Kswapd {
+  readonly #global: TtmGlobal;
+  readonly #operations: Operations;
+  #running: Promise<void> | undefined;
+  #stopped = false;
+
+  constructor(global: TtmGlobal, operations: Operations) {
+    this.#global = global;
+    this.#operations = operations;
+  }
+
+  /** True while it reclaims. */
+  get running(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** Starts it if memory is low. */
+  wake(): void {
+    const { engine, watermarks } = this.#global;
+    if (this.#stopped || this.#running || engine.freePages >= watermarks.low) return;
+    this.#running = this.#loop().finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  /** Ends it for good; resolves when it has come to rest. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#running;
+  }
+
+  async #loop(): Promise<void> {
+    const { engine, watermarks, shrinkers, swap } = this.#global;
+    await turn();
+    while (!this.#stopped && engine.freePages < watermarks.high) {
+      const wanted = Math.min(watermarks.high - engine.freePages, STEP_PAGES);
+      const steps = shrinkers.shrink(wanted, true);
+      // What stops it will be told to whoever needs memory next.
+      const work = () => run(this.#global, "shrink", steps);
+      const { released } = await this.#operations.background(work);
+      this.#global.trace?.({ type: "reclaim", wanted, released });
+      if (released === 0) break;
+      await turn();
+    }
+    // Write-back: best effort, and only here, where nobody waits for it.
+    if ("flush" in swap) await Promise.resolve(swap.flush?.()).catch(() => {});
+  }
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, 0);
+  });
+}

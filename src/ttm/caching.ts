@@ -1,0 +1,34 @@
+import { CACHED, UNCACHED, WRITE_COMBINED } from "../../assembly/abi.ts";
+
+/** How the CPU caches a page (enum ttm_caching). Simulated: an attribute of each page. */
+export type Caching = "cached" | "wc" | "uc";
+
+const CODES: Readonly<Record<Caching, number>> = {
+  cached: CACHED,
+  wc: WRITE_COMBINED,
+  uc: UNCACHED,
+};
+
+/** @throws TypeError when it is none of the three */
+export function cachingCode(caching: Caching): number {
+  const code = CODES[caching];
+  if (code === undefined) {
+    throw new TypeError(`caching must be "cached", "wc" or "uc", not ${String(caching)}`);
+  }
+  return code;
+}
+
+/** Pool types that all pools of one memory share: write-combined and uncached, each also in DMA32. */
+export const SHARED_TYPES: readonly { readonly name: string; readonly caching: Caching }[] = [
+  { name: "wc", caching: "wc" },
+  { name: "uc", caching: "uc" },
+  { name: "wc 32", caching: "wc" },
+  { name: "uc 32", caching: "uc" },
+];
+
+/** Types of a pool for coherent DMA, which keeps its mappings and therefore its own pages. */
+export const COHERENT_TYPES: readonly { readonly name: string; readonly caching: Caching }[] = [
+  { name: "DMA", caching: "cached" },
+  { name: "DMA wc", caching: "wc" },
+  { name: "DMA uc", caching: "uc" },
+];

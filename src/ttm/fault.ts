@@ -1,0 +1,106 @@
+/** Where a fault can be injected. */
+export type FaultSite = "alloc" | "map" | "caching" | "slot" | "write" | "read";
+
+export const FAULT_SITES: readonly FaultSite[] = [
+  "alloc",
+  "map",
+  "caching",
+  "slot",
+  "write",
+  "read",
+];
+
+/** What a fault attribute can be set to; absent fields keep their defaults. */
+export interface FaultOptions {
+  /** Per cent of calls that fail, 0..100. Default 0: never. */
+  readonly probability?: number;
+  /** Only every interval-th call can fail, 1 and up. Default 1. */
+  readonly interval?: number;
+  /** How often to fail in all, -1: without limit. Default 1. */
+  readonly times?: number;
+  /** Calls that cannot fail before the first that can. Default 0. */
+  readonly space?: number;
+  /** Of the random numbers; the same seed fails the same calls. Default 1. */
+  readonly seed?: number;
+}
+
+/** When to fail (struct fault_attr, lib/fault-inject.c), with random numbers of its own seed. */
+export class FaultAttr {
+  #probability = 0;
+  #interval = 1;
+  #times = 1;
+  #space = 0;
+  #calls = 0;
+  #state = 1;
+
+  /** True when it can fail at all. */
+  get on(): boolean {
+    return this.#probability > 0 && this.#times !== 0;
+  }
+
+  /** @throws RangeError when a field is out of its range */
+  set(options: FaultOptions): void {
+    const { probability = 0, interval = 1, times = 1, space = 0, seed = 1 } = options;
+    if (!(probability >= 0 && probability <= 100)) {
+      throw new RangeError(`fault probability must be 0 to 100 per cent, not ${probability}`);
+    }
+    for (const [name, value, least] of [
+      ["interval", interval, 1],
+      ["times", times, -1],
+      ["space", space, 0],
+    ] as const) {
+      if (!Number.isInteger(value) || value < least) {
+        throw new RangeError(`fault ${name} must be a whole number from ${least} on, not ${value}`);
+      }
+    }
+    this.#probability = probability;
+    this.#interval = interval;
+    this.#times = times;
+    this.#space = space;
+    this.#calls = 0;
+    this.#state = seed | 0;
+  }
+
+  /** Whether this call is to fail (should_fail). */
+  shouldFail(): boolean {
+    if (!this.on) return false;
+    if (this.#space > 0) {
+      this.#space--;
+      return false;
+    }
+    this.#calls++;
+    if (this.#calls % this.#interval !== 0) return false;
+    if (this.#random() * 100 >= this.#probability) return false;
+    if (this.#times > 0) this.#times--;
+    return true;
+  }
+
+  /** Mulberry32 (T. Ettinger), 0..1. */
+  #random(): number {
+    this.#state = (this.#state + 0x6d2b79f5) | 0;
+    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  }
+}
+
+/** One attribute for each site. All off: `on` is false, and nothing else is looked at. */
+export class Faults {
+  readonly alloc: FaultAttr = new FaultAttr();
+  readonly map: FaultAttr = new FaultAttr();
+  readonly caching: FaultAttr = new FaultAttr();
+  readonly slot: FaultAttr = new FaultAttr();
+  readonly write: FaultAttr = new FaultAttr();
+  readonly read: FaultAttr = new FaultAttr();
+  /** True when any site can fail. */
+  on = false;
+
+  /** @throws RangeError when the site or an option is none */
+  set(site: FaultSite, options: FaultOptions): void {
+    if (!FAULT_SITES.includes(site)) {
+      throw new RangeError(`fault site must be one of ${FAULT_SITES.join(", ")}, not ${site}`);
+    }
+    this[site].set(options);
+    this.on = FAULT_SITES.some((each) => this[each].on);
+  }
+}

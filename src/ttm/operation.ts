@@ -1,0 +1,136 @@
+/*
+ * The kernel's operations on a tt, each in a sync and an async form: what `ttm-wasm/ttm` offers to those
+ * who drive pools and tts themselves. The tt is locked for the time of the operation.
+ */
+import { TtmError, type TtmOperation } from "../errors.ts";
+import type { Pool } from "./pool.ts";
+import { populate } from "./restore.ts";
+import { partial, type Released, shrink } from "./shrink.ts";
+import { interruptible, run, runSync, type Signal, type Steps } from "./transfer.ts";
+import { TT_FLAG_EXTERNAL, TT_FLAG_EXTERNAL_MAPPABLE, type Tt } from "./tt.ts";
+
+/** How an operation may behave (struct ttm_operation_ctx). */
+export interface OperationContext {
+  /** Whether `signal` may stop it. Default: yes. */
+  readonly interruptible?: boolean;
+  readonly signal?: Signal;
+}
+
+const KEEP_NONE = { from: 0, to: 0 };
+
+/** Populates or restores all pages (ttm_tt_populate, ttm_tt_restore). An interrupted one resumes. */
+export function populateTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<void> {
+  return locked(pool, tt, "populate", context, () => populate(pool, tt, KEEP_NONE));
+}
+
+export function populateTtSync(pool: Pool, tt: Tt, context?: OperationContext): void {
+  lockedSync(pool, tt, "populate", context, () => populate(pool, tt, KEEP_NONE));
+}
+
+/** What a shrink is to do (struct ttm_backup_flags). */
+export interface ShrinkTtOptions extends OperationContext {
+  /** Pages to release; a chunk leaves whole. Default: all. */
+  readonly pages?: number;
+  /** Throw the content away instead. Default: if the tt is purgeable. */
+  readonly purge?: boolean;
+}
+
+/**
+ * Moves pages to swap, or throws them away (ttm_tt_shrink, ttm_tt_backup). A tt that is partly shrunken
+ * can be shrunk further, and purged. Returns pages released.
+ *
+ * @throws TtmError EBUSY: coherent DMA, or pages that are not ours to shrink; ENOSPC, EIO, EINTR, when
+ *   nothing was released
+ */
+export async function shrinkTt(pool: Pool, tt: Tt, options?: ShrinkTtOptions): Promise<number> {
+  return partial(
+    await locked(pool, tt, "shrink", options, () => shrinkSteps(pool, tt, options ?? {})),
+  );
+}
+
+export function shrinkTtSync(pool: Pool, tt: Tt, options?: ShrinkTtOptions): number {
+  return partial(
+    lockedSync(pool, tt, "shrink", options, () => shrinkSteps(pool, tt, options ?? {})),
+  );
+}
+
+function* shrinkSteps(pool: Pool, tt: Tt, options: ShrinkTtOptions): Steps<Released> {
+  const { pages = Number.POSITIVE_INFINITY, purge = tt.purgeable } = options;
+  assertShrinkable(tt);
+  if (purge) return { released: pool.purge(tt) };
+  return yield* shrink(pool, [tt], pages);
+}
+
+function assertShrinkable(tt: Tt): void {
+  const foreign = (tt.flags & (TT_FLAG_EXTERNAL | TT_FLAG_EXTERNAL_MAPPABLE)) === TT_FLAG_EXTERNAL;
+  if (!tt.sg && !foreign) return;
+  throw new TtmError("EBUSY", "shrink", "the pages of this tt are not ours to shrink");
+}
+
+/**
+ * Moves the whole content to swap, or nothing: what had moved when it failed is brought back
+ * (ttm_tt_swapout). Returns pages.
+ */
+export function swapoutTtSync(pool: Pool, tt: Tt, context?: OperationContext): number {
+  return partial(lockedSync(pool, tt, "shrink", context, () => swapoutSteps(pool, tt)));
+}
+
+export async function swapoutTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<number> {
+  return partial(await locked(pool, tt, "shrink", context, () => swapoutSteps(pool, tt)));
+}
+
+function* swapoutSteps(pool: Pool, tt: Tt): Steps<Released> {
+  assertShrinkable(tt);
+  const { populated } = tt;
+  const result = yield* shrink(pool, [tt], Number.POSITIVE_INFINITY);
+  if (!result.failure) return result;
+  // The frames that were just released are still there to take it back.
+  if (populated && result.released > 0) yield* populate(pool, tt, KEEP_NONE);
+  return { released: 0, failure: result.failure };
+}
+
+/** Gives back everything a populated tt holds; nothing happens to one that is not (ttm_tt_unpopulate). */
+export function unpopulateTt(pool: Pool, tt: Tt): number {
+  return tt.populated ? pool.release(tt) : 0;
+}
+
+/** Ends a tt in whatever state it is (ttm_tt_fini). Returns frames freed. */
+export function finiTt(pool: Pool, tt: Tt): number {
+  return pool.release(tt);
+}
+
+function lockedSync<T>(
+  { global }: Pool,
+  tt: Tt,
+  op: TtmOperation,
+  context: OperationContext | undefined,
+  work: () => Steps<T>,
+): T {
+  const signal = signalOf(context);
+  interruptible(signal, op);
+  if (!tt.lock.tryLock()) throw new TtmError("EBUSY", op, "another operation on this tt is in flight");
+  try {
+    return runSync(global, op, work(), signal);
+  } finally {
+    tt.lock.unlock();
+  }
+}
+
+async function locked<T>(
+  { global }: Pool,
+  tt: Tt,
+  op: TtmOperation,
+  context: OperationContext | undefined,
+  work: () => Steps<T>,
+): Promise<T> {
+  await tt.lock.lock();
+  try {
+    return await run(global, op, work(), signalOf(context));
+  } finally {
+    tt.lock.unlock();
+  }
+}
+
+function signalOf(context: OperationContext = {}): Signal | undefined {
+  return context.interruptible === false ? undefined : context.signal;
+}

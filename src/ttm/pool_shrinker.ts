@@ -1,0 +1,57 @@
+import { MAX_ORDER, NR_ORDERS } from "../../assembly/abi.ts";
+import type { TtmGlobal } from "./global.ts";
+import { SHRINK_EMPTY, SHRINK_STOP, type ShrinkControl, type Shrinker } from "./shrinker.ts";
+
+/**
+ * Gives pooled chunks back to the allocator, one list (type and order) after the other, so that none
+ * is drained before the others (ttm_pool_shrinker_count, _scan).
+ */
+export class PoolShrinker implements Shrinker {
+  readonly name = "drm-ttm_pool";
+  readonly seeks = 1;
+  readonly batch: number = (1 << (MAX_ORDER >> 1)) * NR_ORDERS;
+  readonly #global: TtmGlobal;
+  #next = 0;
+
+  constructor(global: TtmGlobal) {
+    this.#global = global;
+  }
+
+  /** Pages in pools, or SHRINK_EMPTY. */
+  countObjects(): number {
+    return this.#global.engine.pooledPages || SHRINK_EMPTY;
+  }
+
+  /** Frees about `nrToScan` pages; SHRINK_STOP when there were none. */
+  scanObjects(control: ShrinkControl): number {
+    let freed = 0;
+    while (freed < control.nrToScan) {
+      const pages = this.#freeOne();
+      if (pages === 0) break;
+      freed += pages;
+    }
+    control.nrScanned = freed;
+    return freed || SHRINK_STOP;
+  }
+
+  /** Frees until at most `limit` pages are pooled. */
+  drain(limit: number): void {
+    while (this.#global.engine.pooledPages > limit) this.#freeOne();
+  }
+
+  /** Frees one chunk of the next list that has one. Returns its pages, 0 when all are empty. */
+  #freeOne(): number {
+    const { engine, types } = this.#global;
+    const lists = types.length * NR_ORDERS;
+    for (let tried = 0; tried < lists; tried++) {
+      const list = this.#next % lists;
+      this.#next = list + 1;
+      const type = Math.floor(list / NR_ORDERS);
+      const address = engine.poolShrink(type, list % NR_ORDERS);
+      if (address === undefined) continue;
+      types[type]?.pool?.unpooled(address);
+      return 1 << (list % NR_ORDERS);
+    }
+    return 0;
+  }
+}

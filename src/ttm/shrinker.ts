@@ -1,0 +1,99 @@
+/*
+ * The shrinker registry (mm/shrinker.c): who can give pages up, asked in the order of registration,
+ * pools before objects.
+ */
+import type { Steps } from "./transfer.ts";
+
+/** What scanObjects returns when it can do nothing now. */
+export const SHRINK_STOP: number = -1;
+/** What countObjects returns when there is nothing at all. */
+export const SHRINK_EMPTY: number = -2;
+
+/** A request to a shrinker (struct shrink_control), in pages. */
+export interface ShrinkControl {
+  /** How many to look at. */
+  nrToScan: number;
+  /** How many were looked at: the shrinker may say less or more. */
+  nrScanned: number;
+  /** Asked by the background loop, which may wait and write back. */
+  readonly kswapd: boolean;
+  /** What stopped a scan, if something did; the shrinker may say so. */
+  failure?: unknown;
+}
+
+/** Somebody who can give pages up (struct shrinker). */
+export interface Shrinker {
+  readonly name: string;
+  /** Cost of getting a page back; larger: asked for fewer at a time. Default 2. */
+  readonly seeks?: number;
+  /** Pages of one scan. Default 128. */
+  readonly batch?: number;
+  /** Pages it could give up, 0 if it does not know, SHRINK_EMPTY. */
+  countObjects(control: ShrinkControl): number;
+  /** Gives pages up, and returns how many it freed, or SHRINK_STOP. */
+  scanObjects(control: ShrinkControl): number | Steps<number>;
+}
+
+/** Pages released, pages looked at, and what stopped the last scan that was stopped. */
+export interface Shrunk {
+  readonly released: number;
+  readonly scanned: number;
+  readonly failure?: unknown;
+}
+
+const BATCH = 128;
+const SEEKS = 2;
+
+export class ShrinkerRegistry {
+  #shrinkers: Shrinker[] = [];
+
+  get list(): readonly Shrinker[] {
+    return this.#shrinkers;
+  }
+
+  /** Adds a shrinker behind the others (shrinker_register). */
+  register(shrinker: Shrinker): void {
+    this.#shrinkers.push(shrinker);
+  }
+
+  unregister(shrinker: Shrinker): void {
+    this.#shrinkers = this.#shrinkers.filter((each) => each !== shrinker);
+  }
+
+  /** Asks one after the other until `target` pages are freed (shrink_slab). */
+  *shrink(target: number, kswapd: boolean): Steps<Shrunk> {
+    let released = 0;
+    let scanned = 0;
+    let failure: unknown;
+    for (const shrinker of this.#shrinkers) {
+      if (released >= target) break;
+      const result = yield* this.#shrinkOne(shrinker, target - released, kswapd);
+      released += result.released;
+      scanned += result.scanned;
+      failure = result.failure ?? failure;
+    }
+    return failure === undefined ? { released, scanned } : { released, scanned, failure };
+  }
+
+  *#shrinkOne(shrinker: Shrinker, target: number, kswapd: boolean): Steps<Shrunk> {
+    const { batch = BATCH, seeks = SEEKS } = shrinker;
+    let released = 0;
+    let scanned = 0;
+    const control: ShrinkControl = { nrToScan: 0, nrScanned: 0, kswapd };
+    while (released < target) {
+      const count = shrinker.countObjects(control);
+      if (count === SHRINK_EMPTY || count <= 0) break;
+      const most = Math.max(1, Math.floor((batch * SEEKS) / seeks));
+      control.nrToScan = Math.min(most, target - released);
+      control.nrScanned = control.nrToScan;
+      const scan = shrinker.scanObjects(control);
+      const freed = typeof scan === "number" ? scan : yield* scan;
+      if (freed === SHRINK_STOP) break;
+      scanned += control.nrScanned;
+      released += freed;
+      if (freed === 0 || control.failure !== undefined) break;
+    }
+    const { failure } = control;
+    return failure === undefined ? { released, scanned } : { released, scanned, failure };
+  }
+}
