@@ -144,7 +144,7 @@ export function bitsAre(base: usize, first: u32, count: u32, set: bool): bool {
     const bit = at & 63;
     const n = min(64 - bit, end - at);
     const want = mask(bit, n);
-    const word = load<u64>(base + (<usize>(at >> 6) << 3)) & want;
+    const word = load<u64>(base + ((<usize>(at >> 6)) << 3)) & want;
     if (word != (set ? want : 0)) return false;
     at += n;
   }
@@ -158,7 +158,7 @@ export function putBits(base: usize, first: u32, count: u32, set: bool): void {
   while (at < end) {
     const bit = at & 63;
     const n = min(64 - bit, end - at);
-    const word = base + (<usize>(at >> 6) << 3);
+    const word = base + ((<usize>(at >> 6)) << 3);
     store<u64>(word, set ? load<u64>(word) | mask(bit, n) : load<u64>(word) & ~mask(bit, n));
     at += n;
   }

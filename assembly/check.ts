@@ -41,6 +41,7 @@ import {
   FREE,
   isFrame,
   isZero,
+  POOLED,
   pageCaching,
   pageNext,
   pageOrder,
@@ -48,7 +49,6 @@ import {
   pagePrev,
   pageState,
   pageStruct,
-  POOLED,
   TAIL,
 } from "./page";
 import { poolList } from "./pool";
@@ -73,11 +73,11 @@ function checkFreeLists(): i32 {
     let prev: u32 = 0;
     for (let pfn = get(H_FREE_HEAD + list); pfn; pfn = pageNext(pageStruct(pfn))) {
       if (!isFrame(pfn) || (pfn - first) & ((1 << order) - 1)) return CHECK_FREE_LIST;
-      if ((pfn < get(H_DMA32_END)) != (list < <u32>NR_ORDERS)) return CHECK_FREE_LIST;
+      if (pfn < get(H_DMA32_END) != list < <u32>NR_ORDERS) return CHECK_FREE_LIST;
       const page = pageStruct(pfn);
       if (pageState(page) != FREE || pageOrder(page) != order) return CHECK_FREE_LIST;
       if (pagePrev(page) != prev || ++count > get(H_FRAMES)) return CHECK_FREE_LIST;
-      for (let i: u32 = 0; i < <u32>1 << order; i++) {
+      for (let i: u32 = 0; i < (<u32>1) << order; i++) {
         if (pageCaching(pageStruct(pfn + i)) != CACHED) return CHECK_FREE_LIST;
       }
       prev = pfn;
@@ -101,9 +101,9 @@ function checkPools(): i32 {
         const page = pageStruct(pfn);
         if (pageState(page) != POOLED || pageOrder(page) != order) return CHECK_POOL;
         if (caching == NONE) caching = pageCaching(page);
-        for (let i: u32 = 0; i < <u32>1 << order; i++) {
+        for (let i: u32 = 0; i < (<u32>1) << order; i++) {
           if (pageCaching(pageStruct(pfn + i)) != caching) return CHECK_POOL;
-          if (!isZero(<usize>(pfn + i) << PAGE_SHIFT)) return CHECK_POOL;
+          if (!isZero((<usize>(pfn + i)) << PAGE_SHIFT)) return CHECK_POOL;
         }
       }
       if (count != get(list + 1)) return CHECK_POOL;

@@ -4,8 +4,8 @@
  */
 import { EFAULT, EINVAL, PAGE_SHIFT } from "./abi";
 import { entryAt, isPage, setSum, shadowAt, sumAt } from "./entry";
-import { vectorOk } from "./page_vector";
 import { checksum, chunkHead, clearPages, copyBytes, isZero } from "./page";
+import { vectorOk } from "./page_vector";
 
 /** The page whose content entry `index` is about: its own, or the one held for it. */
 // @ts-ignore: decorator

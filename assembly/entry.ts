@@ -37,28 +37,42 @@ export function isPage(entry: u32): bool {
   return entry != 0 && (entry & 1) == 0;
 }
 
+/** Address of entry `index`, for loops: entries lie side by side, 4 bytes each. */
+// @ts-ignore: decorator
+@inline
+export function entryAddress(index: u32): usize {
+  return <usize>get(H_ENTRY) + ((<usize>index) << 2);
+}
+
+/** Address of the shadow of entry `index`. */
+// @ts-ignore: decorator
+@inline
+export function shadowAddress(index: u32): usize {
+  return <usize>get(H_SHADOW) + ((<usize>index) << 2);
+}
+
 // @ts-ignore: decorator
 @inline
 export function entryAt(index: u32): u32 {
-  return load<u32>(<usize>get(H_ENTRY) + ((<usize>index) << 2));
+  return load<u32>(entryAddress(index));
 }
 
 // @ts-ignore: decorator
 @inline
 export function setEntry(index: u32, entry: u32): void {
-  store<u32>(<usize>get(H_ENTRY) + ((<usize>index) << 2), entry);
+  store<u32>(entryAddress(index), entry);
 }
 
 // @ts-ignore: decorator
 @inline
 export function shadowAt(index: u32): u32 {
-  return load<u32>(<usize>get(H_SHADOW) + ((<usize>index) << 2));
+  return load<u32>(shadowAddress(index));
 }
 
 // @ts-ignore: decorator
 @inline
 export function setShadow(index: u32, entry: u32): void {
-  store<u32>(<usize>get(H_SHADOW) + ((<usize>index) << 2), entry);
+  store<u32>(shadowAddress(index), entry);
 }
 
 // @ts-ignore: decorator
@@ -71,4 +85,13 @@ export function sumAt(index: u32): u32 {
 @inline
 export function setSum(index: u32, sum: u32): void {
   store<u32>(<usize>get(H_SUM) + ((<usize>index) << 2), sum);
+}
+
+/** Entries from `index` on, `most` at most, whose handles name slots side by side with the first. */
+export function handleRun(index: u32, most: u32): u32 {
+  const at = entryAddress(index);
+  const first = load<u32>(at);
+  let length: u32 = 1;
+  while (length < most && load<u32>(at + (<usize>length << 2)) == first + (length << 1)) length++;
+  return length;
 }

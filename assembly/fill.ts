@@ -22,12 +22,13 @@ import {
   POOL_TYPES_MAX,
 } from "./abi";
 import {
+  entryAddress,
   entryAt,
   entryToSlot,
+  handleRun,
   isHandle,
   isPage,
-  setEntry,
-  setShadow,
+  shadowAddress,
   shadowAt,
 } from "./entry";
 import { addExtent, resetExtents } from "./exchange";
@@ -36,15 +37,21 @@ import { clearPages, pageOrder, pageStruct } from "./page";
 import { allocChunk, allocNear } from "./page_alloc";
 import { giveHeld, isBorder, vectorOk } from "./page_vector";
 import { poolTake, poolTypeOf } from "./pool";
-import { flushSlots, giveSlot } from "./swap_map";
+import { flushSlots, giveSlots } from "./swap_map";
 
 /** Said by hold(): the pages are zeros already. */
 const CLEARED: u32 = 1 << 31;
 
 /** Entries from `index` on that neither have a page nor a held one, `most` at most. */
 function gap(index: u32, most: u32): u32 {
+  const entries = entryAddress(index);
+  const shadows = shadowAddress(index);
   let length: u32 = 0;
-  while (length < most && !isPage(entryAt(index + length)) && !shadowAt(index + length)) length++;
+  while (length < most) {
+    const at = <usize>length << 2;
+    if (isPage(load<u32>(entries + at)) || load<u32>(shadows + at)) break;
+    length++;
+  }
   return length;
 }
 
@@ -66,7 +73,10 @@ function hold(index: u32, most: u32, how: u32, near: u32): u32 {
     if (!pfn) pfn = allocChunk(order, index, dma32);
     if (!pfn) continue;
     const pages: u32 = 1 << order;
-    for (let i: u32 = 0; i < pages; i++) setShadow(index + i, (pfn + i) << PAGE_SHIFT);
+    const shadows = shadowAddress(index);
+    for (let i: u32 = 0; i < pages; i++) {
+      store<u32>(shadows + (<usize>i << 2), (pfn + i) << PAGE_SHIFT);
+    }
     return pooled || pfn >= fresh ? pages | CLEARED : pages;
   }
   return 0;
@@ -107,11 +117,18 @@ export function fillPrepare(
     if (!held) break;
     const pages = held & ~CLEARED;
     near = (shadowAt(index) >> PAGE_SHIFT) + pages;
-    for (let j: u32 = i == start ? done : 0; j < pages; j++) {
+    let j: u32 = i == start ? done : 0;
+    while (j < pages) {
       const page = shadowAt(index + j);
       const from = entryAt(index + j);
-      if (isHandle(from)) addExtent(page, entryToSlot(from), 1, i + j - start, index + j);
-      else if (held == pages && (i + j < keepFrom || i + j >= keepTo)) clearPages(page, 1);
+      if (isHandle(from)) {
+        const run = handleRun(index + j, pages - j);
+        addExtent(page, entryToSlot(from), run, i + j - start, index + j);
+        j += run;
+        continue;
+      }
+      if (held == pages && (i + j < keepFrom || i + j >= keepTo)) clearPages(page, 1);
+      j++;
     }
     i += pages;
   }
@@ -171,14 +188,27 @@ export function fillCommit(
 }
 
 function commitChunk(index: u32, pages: u32, keep: bool): void {
-  for (let i = index; i < index + pages; i++) {
-    const from = entryAt(i);
-    setEntry(i, shadowAt(i));
-    setShadow(i, 0);
-    if (!isHandle(from)) continue;
-    if (keep) {
-      setShadow(i, from);
-      add(H_CLEAN, 1);
-    } else giveSlot(entryToSlot(from));
+  if (!keep) giveHandles(index, pages);
+  const entries = entryAddress(index);
+  const shadows = shadowAddress(index);
+  let clean: u32 = 0;
+  for (let i: usize = 0; i < <usize>pages << 2; i += 4) {
+    const from = load<u32>(entries + i);
+    store<u32>(entries + i, load<u32>(shadows + i));
+    const copy = keep && isHandle(from);
+    store<u32>(shadows + i, copy ? from : 0);
+    clean += copy;
+  }
+  add(H_CLEAN, clean);
+}
+
+/** Frees the slots of handles among entries from `index` on. */
+function giveHandles(index: u32, count: u32): void {
+  let i: u32 = 0;
+  while (i < count) {
+    const entry = entryAt(index + i);
+    const run = isHandle(entry) ? handleRun(index + i, count - i) : 1;
+    if (isHandle(entry)) giveSlots(entryToSlot(entry), run);
+    i += run;
   }
 }

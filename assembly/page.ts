@@ -150,33 +150,68 @@ export function isZero(address: usize): bool {
   return true;
 }
 
+const P1: u32 = 0x9e3779b1;
+const P2: u32 = 0x85ebca77;
+const P3: u32 = 0xc2b2ae3d;
+const P4: u32 = 0x27d4eb2f;
+
+/** Four vectors into one, each with a weight of its own. */
 // @ts-ignore: decorator
 @inline
-function fold(hash: u32, lanes: v128): u32 {
-  hash = rotl<u32>(hash ^ <u32>i32x4.extract_lane(lanes, 0), 13) * 0x9e3779b1;
-  hash = rotl<u32>(hash ^ <u32>i32x4.extract_lane(lanes, 1), 13) * 0x9e3779b1;
-  hash = rotl<u32>(hash ^ <u32>i32x4.extract_lane(lanes, 2), 13) * 0x9e3779b1;
-  return rotl<u32>(hash ^ <u32>i32x4.extract_lane(lanes, 3), 13) * 0x9e3779b1;
+function weigh(a: v128, b: v128, c: v128, d: v128): v128 {
+  return i32x4.add(
+    i32x4.add(i32x4.mul(a, i32x4.splat(P1)), i32x4.mul(b, i32x4.splat(P2))),
+    i32x4.add(i32x4.mul(c, i32x4.splat(P3)), i32x4.mul(d, i32x4.splat(P4))),
+  );
+}
+
+// @ts-ignore: decorator
+@inline
+function fold(hash: u32, lane: u32): u32 {
+  return rotl<u32>(hash ^ lane, 13) * P1;
 }
 
 /**
  * 32-bit checksum of a page: Fletcher's two running sums (J. Fletcher, 1982; as in ZFS) of 32-bit words
- * modulo 2^32, in eight lanes, then folded. As fast as memory: it must not cost more than the copy.
+ * modulo 2^32, in sixteen lanes, then folded. As fast as memory: it must not cost more than the copy.
  */
 export function checksum(address: usize): u32 {
   let a = i32x4.splat(0);
   let b = i32x4.splat(0);
   let c = i32x4.splat(0);
   let d = i32x4.splat(0);
-  for (let at = address; at < address + PAGE_SIZE; at += 64) {
+  let sa = i32x4.splat(0);
+  let sb = i32x4.splat(0);
+  let sc = i32x4.splat(0);
+  let sd = i32x4.splat(0);
+  for (let at = address; at < address + PAGE_SIZE; at += 128) {
     a = i32x4.add(a, v128.load(at));
-    c = i32x4.add(c, v128.load(at, 16));
-    b = i32x4.add(b, a);
-    d = i32x4.add(d, c);
-    a = i32x4.add(a, v128.load(at, 32));
-    c = i32x4.add(c, v128.load(at, 48));
-    b = i32x4.add(b, a);
-    d = i32x4.add(d, c);
+    b = i32x4.add(b, v128.load(at, 16));
+    c = i32x4.add(c, v128.load(at, 32));
+    d = i32x4.add(d, v128.load(at, 48));
+    sa = i32x4.add(sa, a);
+    sb = i32x4.add(sb, b);
+    sc = i32x4.add(sc, c);
+    sd = i32x4.add(sd, d);
+    a = i32x4.add(a, v128.load(at, 64));
+    b = i32x4.add(b, v128.load(at, 80));
+    c = i32x4.add(c, v128.load(at, 96));
+    d = i32x4.add(d, v128.load(at, 112));
+    sa = i32x4.add(sa, a);
+    sb = i32x4.add(sb, b);
+    sc = i32x4.add(sc, c);
+    sd = i32x4.add(sd, d);
   }
-  return fold(fold(fold(fold(PAGE_SIZE, a), b), c), d);
+  const sums = weigh(a, b, c, d);
+  const more = weigh(sa, sb, sc, sd);
+  let hash: u32 = PAGE_SIZE;
+  hash = fold(hash, i32x4.extract_lane(sums, 0));
+  hash = fold(hash, i32x4.extract_lane(sums, 1));
+  hash = fold(hash, i32x4.extract_lane(sums, 2));
+  hash = fold(hash, i32x4.extract_lane(sums, 3));
+  hash = fold(hash, i32x4.extract_lane(more, 0));
+  hash = fold(hash, i32x4.extract_lane(more, 1));
+  hash = fold(hash, i32x4.extract_lane(more, 2));
+  hash = fold(hash, i32x4.extract_lane(more, 3));
+  return hash ^ (hash >> 15);
 }

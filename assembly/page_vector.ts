@@ -31,7 +31,7 @@ import {
   setCaching,
 } from "./page";
 import { giveChunk, poolTypeOf } from "./pool";
-import { flushSlots, giveSlot } from "./swap_map";
+import { flushSlots, giveSlots } from "./swap_map";
 
 /** True when `count` entries from `vector` on belong to vectors in use. */
 export function vectorOk(vector: u32, count: u32): bool {
@@ -92,7 +92,7 @@ export function vectorDrop(vector: u32, count: u32, how: u32): i32 {
       i += pages;
       continue;
     }
-    if (isHandle(entry)) giveSlot(entryToSlot(entry));
+    if (isHandle(entry)) giveSlots(entryToSlot(entry), 1);
     setEntry(i, 0);
     if (shadowAt(i)) freed += giveHeld(i, how);
     i++;
@@ -108,7 +108,7 @@ function forget(index: u32, count: u32): u32 {
     const shadow = shadowAt(i);
     if (!shadow || !isPage(entryAt(i))) continue;
     if (isHandle(shadow)) add(H_CLEAN, -1);
-    giveSlot(entryToSlot(shadow));
+    giveSlots(entryToSlot(shadow), 1);
     setShadow(i, 0);
     slots++;
   }
@@ -136,9 +136,10 @@ export function vectorCaching(vector: u32, entries: u32, start: u32, caching: u3
   let run: u32 = 0; // pages since the run began; they lie side by side
   for (let i = start; i <= entries; i++) {
     const pfn = i < entries ? entryAt(vector + i) >> PAGE_SHIFT : 0;
-    const wants = i < entries && isPage(entryAt(vector + i)) && pageCaching(pageStruct(pfn)) != caching;
+    const wants =
+      i < entries && isPage(entryAt(vector + i)) && pageCaching(pageStruct(pfn)) != caching;
     if (run && !(wants && pfn == (entryAt(vector + i - 1) >> PAGE_SHIFT) + 1)) {
-      setCaching((entryAt(vector + i - run) >> PAGE_SHIFT), run, caching);
+      setCaching(entryAt(vector + i - run) >> PAGE_SHIFT, run, caching);
       run = 0;
     }
     if (wants) {

@@ -4,6 +4,7 @@
  * they are given. What a pool is, how many there are and when they are drained is the host's business.
  */
 import {
+  CACHED,
   EINVAL,
   ENOMEM,
   H_POOL,
@@ -14,17 +15,16 @@ import {
   NR_ORDERS,
   PAGE_SHIFT,
   POOL_TYPES_MAX,
-  CACHED,
 } from "./abi";
 import { add, get, set } from "./header";
 import {
   ALLOCATED,
   clearPages,
+  POOLED,
   pageCaching,
   pageNext,
   pageOrder,
   pageStruct,
-  POOLED,
   setCaching,
   setNext,
   setOwner,
@@ -67,7 +67,7 @@ export function poolTake(type: u32, order: u32, owner: u32): u32 {
 function poolGive(type: u32, pfn: u32, order: u32): void {
   const list = poolList(type, order);
   const page = pageStruct(pfn);
-  clearPages(<usize>pfn << PAGE_SHIFT, 1 << order);
+  clearPages((<usize>pfn) << PAGE_SHIFT, 1 << order);
   setPage(page, POOLED, order);
   setNext(page, get(list));
   set(list, pfn);

@@ -9,21 +9,14 @@
  *
  * A clean page, whose copy in swap is still valid (shadow = slot << 1 | 1), is ready as it is.
  */
+import { BATCH_PAGES_MAX, EINVAL, ENOSPC, H_CLEAN, H_RUN, PAGE_SHIFT } from "./abi";
 import {
-  BATCH_PAGES_MAX,
-  EINVAL,
-  ENOSPC,
-  H_CLEAN,
-  H_RUN,
-  PAGE_SHIFT,
-} from "./abi";
-import {
+  entryAddress,
   entryAt,
   entryToSlot,
   isHandle,
   isPage,
-  setEntry,
-  setShadow,
+  shadowAddress,
   shadowAt,
 } from "./entry";
 import {
@@ -42,7 +35,7 @@ import { pageOrder, pageStruct } from "./page";
 import { splitChunk } from "./page_alloc";
 import { isBorder, vectorOk } from "./page_vector";
 import { freeCached } from "./pool";
-import { flushSlots, giveSlot, releaseSlots, takeSlots } from "./swap_map";
+import { flushSlots, giveSlots, releaseSlots, takeSlots } from "./swap_map";
 
 function itemsOk(items: u32): bool {
   if (!itemCountOk(items)) return false;
@@ -101,7 +94,10 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
           if (!left) break;
         }
         const pages = min(left, most);
-        for (let j: u32 = 0; j < pages; j++) setShadow(i + j, (slot + j) << 1);
+        const shadows = shadowAddress(i);
+        for (let j: u32 = 0; j < pages; j++) {
+          store<u32>(shadows + (<usize>j << 2), (slot + j) << 1);
+        }
         addExtent(entryAt(i), slot, pages, prepared, i);
         slot += pages;
         left -= pages;
@@ -122,17 +118,20 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
 
 /** True when slots are reserved for pages of a chunk: an earlier prepare has not ended. */
 function moving(index: u32, stop: u32): bool {
-  for (let i = index; i < stop; i++) {
-    if (isPage(shadowAt(i))) return true;
+  const end = shadowAddress(stop);
+  for (let at = shadowAddress(index); at < end; at += 4) {
+    if (isPage(load<u32>(at))) return true;
   }
   return false;
 }
 
 /** Pages from `index` on, before `stop`, that have no copy in swap. */
 function dirtyRun(index: u32, stop: u32): u32 {
-  let i = index;
-  while (i < stop && !shadowAt(i)) i++;
-  return i - index;
+  const end = shadowAddress(stop);
+  const start = shadowAddress(index);
+  let at = start;
+  while (at < end && !load<u32>(at)) at += 4;
+  return <u32>(at - start) >> 2;
 }
 
 /**
@@ -173,16 +172,19 @@ function commitChunk(index: u32, entry: u32, pages: u32, moved: u32): u32 {
     splitChunk(pfn);
     for (let i: u32 = 0; i < n; i++) freeCached(pfn + i, 0);
   }
-  for (let i = index; i < index + prepared; i++) {
-    const shadow = shadowAt(i);
-    if (i < index + n) {
-      if (isHandle(shadow)) add(H_CLEAN, -1);
-      setEntry(i, shadow | 1);
-    } else {
-      if (isHandle(shadow)) continue;
-      giveSlot(entryToSlot(shadow));
-    }
-    setShadow(i, 0);
+  const entries = entryAddress(index);
+  const shadows = shadowAddress(index);
+  let clean: i32 = 0;
+  for (let i: u32 = 0; i < prepared; i++) {
+    const at = <usize>i << 2;
+    const shadow = load<u32>(shadows + at);
+    if (i >= n && isHandle(shadow)) continue;
+    if (i < n) {
+      clean += isHandle(shadow);
+      store<u32>(entries + at, shadow | 1);
+    } else giveSlots(entryToSlot(shadow), 1);
+    store<u32>(shadows + at, 0);
   }
+  add(H_CLEAN, -clean);
   return n;
 }

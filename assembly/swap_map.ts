@@ -30,19 +30,19 @@ export function releaseSlots(slot: u32, count: u32): bool {
   return mapRelease(get(H_SWAP_MAP), slot - 1, count);
 }
 
-/** Frees `slot` together with its neighbours: takes effect at the next gap or at flushSlots(). */
-export function giveSlot(slot: u32): void {
+/** Frees slots together with their neighbours: takes effect at the next gap or at flushSlots(). */
+export function giveSlots(slot: u32, slots: u32): void {
   const count = get(H_GIVE_COUNT);
   if (count && slot == get(H_GIVE_SLOT) + count) {
-    set(H_GIVE_COUNT, count + 1);
+    set(H_GIVE_COUNT, count + slots);
     return;
   }
   flushSlots();
   set(H_GIVE_SLOT, slot);
-  set(H_GIVE_COUNT, 1);
+  set(H_GIVE_COUNT, slots);
 }
 
-/** Ends a series of giveSlot(). */
+/** Ends a series of giveSlots(). */
 export function flushSlots(): void {
   const count = get(H_GIVE_COUNT);
   if (count) releaseSlots(get(H_GIVE_SLOT), count);

@@ -70,7 +70,9 @@ function useOrRelease<T>(device: Device, bo: BufferObject, fresh: boolean, use: 
 /** Runs steps on a locked `bo`, synchronously. */
 export function stepsSync<T>(device: Device, bo: BufferObject, a: Access, work: () => Steps<T>): T {
   interruptible(a.signal, a.op);
-  return lockedSync(device, bo, a.op, false, () => runSync(device.pool.global, a.op, work(), a.signal));
+  return lockedSync(device, bo, a.op, false, () =>
+    runSync(device.pool.global, a.op, work(), a.signal),
+  );
 }
 
 /** Runs steps on a locked `bo`, asynchronously. */
@@ -80,7 +82,9 @@ export function stepsAsync<T>(
   a: Access,
   work: () => Steps<T>,
 ): Promise<T> {
-  return locked(device, bo, a, false, () => run(device.pool.global, a.op, work(), until(bo, a.signal)));
+  return locked(device, bo, a, false, () =>
+    run(device.pool.global, a.op, work(), until(bo, a.signal)),
+  );
 }
 
 function steps({ pool }: Device, { tt }: BufferObject, { keep }: Access): Steps<void> {

@@ -17,7 +17,9 @@ const FILES: Readonly<Record<DebugfsName, (device: Device) => string>> = {
 export function debugfs(device: Device, name: DebugfsName): string {
   const file = FILES[name];
   if (!file) {
-    throw new RangeError(`debugfs name must be one of ${Object.keys(FILES).join(", ")}, not ${name}`);
+    throw new RangeError(
+      `debugfs name must be one of ${Object.keys(FILES).join(", ")}, not ${name}`,
+    );
   }
   return file(device);
 }

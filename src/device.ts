@@ -1,8 +1,8 @@
 import { MAX_ORDER, PAGE_SIZE } from "../assembly/abi.ts";
 import { BufferObject, type OperationOptions } from "./buffer_object.ts";
+import { type DebugfsName, debugfs } from "./debugfs.ts";
 import { Engine } from "./engine/engine.ts";
 import { TtmError } from "./errors.ts";
-import { type DebugfsName, debugfs } from "./debugfs.ts";
 import { Kswapd } from "./kswapd.ts";
 import { Operations } from "./operations.ts";
 import { PRIORITIES, Reclaim } from "./reclaim.ts";

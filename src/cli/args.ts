@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { formatSize, parseSize } from "../size.ts";
+import type { Caching } from "../ttm/caching.ts";
 import { UsageError } from "./errors.ts";
 
 export type RuntimeName = "node" | "deno" | "bun";
@@ -25,6 +26,12 @@ export interface RunOptions {
   readonly swap: SwapChoice;
   /** `undefined`: what the objects need. */
   readonly swapSize: number | undefined;
+  /** How the objects' pages are cached; simulated. */
+  readonly caching: Caching;
+  /** Bytes that pools may hold; `undefined`: the library's default. */
+  readonly poolSize: number | undefined;
+  /** Share of calls that fail on purpose, 0..1. */
+  readonly fault: number;
   /** `undefined`: all that are there. */
   readonly runtimes: readonly RuntimeName[] | undefined;
   readonly json: boolean;
@@ -44,6 +51,8 @@ export const DEFAULTS = {
   seed: "1",
   interrupt: "0.1",
   swap: "file",
+  caching: "cached",
+  fault: "0",
 } as const;
 
 const OPTIONS = {
@@ -58,6 +67,9 @@ const OPTIONS = {
   interrupt: { type: "string" },
   swap: { type: "string" },
   "swap-size": { type: "string" },
+  caching: { type: "string" },
+  "pool-size": { type: "string" },
+  fault: { type: "string" },
   runtime: { type: "string" },
 } as const;
 
@@ -143,6 +155,7 @@ function runOptions(
     );
   }
   const swapSize = texts.get("swap-size");
+  const poolSize = texts.get("pool-size");
   return {
     paths,
     size: size(text("size"), "--size"),
@@ -150,9 +163,12 @@ function runOptions(
     memory,
     accesses: integer(text("accesses"), "--accesses", 0),
     seed: integer(text("seed"), "--seed", Number.MIN_SAFE_INTEGER),
-    interrupt: share(text("interrupt")),
+    interrupt: share(text("interrupt"), "--interrupt", 1),
     swap: swapChoice(text("swap")),
     swapSize: swapSize === undefined ? undefined : size(swapSize, "--swap-size"),
+    caching: caching(text("caching")),
+    poolSize: poolSize === undefined ? undefined : size(poolSize, "--pool-size"),
+    fault: share(text("fault"), "--fault", FAULT_MAX),
     runtimes: runtimes(texts.get("runtime")),
     json,
   };
@@ -177,10 +193,18 @@ function integer(text: string, option: string, min: number): number {
   throw new UsageError(`${option} is ${quote(text)}: use ${range}`);
 }
 
-function share(text: string): number {
+/** Above it, a file in pieces hardly ever loads. */
+const FAULT_MAX = 0.5;
+
+function share(text: string, option: string, max: number): number {
   const value = /^[\d.]+(e-?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
-  if (value >= 0 && value <= 1) return value;
-  throw new UsageError(`--interrupt is ${quote(text)}: use a share of 0 to 1, such as 0.1`);
+  if (value >= 0 && value <= max) return value;
+  throw new UsageError(`${option} is ${quote(text)}: use a share of 0 to ${max}, such as 0.1`);
+}
+
+function caching(text: string): Caching {
+  if (text === "cached" || text === "wc" || text === "uc") return text;
+  throw new UsageError(`--caching is ${quote(text)}: use cached, wc or uc`);
 }
 
 function swapChoice(text: string): SwapChoice {

@@ -84,7 +84,7 @@ function ramMeasurements(input: JobInput, events: JobEvents): Measurements {
     try {
       const fd = openFile(part.file);
       try {
-        loadPart(device, fd, part, loaded);
+        loadPart({ device }, fd, part, loaded);
       } finally {
         closeSync(fd);
       }

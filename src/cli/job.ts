@@ -10,14 +10,17 @@ import { formatSize } from "../size.ts";
 import { fileSwap } from "../swap/file.ts";
 import { ramSwap } from "../swap/ram.ts";
 import type { SwapDevice } from "../swap/types.ts";
+import type { Caching } from "../ttm/caching.ts";
+import { FAULT_SITES } from "../ttm/fault.ts";
 import type { SwapChoice } from "./args.ts";
 import { CommandError, firstLine, reasonOf } from "./errors.ts";
 import type { SourceFile } from "./files.ts";
 import { Garbage } from "./garbage.ts";
 import { measureFile, measureRam } from "./measure.ts";
-import { ChangedError, loadFile, Objects } from "./objects.ts";
+import { ChangedError, type LoadTarget, loadFile, Objects } from "./objects.ts";
 import { type ReadCounts, Reader, salvage } from "./reader.ts";
 import type { JobReport, Measurements } from "./report.ts";
+import { Retry } from "./retry.ts";
 import type { Rss } from "./rss.ts";
 import { zipf } from "./zipf.ts";
 
@@ -32,6 +35,11 @@ export interface JobInput {
   readonly interrupt: number;
   readonly swap: SwapChoice;
   readonly swapSize: number;
+  readonly caching: Caching;
+  /** Bytes that pools may hold; `undefined`: the library's default. */
+  readonly poolSize: number | undefined;
+  /** Share of calls that fail on purpose, 0..1. */
+  readonly fault: number;
   /** The swap file at its path is ours, from the runtime before. */
   readonly overwrite: boolean;
 }
@@ -54,6 +62,7 @@ const INTERRUPT_SALT = 0x5bd1e995;
  */
 export function runJob(input: JobInput, rss: Rss, idle: number, said: JobEvents): JobReport {
   const device = openDevice(input);
+  const retry = new Retry(input.fault > 0);
   const garbage = new Garbage();
   const events: JobEvents = {
     progress(phase, done, total) {
@@ -66,17 +75,19 @@ export function runJob(input: JobInput, rss: Rss, idle: number, said: JobEvents)
   try {
     const objects = new Objects();
     const ram = input.swap.kind === "ram";
-    const reader = new Reader(objects, input.interrupt, input.seed ^ INTERRUPT_SALT, ram);
+    const reader = new Reader(objects, input.interrupt, input.seed ^ INTERRUPT_SALT, ram, retry);
     const report = { ...identity(), memoryBytes: device.stats().pages.total * PAGE_SIZE };
     let times: Float64Array;
     try {
-      load(device, input, objects, events);
+      injectFaults(device, input.fault, input.seed);
+      load({ device, caching: input.caching, retry }, input, objects, events);
       readInSequence(reader, objects.count, events);
       times = readInZipfOrder(reader, objects.count, input, events);
     } catch (error) {
       throw explained(error, input, objects);
     }
-    const { pagesOut, pagesIn } = device.stats();
+    injectFaults(device, 0, 0);
+    const { pagesOut, pagesIn, pagesClean, faults } = device.stats();
     const counts: ReadCounts = { ...reader.counts };
     const { count, bytes } = objects;
     garbage.collect();
@@ -91,6 +102,8 @@ export function runJob(input: JobInput, rss: Rss, idle: number, said: JobEvents)
       ...counts,
       pagesOut,
       pagesIn,
+      pagesClean,
+      faults,
       p50us: quantile(times, 0.5),
       p99us: quantile(times, 0.99),
       rssIdleBytes: idle,
@@ -104,13 +117,14 @@ export function runJob(input: JobInput, rss: Rss, idle: number, said: JobEvents)
 }
 
 function openDevice(input: JobInput): Device {
-  const { swap, swapSize, memory, overwrite } = input;
+  const { swap, swapSize, memory, overwrite, poolSize } = input;
   let device: SwapDevice;
   if (swap.kind === "ram") device = ramSwap({ size: swapSize });
   else if (swap.path === undefined) device = fileSwap({ size: swapSize });
   else device = fileSwap({ size: swapSize, path: swap.path, overwrite });
   try {
-    return createDeviceSync({ memory, swap: device });
+    const limits = poolSize === undefined ? {} : { pagePoolSize: Math.floor(poolSize / PAGE_SIZE) };
+    return createDeviceSync({ memory, swap: device, limits });
   } catch (error) {
     const option = error instanceof TtmError ? "--swap" : "--memory and --swap-size";
     throw new CommandError(`${option}: ${firstLine((error as Error).message)}`);
@@ -125,7 +139,14 @@ function identity(): { runtime: string; version: string } {
   return { runtime: "node", version: node };
 }
 
-function load(device: Device, input: JobInput, objects: Objects, events: JobEvents): void {
+/** Lets a share of all calls that can fail do so; the job does them again. */
+function injectFaults(device: Device, share: number, seed: number): void {
+  for (const site of FAULT_SITES) {
+    device.injectFault(site, { probability: share * 100, times: -1, seed });
+  }
+}
+
+function load(target: LoadTarget, input: JobInput, objects: Objects, events: JobEvents): void {
   const { objectSize, size } = input;
   let files = input.files;
   while (objects.bytes < size) {
@@ -134,7 +155,7 @@ function load(device: Device, input: JobInput, objects: Objects, events: JobEven
     for (const file of files) {
       if (objects.bytes >= size) break;
       try {
-        loadFile(device, file, objectSize, size, objects, () => {
+        loadFile(target, file, objectSize, size, objects, () => {
           events.progress("load", Math.min(objects.bytes, size), size);
         });
         kept.push(file);

@@ -119,6 +119,8 @@ function pair(
     }
   };
   restore(() => {});
+  // Pages that swap still has would leave without a transfer.
+  for (const buffer of set) buffer.mapSync().unmap();
   const pages = set.reduce((sum, buffer) => sum + buffer.residentPages, 0);
   const shrink = (lap: Lap) => {
     for (let left = pages; left > 0; ) {

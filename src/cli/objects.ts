@@ -3,8 +3,10 @@ import { crc32 } from "node:zlib";
 import type { BufferObject } from "../buffer_object.ts";
 import type { Device } from "../device.ts";
 import type { Mapping } from "../mapping.ts";
+import type { Caching } from "../ttm/caching.ts";
 import { systemCode } from "./errors.ts";
 import { type Part, partsOf, type SourceFile, unreadable } from "./files.ts";
+import { Retry } from "./retry.ts";
 
 /** Digest of all bytes of a mapped buffer. */
 export function digestOf(mapping: Mapping): number {
@@ -67,7 +69,7 @@ export class ChangedError extends Error {
  * @throws TtmError of the device; objects of the file so far stay
  */
 export function loadFile(
-  device: Device,
+  target: LoadTarget,
   file: SourceFile,
   objectSize: number,
   limit: number,
@@ -80,7 +82,7 @@ export function loadFile(
     assertUnchanged(fd, file);
     for (const part of partsOf(file, objectSize)) {
       if (objects.bytes >= limit) break;
-      loadPart(device, fd, part, objects);
+      loadPart(target, fd, part, objects);
       loaded();
     }
     assertUnchanged(fd, file);
@@ -110,11 +112,23 @@ function assertUnchanged(fd: number, { path, size }: SourceFile): void {
   }
 }
 
+/** Where objects are made, and how. */
+export interface LoadTarget {
+  readonly device: Device;
+  readonly caching?: Caching;
+  readonly retry?: Retry;
+}
+
 /** Reads a part of an open file straight into the pages of a new object. */
-export function loadPart(device: Device, fd: number, part: Part, objects: Objects): void {
-  const buffer = device.createBuffer(part.size);
+export function loadPart(
+  { device, caching = "cached", retry = new Retry(false) }: LoadTarget,
+  fd: number,
+  part: Part,
+  objects: Objects,
+): void {
+  const buffer = device.createBuffer(part.size, { caching });
   try {
-    const mapping = buffer.mapSync();
+    const mapping = retry.run(() => buffer.mapSync());
     try {
       let position = part.position;
       for (const segment of mapping.segments) {

@@ -5,6 +5,7 @@ import type { Mapping } from "../mapping.ts";
 import { pagesOf } from "../size.ts";
 import { BATCH_PAGES, type Signal, TRANSFER_PAGES_MAX } from "../ttm/transfer.ts";
 import type { Objects } from "./objects.ts";
+import { Retry } from "./retry.ts";
 import { type Random, random } from "./zipf.ts";
 
 /** What reading came to so far. */
@@ -37,13 +38,21 @@ export class Reader {
   readonly #objects: Objects;
   readonly #share: number;
   readonly #ram: boolean;
+  readonly #retry: Retry;
   readonly #next: Random;
 
   /** `share` of restores is interrupted, drawn from `seed`; `ram`: the device swaps to RAM. */
-  constructor(objects: Objects, share: number, seed: number, ram: boolean) {
+  constructor(
+    objects: Objects,
+    share: number,
+    seed: number,
+    ram: boolean,
+    retry: Retry = new Retry(false),
+  ) {
     this.#objects = objects;
     this.#share = share;
     this.#ram = ram;
+    this.#retry = retry;
     this.#next = random(seed);
   }
 
@@ -54,7 +63,7 @@ export class Reader {
     const stop = missing > 0 && this.#next() < this.#share;
     const signal = stop ? interruption(buffer, this.#look(missing)) : undefined;
     const start = performance.now();
-    const mapping = signal ? this.#interrupted(buffer, signal) : buffer.mapSync();
+    const mapping = signal ? this.#interrupted(buffer, signal) : this.#map(buffer);
     const time = performance.now() - start;
     if (!this.#objects.intact(index, mapping)) this.counts.mismatches++;
     mapping.unmap();
@@ -63,14 +72,19 @@ export class Reader {
 
   #interrupted(buffer: BufferObject, signal: Signal): Mapping {
     try {
-      return buffer.mapSync({ signal });
+      return this.#retry.run(() => buffer.mapSync({ signal, write: false }));
     } catch (error) {
       if (!(error instanceof TtmError) || error.code !== "EINTR") throw error;
     }
     this.counts.interrupted++;
-    const mapping = buffer.mapSync();
+    const mapping = this.#map(buffer);
     this.counts.resumed++;
     return mapping;
+  }
+
+  /** To read only, so that its pages can leave again without a transfer. */
+  #map(buffer: BufferObject): Mapping {
+    return this.#retry.run(() => buffer.mapSync({ write: false }));
   }
 
   /**
@@ -111,7 +125,7 @@ export function salvage(objects: Objects): { intact: number; bytes: number; fail
 
 function readsBack(objects: Objects, index: number): boolean {
   try {
-    const mapping = objects.at(index).mapSync();
+    const mapping = objects.at(index).mapSync({ write: false });
     const intact = objects.intact(index, mapping);
     mapping.unmap();
     return intact;

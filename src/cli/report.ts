@@ -33,6 +33,10 @@ export interface JobReport {
   readonly resumed: number;
   readonly pagesOut: number;
   readonly pagesIn: number;
+  /** Pages that left without a transfer, because swap still had them. */
+  readonly pagesClean: number;
+  /** Faults injected. */
+  readonly faults: number;
   /** Microseconds; `null` without accesses. */
   readonly p50us: number | null;
   readonly p99us: number | null;

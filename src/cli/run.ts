@@ -27,7 +27,9 @@ export async function run(options: RunOptions, script: string): Promise<number> 
   const planned = plan(files, options.objectSize, options.size);
   const swapSize = options.swapSize ?? swapFor(planned);
   const { size, objectSize, memory, accesses, seed, interrupt, swap } = options;
-  const common = { files, size, objectSize, memory, accesses, seed, interrupt, swap, swapSize };
+  const { caching, poolSize, fault } = options;
+  const job = { files, size, objectSize, memory, accesses, seed, interrupt, swap, swapSize };
+  const common = { ...job, caching, poolSize, fault };
   const cleanUp = prepareSwapFile(swap);
   const reports: JobReport[] = [];
   try {

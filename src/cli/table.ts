@@ -43,7 +43,7 @@ function header({ options, paths, plan, filesListed, swapSize }: Setting): strin
   return [
     `files    ${some}${count(filesListed)} in ${paths.join(", ")}`,
     `objects  ${formatSize(plan.bytes)} in pieces of ${formatSize(objectSize)} at most`,
-    `memory   ${formatSize(memory)} of pages; swap: ${swap.kind} (${place}), ${formatSize(swapSize)}`,
+    `memory   ${formatSize(memory)} of ${options.caching} pages; swap: ${swap.kind} (${place}), ${formatSize(swapSize)}`,
     `reads    all in sequence, ${count(options.accesses)} in zipf order, seed ${seed}; ` +
       `${Number((interrupt * 100).toFixed(2))} % of restores interrupted`,
     `machine  ${cpu?.model.trim() || "unknown CPU"}, ${availableParallelism()} cores, ` +
@@ -64,6 +64,8 @@ function rowsOf({ options }: Setting, reports: readonly JobReport[]): string[][]
     row("pages region", ({ memoryBytes }) => formatSize(memoryBytes)),
     row("pages out", ({ pagesOut }) => count(pagesOut)),
     row("pages in", ({ pagesIn }) => count(pagesIn)),
+    row("pages left clean", ({ pagesClean }) => count(pagesClean)),
+    ...(options.fault > 0 ? [row("faults injected", ({ faults }) => count(faults))] : []),
     row("restores interrupted", ({ interrupted }) => count(interrupted)),
     row("restores resumed", ({ resumed }) => count(resumed)),
     row("access p50", ({ p50us }) => microseconds(p50us)),

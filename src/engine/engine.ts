@@ -287,7 +287,13 @@ export class Engine {
   }
 
   /** Holds chunks for up to `budget` entries or so. Returns entries covered, or -ENOMEM. */
-  fillPrepare(w: FillWindow, budget: number, how: number, keepFrom: number, keepTo: number): number {
+  fillPrepare(
+    w: FillWindow,
+    budget: number,
+    how: number,
+    keepFrom: number,
+    keepTo: number,
+  ): number {
     const { vector, entries, start, done } = w;
     const wasm = this.#wasm;
     const rc = wasm.fillPrepare(vector, entries, start, done, budget, how, keepFrom, keepTo);

@@ -116,8 +116,14 @@ export class TtmGlobal implements TransferContext {
     const { limits = {}, checksums = !isRam(swap), keepClean = true } = options;
     const { transferPages = TRANSFER_PAGES_MAX } = options;
     const { frames } = engine.geometry;
-    if (!Number.isInteger(transferPages) || transferPages < 1 || transferPages > TRANSFER_PAGES_MAX) {
-      throw new RangeError(`transferPages must be 1 to ${TRANSFER_PAGES_MAX}, not ${transferPages}`);
+    if (
+      !Number.isInteger(transferPages) ||
+      transferPages < 1 ||
+      transferPages > TRANSFER_PAGES_MAX
+    ) {
+      throw new RangeError(
+        `transferPages must be 1 to ${TRANSFER_PAGES_MAX}, not ${transferPages}`,
+      );
     }
     this.engine = engine;
     this.swap = swap;

@@ -108,7 +108,8 @@ function lockedSync<T>(
 ): T {
   const signal = signalOf(context);
   interruptible(signal, op);
-  if (!tt.lock.tryLock()) throw new TtmError("EBUSY", op, "another operation on this tt is in flight");
+  if (!tt.lock.tryLock())
+    throw new TtmError("EBUSY", op, "another operation on this tt is in flight");
   try {
     return runSync(global, op, work(), signal);
   } finally {

@@ -198,7 +198,9 @@ function ownError(
 ): TtmError {
   if (error instanceof TtmError) return error;
   if (!transfer) return new TtmError(codeOf(error), op, messageOf(error), error);
-  const [side, verb] = transfer.out ? (["shrink", "write"] as const) : (["restore", "read"] as const);
+  const [side, verb] = transfer.out
+    ? (["shrink", "write"] as const)
+    : (["restore", "read"] as const);
   const text = `swap device ${swap.name} failed to ${verb}: ${messageOf(error)}`;
   return new TtmError(codeOf(error), side, text, error);
 }

@@ -104,9 +104,10 @@ describe("loadFile", () => {
     const device = createDeviceSync({ memory: "1 MiB" });
     const objects = new Objects();
     const before = writeNoise(join(folder, `${name}-before`), 100);
-    loadFile(device, { path: before, size: 100 }, 65536, 1e9, objects, () => {});
+    loadFile({ device }, { path: before, size: 100 }, 65536, 1e9, objects, () => {});
     const file: SourceFile = { path, size };
-    const run = () => loadFile(device, file, 65536, 1e9, objects, () => hook(path, objects.count));
+    const run = () =>
+      loadFile({ device }, file, 65536, 1e9, objects, () => hook(path, objects.count));
     return { device, objects, path, run };
   }
 
@@ -167,6 +168,9 @@ describe("runJob", () => {
       swap: { kind: "file" },
       swapSize: 8 * MIB,
       overwrite: false,
+      caching: "cached",
+      poolSize: undefined,
+      fault: 0,
     };
   }
 

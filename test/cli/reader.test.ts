@@ -19,7 +19,7 @@ function setUp(
   const path = writeNoise(join(folder, `noise-${size}-${count}`), size * count);
   const device = createDeviceSync({ memory: 4 * MIB, swap });
   const objects = new Objects();
-  loadFile(device, { path, size: size * count }, size, 1e12, objects, () => {});
+  loadFile({ device }, { path, size: size * count }, size, 1e12, objects, () => {});
   return { device, objects };
 }
 
@@ -91,7 +91,7 @@ describe("salvage", () => {
     const device = createDeviceSync({ memory: 4 * MIB, swap: ramSwap({ size: "2 MiB" }) });
     const objects = new Objects();
     const load = () =>
-      loadFile(device, { path, size: 12 * MIB }, 512 * 1024, 1e12, objects, () => {});
+      loadFile({ device }, { path, size: 12 * MIB }, 512 * 1024, 1e12, objects, () => {});
     expect(load).toThrow(TtmError);
     const { count, bytes } = objects;
     expect(bytes).toBeGreaterThan(5 * MIB);
