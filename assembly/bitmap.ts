@@ -151,6 +151,15 @@ export function bitsAre(base: usize, first: u32, count: u32, set: bool): bool {
   return true;
 }
 
+/** Bits set among the first `count` of a plain row of words. */
+export function countBits(base: usize, count: u32): u32 {
+  let set: u32 = 0;
+  for (let i: u32 = 0; i < (count + 63) >> 6; i++) {
+    set += <u32>popcnt(load<u64>(base + ((<usize>i) << 3)));
+  }
+  return set;
+}
+
 /** Sets or clears bits [first, first + count) of a plain row of words. */
 export function putBits(base: usize, first: u32, count: u32, set: bool): void {
   let at = first;
@@ -216,29 +225,32 @@ export function mapRelease(map: usize, first: u32, count: u32): bool {
 
 /**
  * Takes a run of up to `want` units, next-fit from the cursor: the first run that is long enough, or
- * the longest of a few. At the end of what was ever used it starts over if more than half of that is
- * free, so that a store holds at most about twice what is in it. With `exact`, only a run of `want` will do and the whole map is searched.
- * Returns the first unit, and its length through `lengthAt`; -1 when there is none.
+ * the longest of a few. While at least half of what was ever used is free it stays within that, so
+ * that a store holds at most about twice what is in it. With `exact`, only a run of `want` will do
+ * and the whole map is searched. Returns the first unit, and its length through `lengthAt`; -1 when
+ * there is none.
  */
 export function mapTake(map: usize, want: u32, exact: bool, lengthAt: usize): i32 {
   if (want == 0 || mapFree(map) < (exact ? want : 1)) return -1;
   let best: i32 = -1;
   let bestLength: u32 = 0;
   const high = load<u32>(map, HIGH);
+  const sparse = high != 0 && mapSize(map) - mapFree(map) <= high >> 1;
+  const end = sparse && !exact ? high : mapSize(map);
   let from = load<u32>(map, CURSOR);
-  if (from >= high && mapSize(map) - mapFree(map) <= high >> 1) from = 0;
+  if (from >= high && sparse) from = 0;
   let wrapped = false;
   const start = from;
   for (let probe: i32 = 0; exact || probe < PROBES; probe++) {
     const at = nextFree(map, from);
-    if (at < 0 || (wrapped && <u32>at >= start)) {
+    if (at < 0 || <u32>at >= end || (wrapped && <u32>at >= start)) {
       // Once round: past the end, or back at the start. The run under the start was seen first.
       if (wrapped) break;
       wrapped = true;
       from = 0;
       continue;
     }
-    const length = runLength(map, at, want);
+    const length = runLength(map, at, min(want, end - at));
     if (length > bestLength) {
       best = at;
       bestLength = length;

@@ -23,6 +23,7 @@ import {
   H_FREE_HEAD,
   H_FREE_PAGES,
   H_POOLED,
+  H_RAW_MAP,
   H_RAW_PAGES,
   H_RAW_SLOTS,
   H_SLOTS,
@@ -34,7 +35,7 @@ import {
   PAGE_SHIFT,
   POOL_TYPES_MAX,
 } from "./abi";
-import { mapConsistent, mapFree, mapIs, mapProbe } from "./bitmap";
+import { countBits, mapConsistent, mapFree, mapIs, mapProbe } from "./bitmap";
 import { entryAt, entryToSlot, isHandle, isPage, shadowAt } from "./entry";
 import { get } from "./header";
 import {
@@ -192,6 +193,7 @@ function slotOf(index: u32): u32 {
 /** Every slot in use is named by exactly one entry: clears their bits one by one, then sets them. */
 function checkSlots(): i32 {
   const map = get(H_SWAP_MAP);
+  if (countBits(get(H_RAW_MAP), get(H_SLOTS)) != get(H_RAW_SLOTS)) return CHECK_SLOT_COUNT;
   let named: u32 = 0;
   let result: i32 = 0;
   let end: u32 = 0;

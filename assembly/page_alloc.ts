@@ -123,7 +123,9 @@ export function allocChunk(order: u32, owner: u32, dma32: bool): u32 {
 /** As allocChunk, at exactly `pfn` when that is free: 0 otherwise. */
 export function allocNear(pfn: u32, order: u32, owner: u32, dma32: bool): u32 {
   if (!isFrame(pfn) || (pfn - get(H_FIRST_PFN)) & ((1 << order) - 1)) return 0;
-  if (dma32 && pfn >= get(H_DMA32_END)) return 0;
+  const border = get(H_DMA32_END);
+  // Not into the DMA32 zone for those who do not need it, nor out of it for those who do.
+  if (dma32 ? pfn >= border : pfn < border && isFrame(border)) return 0;
   const page = pageStruct(pfn);
   if (pageState(page) != FREE || pageOrder(page) < order) return 0;
   return take(pfn, pageOrder(page), order, owner);

@@ -98,6 +98,7 @@ export function vectorDrop(vector: u32, count: u32, how: u32): i32 {
     i++;
   }
   flushSlots();
+  resetExtents();
   return freed;
 }
 
@@ -132,6 +133,7 @@ export function vectorDirty(vector: u32, entries: u32, start: u32, count: u32): 
  */
 export function vectorCaching(vector: u32, entries: u32, start: u32, caching: u32): i32 {
   if (start > entries || caching > <u32>UNCACHED || !vectorOk(vector, entries)) return -EINVAL;
+  if (!isBorder(vector + start) || !isBorder(vector + entries)) return -EINVAL;
   let changed: u32 = 0;
   let run: u32 = 0; // pages since the run began; they lie side by side
   for (let i = start; i <= entries; i++) {

@@ -43,7 +43,7 @@ function itemsOk(items: u32): bool {
     const start = itemStart(item);
     const vector = itemVector(item);
     if (start >= itemEntries(item) || !vectorOk(vector, itemEntries(item))) return false;
-    if (!isBorder(vector + start)) return false;
+    if (!isBorder(vector + start) || !isBorder(vector + itemEntries(item))) return false;
   }
   return true;
 }
@@ -158,6 +158,7 @@ export function shrinkCommit(items: u32, moved: u32): i32 {
     setItemReleased(item, released - before);
   }
   flushSlots();
+  resetExtents();
   return released;
 }
 

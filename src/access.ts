@@ -153,7 +153,7 @@ function locked<T>(
   body: () => Promise<T>,
 ): Promise<T> {
   return device.operations.track(async () => {
-    await bo.turn.lock();
+    await device.operations.turn(bo.turn);
     await bo.tt.lock.lock();
     let done = false;
     try {

@@ -14,12 +14,15 @@ export class Lock {
     return true;
   }
 
-  /** Waits for the lock, first come first served. */
-  lock(): Promise<void> | undefined {
+  /** Waits for the lock, first come first served; `onTurn` runs the moment it is handed over. */
+  lock(onTurn?: () => void): Promise<void> | undefined {
     if (this.tryLock()) return undefined;
     return new Promise((resolve) => {
       this.#queue ??= [];
-      this.#queue.push(resolve);
+      this.#queue.push(() => {
+        onTurn?.();
+        resolve();
+      });
     });
   }
 

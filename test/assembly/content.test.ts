@@ -1,0 +1,296 @@
+/* What is done to the bytes of pages: one by one, and as the entries that a transfer moves. */
+import { describe, expect, test } from "vitest";
+import { EFAULT, EINVAL, PAGE_SIZE } from "../../assembly/abi.ts";
+import {
+  Dice,
+  EngineUnderTest,
+  equal,
+  forAll,
+  must,
+  program,
+  U32_MAX,
+} from "./engine_under_test.ts";
+import {
+  dirtyFrames,
+  fillAll,
+  fillSingly,
+  newVector,
+  prepareFill,
+  readIn,
+  shrinkAll,
+  stampVector,
+} from "./page_content.ts";
+
+const WORDS = PAGE_SIZE / 4;
+
+const WEIGHTS = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f];
+
+/**
+ * The checksum as it is described: for each of sixteen lanes the sum of its words, and the sum of those
+ * sums, of which high bits are spread to low ones after every 32 words; four lanes at a time are
+ * weighed into one, then all is folded.
+ */
+function referenceChecksum(page: Uint8Array): number {
+  const words = new DataView(page.buffer, page.byteOffset, PAGE_SIZE);
+  const first = new Uint32Array(16);
+  const second = new Uint32Array(16);
+  for (let i = 0; i < WORDS; i++) {
+    const lane = i % 16;
+    first[lane]! += words.getUint32(i * 4, true);
+    second[lane]! += first[lane]!;
+    if (i % 32 >= 16) second[lane]! ^= second[lane]! >>> 15;
+  }
+  let hash = PAGE_SIZE;
+  for (const sums of [first, second]) {
+    for (let lane = 0; lane < 4; lane++) {
+      const sum = WEIGHTS.reduce((all, weight, i) => all + Math.imul(sums[i * 4 + lane]!, weight), 0);
+      const mixed = hash ^ sum;
+      hash = Math.imul((mixed << 13) | (mixed >>> 19), WEIGHTS[0]!);
+    }
+  }
+  return (hash ^ (hash >>> 15)) >>> 0;
+}
+
+function randomPage(page: Uint8Array, dice: Dice): void {
+  for (let i = 0; i < PAGE_SIZE; i++) page[i] = dice.word();
+}
+
+/** Eight frames, of which the first four are one chunk in use. */
+function fourPages() {
+  const e = new EngineUnderTest({ frames: 8, slots: 1, entries: 1 });
+  const pfn = e.wasm.allocPages(2);
+  const page = (i: number) => e.page((pfn + i) * PAGE_SIZE);
+  const sum = (i: number) => e.wasm.pageChecksum(pfn + i) >>> 0;
+  return { e, wasm: e.wasm, pfn, page, sum };
+}
+
+describe("copy and clear", () => {
+  test("touch that page and no other", () => {
+    const { e, wasm, pfn, page } = fourPages();
+    const frames = e.page(e.firstPfn * PAGE_SIZE, 8);
+    for (let from = 0; from < 4; from++) {
+      for (let to = 0; to < 4; to++) {
+        for (let i = 0; i < 8; i++) e.page((e.firstPfn + i) * PAGE_SIZE).fill(i + 1);
+        const expected = frames.slice();
+        expected.copyWithin(to * PAGE_SIZE, from * PAGE_SIZE, (from + 1) * PAGE_SIZE);
+        expect(wasm.pageCopy(pfn + to, pfn + from)).toBe(0);
+        must(
+          frames.every((byte, i) => byte === expected[i]),
+          `copy of ${from} to ${to}`,
+        );
+        expected.fill(0, to * PAGE_SIZE, (to + 1) * PAGE_SIZE);
+        expect(wasm.pageClear(pfn + to)).toBe(0);
+        must(
+          frames.every((byte, i) => byte === expected[i]),
+          `clear of ${to}`,
+        );
+      }
+    }
+    randomPage(page(1), new Dice(1));
+    expect(wasm.pageCopy(pfn + 2, pfn + 1)).toBe(0);
+    expect(page(2)).toEqual(page(1));
+  });
+
+  test("take only pages that were handed out", () => {
+    const { e, wasm, pfn } = fourPages();
+    const { firstPfn } = e;
+    const content = e.contentHash();
+    const others = [0, 1, firstPfn - 1, pfn + 4, firstPfn + 7, firstPfn + 8, 2 ** 31, U32_MAX];
+    for (const other of others) {
+      e.mustRefuse(EINVAL, `copy to ${other}`, () => wasm.pageCopy(other, pfn));
+      e.mustRefuse(EINVAL, `copy from ${other}`, () => wasm.pageCopy(pfn, other));
+      e.mustRefuse(EINVAL, `clear of ${other}`, () => wasm.pageClear(other));
+      e.mustRefuse(EINVAL, `zero test of ${other}`, () => wasm.pageIsZero(other));
+      expect(wasm.pageChecksum(other)).toBe(0);
+    }
+    expect(e.contentHash()).toBe(content);
+    expect(wasm.freePages(pfn, 2)).toBe(0);
+    for (let i = 0; i < 4; i++) {
+      e.mustRefuse(EINVAL, "clear of a freed page", () => wasm.pageClear(pfn + i));
+    }
+  });
+});
+
+describe("the zero test", () => {
+  test("sees a single bit at each of the 4096 places", () => {
+    const { wasm, pfn, page } = fourPages();
+    const bytes = page(1);
+    page(0).fill(0xff);
+    page(2).fill(0xff);
+    expect(wasm.pageIsZero(pfn + 1)).toBe(1);
+    for (let at = 0; at < PAGE_SIZE; at++) {
+      bytes[at] = 1 << (at % 8);
+      equal(wasm.pageIsZero(pfn + 1), 0, `a bit at ${at}`);
+      bytes[at] = 0;
+    }
+    expect(wasm.pageIsZero(pfn + 1)).toBe(1);
+  });
+});
+
+describe("the checksum", () => {
+  test("is that of the reference on random pages", () => {
+    const { page, sum } = fourPages();
+    forAll(program(1), 100, ([word]) => {
+      randomPage(page(1), new Dice(word!));
+      equal(sum(1), referenceChecksum(page(1)), `checksum of page ${word}`);
+    });
+  });
+
+  test("is that of the reference on pages of one byte", () => {
+    const { page, sum } = fourPages();
+    for (const byte of [0, 1, 0x7f, 0x80, 0xff]) {
+      page(3).fill(byte);
+      expect(sum(3)).toBe(referenceChecksum(page(3)));
+    }
+  });
+
+  test("is the same for the same bytes in another page", () => {
+    const { wasm, pfn, page, sum } = fourPages();
+    randomPage(page(0), new Dice(5));
+    expect(wasm.pageCopy(pfn + 3, pfn)).toBe(0);
+    expect(sum(3)).toBe(sum(0));
+  });
+
+  test("changes with a single bit of each of the 4096 bytes", () => {
+    const { page, sum } = fourPages();
+    const bytes = page(1);
+    for (const make of [() => bytes.fill(0), () => randomPage(bytes, new Dice(9))]) {
+      make();
+      const before = sum(1);
+      for (let at = 0; at < PAGE_SIZE; at++) {
+        bytes[at]! ^= 1 << (at % 8);
+        must(sum(1) !== before, `a bit at ${at} is not seen`);
+        bytes[at]! ^= 1 << (at % 8);
+      }
+      equal(sum(1), before, "checksum of the page as it was");
+    }
+  });
+
+  test("changes with each bit of a few bytes, and when two words change places", () => {
+    const { page, sum } = fourPages();
+    const bytes = page(1);
+    randomPage(bytes, new Dice(10));
+    const before = sum(1);
+    for (const at of [0, 15, 16, 63, 64, 2047, 4032, 4095]) {
+      for (let bit = 0; bit < 8; bit++) {
+        bytes[at]! ^= 1 << bit;
+        must(sum(1) !== before, `bit ${bit} at ${at} is not seen`);
+        bytes[at]! ^= 1 << bit;
+      }
+    }
+    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, WORDS);
+    for (const [a, b] of [
+      [0, 1],
+      [0, 16],
+      [3, 7],
+      [5, 1023],
+    ] as const) {
+      [words[a], words[b]] = [words[b]!, words[a]!];
+      must(sum(1) !== before, `words ${a} and ${b} that change places are not seen`);
+      [words[a], words[b]] = [words[b]!, words[a]!];
+    }
+  });
+
+  // A plain sum modulo 2^32 does not see two highest bits of a lane that change at an even distance.
+  test("changes when all numbers of a sector change their sign", () => {
+    const { page, sum } = fourPages();
+    const numbers = new Float32Array(page(1).buffer, page(1).byteOffset, WORDS);
+    for (let i = 0; i < WORDS; i++) numbers[i] = Math.sin(i + 1);
+    const before = sum(1);
+    for (let i = 128; i < 256; i++) numbers[i] = -numbers[i]!;
+    must(sum(1) !== before, "a sector of other signs is not seen");
+  });
+});
+
+describe("the checksums of entries", () => {
+  /** A vector of 4 + 2 + 1 pages with content, behind another one. */
+  const sevenPages = () => {
+    const e = new EngineUnderTest({ frames: 16, slots: 16, entries: 16, ram: true });
+    newVector(e, 3);
+    const v = newVector(e, 7);
+    fillAll(e, v);
+    stampVector(e, v, 4);
+    return { e, wasm: e.wasm, v, at: v.vector };
+  };
+
+  test("are those of their pages, each for itself", () => {
+    const { e, wasm, at } = sevenPages();
+    const sums = () => Array.from(e.words.subarray(e.sumIndex(0), e.sumIndex(16)));
+    for (let start = 0; start < 7; start++) {
+      for (let count = 1; start + count <= 7; count++) {
+        e.words.fill(5, e.sumIndex(0), e.sumIndex(16));
+        equal(wasm.sumEntries(at + start, count), 0, "sumEntries");
+        sums().forEach((sum, i) => {
+          const mine = i >= at + start && i < at + start + count;
+          const expected = mine ? wasm.pageChecksum(e.entry(i) / PAGE_SIZE) >>> 0 : 5;
+          equal(sum, expected, `checksum of entry ${i}`);
+        });
+      }
+    }
+    e.mustHold("sumEntries");
+  });
+
+  test("find the first page that differs, and count those before it", () => {
+    const { e, wasm, at } = sevenPages();
+    equal(wasm.sumEntries(at, 7), 0, "sumEntries");
+    const back = e.snapshot();
+    for (let bad = 0; bad < 7; bad++) {
+      for (const other of [bad, 6]) {
+        e.page(e.entry(at + bad))[bad * 600]! ^= 1;
+        if (other !== bad) e.page(e.entry(at + other))[9]! ^= 1;
+        for (let start = 0; start < 7; start++) {
+          const expected = start > bad ? (other > bad && start <= other ? other : 7) : bad;
+          equal(wasm.verifyEntries(at + start, 7 - start), expected - start, `from ${start}`);
+          if (start < bad) equal(wasm.verifyEntries(at + start, bad - start), bad - start, "before");
+        }
+        back();
+      }
+    }
+    equal(wasm.verifyEntries(at, 7), 7, "verifyEntries");
+  });
+
+  test("go with the entries: to swap, and to the pages that are held for them", () => {
+    const { e, wasm, v, at } = sevenPages();
+    shrinkAll(e, [v]);
+    dirtyFrames(e);
+    e.mustRefuse(EFAULT, "verify of handles", () => wasm.verifyEntries(at, 7));
+    e.mustRefuse(EFAULT, "sum of handles", () => wasm.sumEntries(at, 7));
+    expect(prepareFill(e, v, 0)).toBe(7);
+    e.mustRefuse(EFAULT, "sum of held pages", () => wasm.sumEntries(at, 7));
+    readIn(e, e.extents(), 0, 3);
+    expect(wasm.verifyEntries(at, 7)).toBe(3);
+    readIn(e, e.extents(), 3, 7);
+    expect(wasm.verifyEntries(at, 7)).toBe(7);
+    expect(wasm.fillCommit(v.vector, 7, 0, 0, 7, 7, 0)).toBe(7);
+    expect(wasm.verifyEntries(at, 7)).toBe(7);
+    e.mustHold("restore");
+  });
+
+  test("are of entries in use that have a page, and of no others", () => {
+    const { e, wasm, v, at } = sevenPages();
+    for (const [index, count] of [
+      [at, 0],
+      [at, 8],
+      [at + 7, 1],
+      [15, 2],
+      [U32_MAX, 2],
+      [1, U32_MAX],
+      [2 ** 31, 1],
+    ] as const) {
+      e.mustRefuse(EINVAL, `sum of ${index}, ${count}`, () => wasm.sumEntries(index, count));
+      e.mustRefuse(EINVAL, `verify of ${index}, ${count}`, () => wasm.verifyEntries(index, count));
+    }
+    e.mustRefuse(EFAULT, "sum of an empty entry", () => wasm.sumEntries(0, 1));
+    e.mustRefuse(EFAULT, "verify of an empty entry", () => wasm.verifyEntries(0, 1));
+    expect(wasm.vectorDrop(v.vector, 7, 0)).toBe(7);
+    e.mustRefuse(EFAULT, "sum after a drop", () => wasm.sumEntries(at, 7));
+  });
+
+  test("are not noted in part", () => {
+    const { e, wasm, v, at } = sevenPages();
+    shrinkAll(e, [v]);
+    fillSingly(e, v, [0, 1]);
+    e.page(e.entry(at)).fill(9);
+    e.mustRefuse(EFAULT, "sum of pages and a handle", () => wasm.sumEntries(at, 3));
+  });
+});

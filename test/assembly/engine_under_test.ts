@@ -1,0 +1,391 @@
+/*
+ * The engine as its tests see it: the raw exports and, since all of its state lies in linear memory,
+ * every word of it. A test can so compare the state before and after a call, go back to an earlier
+ * one, or break it on purpose.
+ */
+import process from "node:process";
+import fc from "fast-check";
+import * as abi from "../../assembly/abi.ts";
+import bytes from "../../build/engine.wasm";
+
+/** The exports as they are: integers in, integers out. */
+export interface Exports {
+  readonly memory: WebAssembly.Memory;
+  memoryPages(frames: number, slots: number, entries: number, ram: number): number;
+  init(frames: number, slots: number, entries: number, ram: number, dma32: number): number;
+  vectorAlloc(entries: number): number;
+  vectorFree(vector: number, entries: number): number;
+  vectorDrop(vector: number, entries: number, how: number): number;
+  vectorDirty(vector: number, entries: number, start: number, count: number): number;
+  vectorCaching(vector: number, entries: number, start: number, caching: number): number;
+  vectorExtents(vector: number, entries: number, start: number, count: number): number;
+  vectorSpace(): number;
+  fillPrepare(
+    vector: number,
+    entries: number,
+    start: number,
+    done: number,
+    budget: number,
+    how: number,
+    keepFrom: number,
+    keepTo: number,
+  ): number;
+  fillCommit(
+    vector: number,
+    entries: number,
+    start: number,
+    done: number,
+    covered: number,
+    read: number,
+    how: number,
+  ): number;
+  shrinkPrepare(items: number, budget: number): number;
+  shrinkCommit(items: number, moved: number): number;
+  ramTransfer(out: number): number;
+  sumEntries(index: number, count: number): number;
+  verifyEntries(index: number, count: number): number;
+  pageCopy(to: number, from: number): number;
+  pageClear(pfn: number): number;
+  pageIsZero(pfn: number): number;
+  pageChecksum(pfn: number): number;
+  poolCount(type: number, order: number): number;
+  poolShrink(type: number, order: number): number;
+  allocPages(order: number): number;
+  freePages(pfn: number, order: number): number;
+  splitPage(pfn: number): number;
+  slotAlloc(want: number): number;
+  slotFree(slot: number, count: number): number;
+  slotsFree(): number;
+  check(): number;
+}
+
+export interface Sizes {
+  readonly frames: number;
+  readonly slots: number;
+  readonly entries: number;
+  readonly ram?: boolean;
+  /** Frames of the DMA32 zone; all of them by default. */
+  readonly dma32?: number;
+}
+
+export interface Extent {
+  readonly address: number;
+  readonly slot: number;
+  readonly pages: number;
+  readonly at: number;
+  readonly index: number;
+}
+
+export interface Item {
+  readonly vector: number;
+  readonly entries: number;
+  readonly start: number;
+}
+
+export const engineBytes: Uint8Array<ArrayBuffer> = bytes;
+export const engineModule: WebAssembly.Module = new WebAssembly.Module(engineBytes);
+
+export const WASM_PAGE = 65536;
+export const U32_MAX = 0xffffffff;
+
+/** States of a page struct (assembly/page.ts). */
+export const TAIL = 0;
+export const FREE = 1;
+export const ALLOCATED = 2;
+export const POOLED = 3;
+
+/** What a walk is to do, in words; `how()` makes the engine's number of it. */
+export interface How {
+  /** Orders that may be allocated; all up to `orderMax` by default. */
+  readonly orders?: readonly number[];
+  readonly orderMax?: number;
+  readonly dma32?: boolean;
+  /** Pool type; none by default. */
+  readonly type?: number;
+  readonly caching?: number;
+  readonly keep?: boolean;
+}
+
+export function how(options: How = {}): number {
+  const { orders, orderMax = abi.MAX_ORDER, type = -1, caching = 0 } = options;
+  const mask = orders ? orders.reduce((all, order) => all | (1 << order), 0) : 2 * 2 ** orderMax - 1;
+  const flags = (options.dma32 ? abi.HOW_DMA32 : 0) | (options.keep ? abi.HOW_KEEP : 0);
+  return mask | flags | ((type + 1) << abi.HOW_POOL_SHIFT) | (caching << abi.HOW_CACHING_SHIFT);
+}
+
+/** A new instance, with one wasm page of memory and nothing laid out. */
+export function instantiate(): Exports {
+  return new WebAssembly.Instance(engineModule, {}).exports as unknown as Exports;
+}
+
+export class EngineUnderTest {
+  readonly wasm: Exports;
+  readonly sizes: Sizes;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly words: Uint32Array<ArrayBuffer>;
+
+  constructor(sizes: Sizes) {
+    this.sizes = sizes;
+    this.wasm = instantiate();
+    const { frames, slots, entries, ram = false, dma32 = frames } = sizes;
+    const pages = this.wasm.memoryPages(frames, slots, entries, Number(ram));
+    this.wasm.memory.grow(pages - this.wasm.memory.buffer.byteLength / WASM_PAGE);
+    equal(this.wasm.init(frames, slots, entries, Number(ram), dma32), 0, "init");
+    this.bytes = new Uint8Array(this.wasm.memory.buffer);
+    this.words = new Uint32Array(this.wasm.memory.buffer);
+  }
+
+  /** Index in `words` of a header word. */
+  headerIndex(field: number): number {
+    return abi.HEADER / 4 + field;
+  }
+
+  header(field: number): number {
+    return this.words[this.headerIndex(field)]!;
+  }
+
+  get firstPfn(): number {
+    return this.header(abi.H_FIRST_PFN);
+  }
+
+  get freePages(): number {
+    return this.header(abi.H_FREE_PAGES);
+  }
+
+  get freeSlots(): number {
+    return this.wasm.slotsFree();
+  }
+
+  /** Free chunks of each order in a zone: 0 is DMA32, and the only one by default; 1 is NORMAL. */
+  freeChunks(zone: number = 0): number[] {
+    const at = this.headerIndex(abi.H_FREE_COUNT) + zone * abi.NR_ORDERS;
+    return Array.from(this.words.subarray(at, at + abi.NR_ORDERS));
+  }
+
+  /** Chunks of each order in a pool type. */
+  pooled(type: number): number[] {
+    return Array.from({ length: abi.NR_ORDERS }, (_, order) => this.wasm.poolCount(type, order));
+  }
+
+  /** Pages whose caching was changed so far, and in how many runs. */
+  get changes(): { pages: number; runs: number } {
+    return { pages: this.header(abi.H_CACHING_PAGES), runs: this.header(abi.H_CACHING_RUNS) };
+  }
+
+  entryIndex(entry: number): number {
+    return this.header(abi.H_ENTRY) / 4 + entry;
+  }
+
+  shadowIndex(entry: number): number {
+    return this.header(abi.H_SHADOW) / 4 + entry;
+  }
+
+  entry(index: number): number {
+    return this.words[this.entryIndex(index)]!;
+  }
+
+  shadow(index: number): number {
+    return this.words[this.shadowIndex(index)]!;
+  }
+
+  sumIndex(entry: number): number {
+    return this.header(abi.H_SUM) / 4 + entry;
+  }
+
+  /** Address of a page struct: order +0, state +1, caching +2, next +4, prev +8, owner +12. */
+  pageStruct(pfn: number): number {
+    return this.header(abi.H_PAGE_TABLE) + (pfn - this.firstPfn) * 16;
+  }
+
+  order(pfn: number): number {
+    return this.bytes[this.pageStruct(pfn)]!;
+  }
+
+  state(pfn: number): number {
+    return this.bytes[this.pageStruct(pfn) + 1]!;
+  }
+
+  caching(pfn: number): number {
+    return this.bytes[this.pageStruct(pfn) + 2]!;
+  }
+
+  owner(pfn: number): number {
+    return this.words[this.pageStruct(pfn) / 4 + 3]!;
+  }
+
+  /** The bytes of `pages` pages at an address. */
+  page(address: number, pages: number = 1): Uint8Array<ArrayBuffer> {
+    return this.bytes.subarray(address, address + pages * abi.PAGE_SIZE);
+  }
+
+  /** The bytes of a slot, in RAM swap. */
+  slot(slot: number): Uint8Array<ArrayBuffer> {
+    return this.page(this.header(abi.H_RAM) + (slot - 1) * abi.PAGE_SIZE);
+  }
+
+  extents(): Extent[] {
+    return Array.from({ length: this.header(abi.H_EXTENTS) }, (_, i) => {
+      const at = (abi.EXTENTS + i * abi.EXTENT_BYTES) / 4;
+      const [address, slot, pages, before, index] = this.words.subarray(at, at + 5);
+      return { address: address!, slot: slot!, pages: pages!, at: before!, index: index! };
+    });
+  }
+
+  putItems(items: readonly Item[]): void {
+    items.forEach(({ vector, entries, start }, i) => {
+      this.words.set([vector, entries, start], (abi.ITEMS + i * abi.ITEM_BYTES) / 4);
+    });
+  }
+
+  /** What the engine wrote into an item. */
+  item(index: number): { next: number; released: number } {
+    const at = (abi.ITEMS + index * abi.ITEM_BYTES) / 4;
+    return { next: this.words[at + 3]!, released: this.words[at + 4]! };
+  }
+
+  /**
+   * A hash of all metadata. The exchange area is left out, and how much of it is used: it is the
+   * engine's answer, not its state.
+   */
+  stateHash(): number {
+    const { words } = this;
+    const count = this.headerIndex(abi.H_EXTENTS);
+    const extents = words[count]!;
+    words[count] = 0;
+    const header = hashWords(words, abi.HEADER / 4, abi.ITEMS / 4, 1);
+    words[count] = extents;
+    return hashWords(words, abi.FIXED_END / 4, (this.firstPfn * abi.PAGE_SIZE) / 4, header);
+  }
+
+  /** A hash of all page frames and of the RAM swap. */
+  contentHash(): number {
+    return hashWords(
+      this.words,
+      (this.firstPfn * abi.PAGE_SIZE) / 4,
+      this.header(abi.H_END) / 4,
+      2,
+    );
+  }
+
+  /** Remembers everything; the result goes back to it. */
+  snapshot(): () => void {
+    const copy = this.bytes.slice();
+    return () => this.bytes.set(copy);
+  }
+
+  mustHold(what: string): void {
+    equal(this.wasm.check(), 0, `check() after ${what}`);
+  }
+
+  /** The call must be refused with this errno and leave everything as it was. */
+  mustRefuse(errno: number, what: string, call: () => number): void {
+    const state = this.stateHash();
+    equal(call(), -errno, what);
+    equal(this.stateHash(), state, `state after the refused ${what}`);
+  }
+}
+
+function hashWords(words: Uint32Array, from: number, to: number, seed: number): number {
+  let hash = seed;
+  // Each step is a bijection of the hash, so one changed word always changes the result.
+  for (let i = from; i < to; i++) {
+    hash = Math.imul(hash ^ words[i]!, 0x9e3779b1);
+    hash ^= hash >>> 15;
+  }
+  return hash >>> 0;
+}
+
+export function isPage(entry: number): boolean {
+  return entry !== 0 && (entry & 1) === 0;
+}
+
+export function isHandle(entry: number): boolean {
+  return (entry & 1) === 1;
+}
+
+/** What `expect` is too slow for: thousands of comparisons a millisecond. */
+export function must(condition: boolean, what: string): asserts condition {
+  if (!condition) throw new Error(what);
+}
+
+export function equal(actual: unknown, expected: unknown, what: string): void {
+  if (!Object.is(actual, expected)) {
+    throw new Error(`${what}: expected ${String(expected)}, got ${String(actual)}`);
+  }
+}
+
+export function equalLists<T extends number | string>(
+  actual: readonly T[],
+  expected: readonly T[],
+  what: string,
+): void {
+  equal(actual.join(" "), expected.join(" "), what);
+}
+
+/** Random numbers from one word (mulberry32): what an operation needs beyond it. */
+export class Dice {
+  #state: number;
+
+  constructor(word: number) {
+    this.#state = word | 0;
+  }
+
+  word(): number {
+    this.#state = (this.#state + 0x6d2b79f5) | 0;
+    let t = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return (t ^ (t >>> 14)) >>> 0;
+  }
+
+  /** A number of 0 .. end - 1. */
+  below(end: number): number {
+    return Math.floor((this.word() / 2 ** 32) * end);
+  }
+
+  chance(percent: number): boolean {
+    return this.below(100) < percent;
+  }
+
+  pick<T>(list: ArrayLike<T>): T {
+    return list[this.below(list.length)]!;
+  }
+}
+
+/** A program: one random word for each of `length` operations. */
+export function program(length: number): fc.Arbitrary<Uint32Array> {
+  return fc.uint32Array({ minLength: length, maxLength: length });
+}
+
+/**
+ * Runs a property on random values. The seed comes from the environment variable TTM_SEED, or is
+ * random; a failure names it.
+ */
+export function forAll<T>(
+  arbitrary: fc.Arbitrary<T>,
+  runs: number,
+  holds: (value: T) => void,
+): void {
+  const wanted = process.env.TTM_SEED;
+  const details = fc.check(
+    fc.property(arbitrary, (value) => holds(value)),
+    { numRuns: runs, endOnFailure: true, ...(wanted ? { seed: Number(wanted) } : {}) },
+  );
+  if (!details.failed) return;
+  const cause = details.errorInstance;
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const text = `${reason}\nin run ${details.numRuns}; to repeat it: TTM_SEED=${details.seed}`;
+  throw new Error(text, { cause });
+}
+
+/** Runs a program, and says which operation failed. */
+export function runProgram(words: Uint32Array, step: (dice: Dice, index: number) => string): void {
+  let done = "";
+  for (let i = 0; i < words.length; i++) {
+    try {
+      done = step(new Dice(words[i]!), i);
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new Error(`operation ${i} (after ${done || "none"}): ${reason}`, { cause });
+    }
+  }
+}
