@@ -46,10 +46,11 @@ export function withPages<T>(
   return locked(device, bo, a, true, async () => {
     const fresh = bo.tt.vector < 0;
     while (!bo.tt.populated) {
+      const { changes } = device.global.activity;
       try {
         await run(device.global, a.op, steps(device, bo, a), until(bo, a.signal));
       } catch (error) {
-        await memoryOrThrow(device, bo, error);
+        await memoryOrThrow(device, bo, error, changes);
       }
     }
     bo.assertAlive();
@@ -106,12 +107,18 @@ function until(bo: BufferObject, signal: Signal | undefined): Signal {
 
 /**
  * Out of memory while others are at work: lets go of the buffer, so that its pages can be reclaimed,
- * and waits for one of them to end. Any other error is thrown on.
+ * and waits for one of them to end, or not at all if one has since `changes` was read. Any other error
+ * is thrown on.
  */
-async function memoryOrThrow(device: Device, bo: BufferObject, error: unknown): Promise<void> {
+async function memoryOrThrow(
+  device: Device,
+  bo: BufferObject,
+  error: unknown,
+  changes: number,
+): Promise<void> {
   const ended =
     error instanceof TtmError && error.code === "ENOMEM" && !bo.destroyed
-      ? device.operations.anotherEnds()
+      ? device.global.activity.anotherEnds(changes)
       : undefined;
   if (!ended) throw error;
   device.reclaimer.settle(bo);

@@ -80,7 +80,7 @@ export class Device implements Disposable, AsyncDisposable {
   /** @internal */
   readonly reclaimer: Reclaim;
   /** @internal */
-  readonly operations: Operations = new Operations();
+  readonly operations: Operations;
   /** @internal */
   readonly kswapd: Kswapd;
   #nextId = 1;
@@ -94,6 +94,7 @@ export class Device implements Disposable, AsyncDisposable {
     this.pool = new Pool(global, options);
     this.reclaimer = new Reclaim(this.pool);
     global.shrinkers.register(this.reclaimer);
+    this.operations = new Operations(global.activity);
     this.kswapd = new Kswapd(global, this.operations);
   }
 

@@ -1,6 +1,8 @@
 import type { Operations } from "./operations.ts";
+import { isRam } from "./swap/types.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
-import { run } from "./ttm/transfer.ts";
+import type { Shrunk } from "./ttm/shrinker.ts";
+import { run, runSync } from "./ttm/transfer.ts";
 
 /** Pages of one step of the background loop: short enough not to be noticed. */
 const STEP_PAGES = 128;
@@ -41,20 +43,28 @@ export class Kswapd {
   }
 
   async #loop(): Promise<void> {
-    const { engine, watermarks, shrinkers, swap } = this.#global;
+    const { engine, watermarks, swap } = this.#global;
     await turn();
     while (!this.#stopped && engine.freePages < watermarks.high) {
       const wanted = Math.min(watermarks.high - engine.freePages, STEP_PAGES);
-      const steps = shrinkers.shrink(wanted, true);
-      // What stops it will be told to whoever needs memory next.
-      const work = () => run(this.#global, "shrink", steps);
-      const { released } = await this.#operations.background(work);
+      const { released } = await this.#shrink(wanted);
       this.#global.trace?.({ type: "reclaim", wanted, released });
       if (released === 0) break;
       await turn();
     }
     // Write-back: best effort, and only here, where nobody waits for it.
-    if ("flush" in swap) await Promise.resolve(swap.flush?.()).catch(() => {});
+    if ("flush" in swap) await (async () => swap.flush?.())().catch(() => {});
+  }
+
+  /**
+   * One step. A synchronous device is done with it at a stretch, so that nobody finds its buffers locked.
+   * What stops it will be told to whoever needs memory next.
+   */
+  #shrink(wanted: number): Promise<Shrunk> {
+    const { shrinkers, swap } = this.#global;
+    const steps = shrinkers.shrink(wanted, true);
+    const drive = isRam(swap) || !swap.async ? runSync : run;
+    return this.#operations.background(async () => drive(this.#global, "shrink", steps));
   }
 }
 

@@ -28,8 +28,8 @@ runtime, one table for all. Exit code 0 only if nothing mismatched.
   --swap-size SIZE    most bytes in swap (what the objects need, and an eighth more)
   --caching KIND      cached, wc or uc: how pages are cached, simulated (${DEFAULTS.caching})
   --pool-size SIZE    bytes of free pages that pools may keep with their caching (half of --memory)
-  --fault P           share of allocations, mappings, reads, writes, ... that fail on purpose and are
-                      done again, 0 to 0.5 (${DEFAULTS.fault})
+  --fault P           share of allocations, mappings, reads, writes and so on that fail on purpose
+                      and are done again, 0 to 0.5 (${DEFAULTS.fault})
   --runtime LIST      of node, deno and bun, with commas (all that are there)
   --json              print one JSON object and nothing else
   --help

@@ -327,6 +327,11 @@ export class Engine {
     return released;
   }
 
+  /** Extents of the last prepare (a count). */
+  get extentCount(): number {
+    return this.#word(abi.H_EXTENTS);
+  }
+
   /** Extents of the last prepare. Copied out: the next prepare overwrites them. */
   extents(): Extent[] {
     const count = this.#word(abi.H_EXTENTS);

@@ -3,6 +3,7 @@ import type { Engine } from "../engine/engine.ts";
 import { TtmError } from "../errors.ts";
 import { formatSize } from "../size.ts";
 import { isRam, type SwapDevice } from "../swap/types.ts";
+import { Activity } from "./activity.ts";
 import { type Caching, SHARED_TYPES } from "./caching.ts";
 import { Iommu } from "./dma.ts";
 import { Faults } from "./fault.ts";
@@ -89,6 +90,7 @@ export class TtmGlobal implements TransferContext {
   readonly keepClean: boolean;
   readonly transferPages: number;
   readonly iommu: Iommu = new Iommu();
+  readonly activity: Activity = new Activity();
   readonly faults: Faults = new Faults();
   readonly shrinkers: ShrinkerRegistry = new ShrinkerRegistry();
   readonly stats: TtmStats = {

@@ -68,35 +68,53 @@ function assertShrinkable(tt: Tt): void {
 }
 
 /**
- * Moves the whole content to swap, or nothing: what had moved when it failed is brought back
- * (ttm_tt_swapout). Returns pages.
+ * Moves the whole content to swap, or nothing: what had moved when it failed or was stopped is brought
+ * back (ttm_tt_swapout). Returns pages.
  */
 export function swapoutTtSync(pool: Pool, tt: Tt, context?: OperationContext): number {
-  return partial(lockedSync(pool, tt, "shrink", context, () => swapoutSteps(pool, tt)));
+  const { populated } = tt;
+  const result = lockedSync(pool, tt, "shrink", context, () => swapoutSteps(pool, tt));
+  if (result.failure && populated && !tt.populated) populateTtSync(pool, tt);
+  return wholly(result);
 }
 
 export async function swapoutTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<number> {
-  return partial(await locked(pool, tt, "shrink", context, () => swapoutSteps(pool, tt)));
+  const { populated } = tt;
+  const result = await locked(pool, tt, "shrink", context, () => swapoutSteps(pool, tt));
+  // The frames that were just released are still there to take it back.
+  if (result.failure && populated && !tt.populated) await populateTt(pool, tt);
+  return wholly(result);
 }
 
 function* swapoutSteps(pool: Pool, tt: Tt): Steps<Released> {
   assertShrinkable(tt);
-  const { populated } = tt;
-  const result = yield* shrink(pool, [tt], Number.POSITIVE_INFINITY);
-  if (!result.failure) return result;
-  // The frames that were just released are still there to take it back.
-  if (populated && result.released > 0) yield* populate(pool, tt, KEEP_NONE);
-  return { released: 0, failure: result.failure };
+  return yield* shrink(pool, [tt], Number.POSITIVE_INFINITY);
+}
+
+function wholly({ released, failure }: Released): number {
+  if (failure) throw failure;
+  return released;
 }
 
 /** Gives back everything a populated tt holds; nothing happens to one that is not (ttm_tt_unpopulate). */
 export function unpopulateTt(pool: Pool, tt: Tt): number {
-  return tt.populated ? pool.release(tt) : 0;
+  return tt.populated ? finiTt(pool, tt) : 0;
 }
 
-/** Ends a tt in whatever state it is (ttm_tt_fini). Returns frames freed. */
+/**
+ * Ends a tt in whatever state it is (ttm_tt_fini). Returns frames freed.
+ *
+ * @throws TtmError EBUSY while an operation on it is in flight
+ */
 export function finiTt(pool: Pool, tt: Tt): number {
-  return pool.release(tt);
+  if (!tt.lock.tryLock()) throw busy("destroy");
+  const freed = pool.release(tt);
+  tt.lock.unlock();
+  return freed;
+}
+
+function busy(op: TtmOperation): TtmError {
+  return new TtmError("EBUSY", op, "another operation on this tt is in flight");
 }
 
 function lockedSync<T>(
@@ -108,9 +126,7 @@ function lockedSync<T>(
 ): T {
   const signal = signalOf(context);
   interruptible(signal, op);
-  if (!tt.lock.tryLock())
-    throw new TtmError("EBUSY", op, "another operation on this tt is in flight");
-  try {
+  if (!tt.lock.tryLock()) throw busy(op);try {
     return runSync(global, op, work(), signal);
   } finally {
     tt.lock.unlock();

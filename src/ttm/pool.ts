@@ -133,7 +133,13 @@ export class Pool {
   }
 
   #release(tt: Tt, how: number): number {
-    if (tt.vector < 0) return 0;
+    const freed = tt.vector < 0 ? 0 : this.#drop(tt, how);
+    tt.restore = undefined;
+    tt.flags &= ~(TT_FLAG_PRIV_POPULATED | TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED);
+    return freed;
+  }
+
+  #drop(tt: Tt, how: number): number {
     const { engine } = this.global;
     this.dropMappings(tt);
     const chunks = this.coherent ? this.#chunks(tt) : [];
@@ -144,8 +150,6 @@ export class Pool {
     this.account(tt, -tt.resident);
     this.global.clean.delete(tt);
     tt.vector = -1;
-    tt.restore = undefined;
-    tt.flags &= ~(TT_FLAG_PRIV_POPULATED | TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED);
     this.global.poolShrinker.drain(this.global.limits.pagePoolSize);
     return freed;
   }

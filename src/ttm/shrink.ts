@@ -95,7 +95,9 @@ function* shrinkBatch(pool: Pool, items: readonly Entry[], budget: number): Step
     return { released: 0, failure: new TtmError("ENOSPC", "shrink", "injected fault") };
   }
   if (engine.freeSlots < pages) global.reclaimSlots(pages - engine.freeSlots);
-  const prepared = engine.shrinkPrepare(items, pages);
+  let prepared = engine.shrinkPrepare(items, pages);
+  // The last slots may be those of clean pages in this very batch.
+  if (prepared === -ENOSPC && forget(pool, items)) prepared = engine.shrinkPrepare(items, pages);
   if (prepared === -ENOSPC) return { released: 0, failure: global.swapFull() };
   const result =
     transferAtOnce(global, true, prepared, 0) ??
@@ -105,6 +107,11 @@ function* shrinkBatch(pool: Pool, items: readonly Entry[], budget: number): Step
   stats.pagesClean += Math.max(released - result.pages, 0);
   for (const { tt, released } of items) if (released > 0) left(pool, tt, released);
   return result.failure ? { released, failure: result.failure } : { released };
+}
+
+/** Makes clean pages of a batch dirty; says whether that freed a slot. */
+function forget(pool: Pool, items: readonly Entry[]): boolean {
+  return items.reduce((slots, { tt }) => slots + pool.dirty(tt, 0, tt.numPages), 0) > 0;
 }
 
 /** Some pages of `tt` have left: it is shrunken, and no longer to be used for DMA. */

@@ -66,7 +66,7 @@ export function transferAtOnce(
 ): Moved | undefined {
   const { engine, swap, checksums } = context;
   if (!isRam(swap)) return undefined;
-  if (context.fails(out ? "write" : "read")) {
+  if (engine.extentCount > 0 && context.fails(out ? "write" : "read")) {
     return { moved: untouched, pages: 0, failure: injected(out) };
   }
   if (!checksums) return { moved: total, pages: engine.ramTransfer(out) };
@@ -94,6 +94,8 @@ export function* transferExtents(
   try {
     for (const transfer of group(engine.extents(), out, context.transferPages)) {
       const { extents } = transfer;
+      // What leaves without a transfer, because swap still has it, has left up to here.
+      if (out) moved = (extents[0] as Extent).at;
       yield transfer;
       // Behind the copy, when the bytes are in the CPU's cache.
       if (out && checksums) for (const extent of extents) engine.sum(extent);

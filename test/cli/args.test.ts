@@ -32,6 +32,9 @@ describe("parseCommand", () => {
       interrupt: 0.1,
       swap: { kind: "file" },
       swapSize: undefined,
+      caching: "cached",
+      poolSize: undefined,
+      fault: 0,
       runtimes: undefined,
       json: false,
     });
@@ -40,7 +43,8 @@ describe("parseCommand", () => {
   test("takes every option, in any order with the paths", () => {
     const argv = "a --size 1GiB --object-size=64KiB b --memory 8MiB --accesses 0 --seed -7 --json";
     const more = "--interrupt 1 --swap file:/x/y --swap-size 2GiB --runtime bun,node,bun";
-    expect(optionsOf(...argv.split(" "), ...more.split(" "))).toEqual({
+    const kernel = "--caching wc --pool-size 1MiB --fault 0.25";
+    expect(optionsOf(...`${argv} ${more} ${kernel}`.split(" "))).toEqual({
       paths: ["a", "b"],
       size: 1024 * MIB,
       objectSize: 65536,
@@ -50,6 +54,9 @@ describe("parseCommand", () => {
       interrupt: 1,
       swap: { kind: "file", path: "/x/y" },
       swapSize: 2048 * MIB,
+      caching: "wc",
+      poolSize: MIB,
+      fault: 0.25,
       runtimes: ["bun", "node"],
       json: true,
     });

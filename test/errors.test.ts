@@ -1,0 +1,110 @@
+import { describe, expect, test } from "vitest";
+import { codeOf, messageOf } from "../src/errors.ts";
+import { createDeviceSync, TtmError, type TtmErrorCode } from "../src/index.ts";
+import { filled } from "./support/devices.ts";
+import { failsSync, systemError } from "./support/errors.ts";
+
+describe("a TtmError", () => {
+  test.each<[TtmErrorCode, number]>([
+    ["ENOENT", -2],
+    ["EINTR", -4],
+    ["EIO", -5],
+    ["EWOULDBLOCK", -11],
+    ["ENOMEM", -12],
+    ["EACCES", -13],
+    ["EFAULT", -14],
+    ["EBUSY", -16],
+    ["EEXIST", -17],
+    ["ENOTDIR", -20],
+    ["EISDIR", -21],
+    ["EINVAL", -22],
+    ["ENOSPC", -28],
+    ["EROFS", -30],
+  ])("%s has the number %d, as in Linux", (code, errno) => {
+    const error = new TtmError(code, "shrink", "text");
+    expect(error).toMatchObject({ name: "TtmError", code, errno, op: "shrink" });
+    expect(error.message).toBe(`${code}: text`);
+    expect(error.stack).toContain(`${code}: text`);
+    expect("cause" in error).toBe(false);
+  });
+
+  test("keeps its cause, whatever that is", () => {
+    for (const cause of [new Error("why"), "text", 0, null, false]) {
+      expect(new TtmError("EIO", "restore", "text", cause).cause).toBe(cause);
+    }
+  });
+
+  test("is an Error, and an instance of the TtmError of every copy of the package", () => {
+    const error = new TtmError("EIO", "restore", "text");
+    expect(error).toBeInstanceOf(Error);
+    expect(error instanceof TtmError).toBe(true);
+    class OtherCopy extends Error {
+      static override [Symbol.hasInstance](value: unknown): boolean {
+        return TtmError[Symbol.hasInstance](value);
+      }
+    }
+    expect(error instanceof OtherCopy).toBe(true);
+    const foreign = Object.defineProperty(new Error(), Symbol.for("ttm-wasm.TtmError"), {
+      value: true,
+    });
+    expect(foreign instanceof TtmError).toBe(true);
+  });
+
+  test.each([undefined, null, 1, "EIO", {}, new Error("EIO"), systemError("EIO"), new TypeError()])(
+    "is nothing else: not %s",
+    (value) => {
+      expect((value as unknown) instanceof TtmError).toBe(false);
+    },
+  );
+
+  test("shows neither brand nor stack among its own enumerable properties", () => {
+    const error = new TtmError("EIO", "restore", "text");
+    expect(Object.keys(error).sort()).toEqual(["code", "errno", "name", "op"]);
+  });
+
+  test("is what expected failures throw, with the operation that failed", () => {
+    using device = createDeviceSync({ memory: "64 KiB" });
+    const bo = filled(device, 16, 1);
+    using _mapping = bo.mapSync();
+    const busy = failsSync("EBUSY", () => bo.destroy());
+    expect(busy).toMatchObject({ errno: -16, op: "destroy" });
+    expect(busy.message).toBe("EBUSY: cannot destroy a pinned buffer; unmap or unpin it first");
+    expect(failsSync("ENOMEM", () => device.createBuffer("1 MiB")).op).toBe("create");
+    expect(failsSync("ENOMEM", () => filled(device, 1, 2)).op).toBe("populate");
+    expect(failsSync("EBUSY", () => device.closeSync()).op).toBe("close");
+  });
+});
+
+describe("what others throw", () => {
+  test.each(["ENOSPC", "ENOMEM", "EINTR", "EACCES", "EROFS"] as const)(
+    "keeps its code %s",
+    (code) => {
+      expect(codeOf(systemError(code))).toBe(code);
+      expect(codeOf({ code })).toBe(code);
+      expect(codeOf(new TtmError(code, "open", "text"))).toBe(code);
+    },
+  );
+
+  test.each([
+    undefined,
+    null,
+    5,
+    "ENOSPC",
+    {},
+    new Error("ENOSPC"),
+    { code: 28 },
+    { code: "ERR_INVALID_ARG_TYPE" },
+    { code: "toString" },
+    { code: "constructor" },
+    { code: "__proto__" },
+  ])("is EIO when it has no code of ours: %j", (error) => {
+    expect(codeOf(error)).toBe("EIO");
+  });
+
+  test("has a message, whatever it is", () => {
+    expect(messageOf(new Error("text"))).toBe("text");
+    expect(messageOf("text")).toBe("text");
+    expect(messageOf(undefined)).toBe("undefined");
+    expect(messageOf({ toString: () => "shown" })).toBe("shown");
+  });
+});

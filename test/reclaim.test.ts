@@ -1,0 +1,187 @@
+import { describe, expect, test } from "vitest";
+import { type BufferObject, createDeviceSync, PAGE_SIZE, ramSwap } from "../src/index.ts";
+import { fileSwap } from "../src/swap/file.ts";
+import { content, contentSync, expectSame, pattern } from "./support/bytes.ts";
+import { blockDevice, expectAllFree, filled, KINDS, ramDevice } from "./support/devices.ts";
+import { fails, failsSync } from "./support/errors.ts";
+import { MapSwap } from "./support/map_swap.ts";
+import { seeded } from "./support/random.ts";
+
+const MIB = 2 ** 20;
+
+describe("buffers of eight times the memory, used at random, never lose a byte", () => {
+  const kinds = [
+    { kind: "ram", create: () => ramSwap({ size: "32 MiB" }) },
+    { kind: "file", create: () => fileSwap({ size: "32 MiB" }) },
+  ];
+
+  test.each(kinds)("sync, on $kind swap", ({ create }) =>
+    seeded((random) => {
+      using device = createDeviceSync({ memory: "4 MiB", swap: create() });
+      const bos: { bo: BufferObject; model: Uint8Array }[] = [];
+      for (let left = 32 * MIB; left > 0; ) {
+        const most = random.pick([100, 5000, 70_000, MIB]);
+        const size = Math.min(random.below(most) + 1, left);
+        left -= Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
+        bos.push({ bo: device.createBuffer(size), model: new Uint8Array(size) });
+      }
+      for (let round = 0; round < 3000; round++) {
+        const { bo, model } = random.pick(bos);
+        const from = random.below(bo.size);
+        const to = from + random.below(Math.min(bo.size - from, 100_000)) + 1;
+        if (random.chance(0.5)) {
+          const bytes = pattern(round, to - from);
+          bo.writeSync(from, bytes);
+          model.set(bytes, from);
+        } else {
+          const got = bo.readSync(from, new Uint8Array(to - from));
+          expectSame(got, model.subarray(from, to), `round ${round}`);
+        }
+        if (round % 100 === 0) device.check();
+      }
+      for (const { bo, model } of random.shuffle(bos)) {
+        expectSame(contentSync(bo), model, "content at last");
+        bo.destroy();
+      }
+      expectAllFree(device);
+    }),
+  );
+
+  test.each(kinds)("async, on $kind swap", ({ create }) =>
+    seeded(async (random) => {
+      await using device = createDeviceSync({ memory: "1 MiB", swap: create() });
+      const bos = Array.from({ length: 100 }, () => device.createBuffer(20 * PAGE_SIZE));
+      const models = bos.map((bo) => new Uint8Array(bo.size));
+      for (let round = 0; round < 1000; round++) {
+        const i = random.below(bos.length);
+        const [bo, model] = [bos[i] as BufferObject, models[i] as Uint8Array];
+        const from = random.below(bo.size);
+        const bytes = pattern(round, random.below(bo.size - from) + 1);
+        expectSame(await content(bo), model, `round ${round}`);
+        await bo.write(from, bytes);
+        model.set(bytes, from);
+      }
+      device.check();
+    }),
+  );
+});
+
+describe.each(KINDS)("on $kind swap", ({ create }) => {
+  test("with everything pinned a first write is ENOMEM that names numbers; nothing is lost", () => {
+    using device = create({ memory: 64, swap: 256 });
+    const pinned = Array.from({ length: 6 }, (_, i) => filled(device, 10, i));
+    for (const bo of pinned) bo.pinSync();
+    const bo = device.createBuffer(5 * PAGE_SIZE);
+    const bytes = pattern(9, bo.size);
+    for (const run of [() => bo.writeSync(0, bytes), () => bo.mapSync(), () => bo.pinSync()]) {
+      const error = failsSync("ENOMEM", run);
+      expect(error.op).toBe("populate");
+      expect(error.message).toMatch(/5 pages are needed, 4 of 64 are free/);
+      expect(error.message).toMatch(/unmap or unpin buffers, or raise memory \(now 256 KiB\)/);
+      expect(device.stats().pages.free).toBe(4);
+      device.check();
+    }
+    expect(device.stats().pagesOut).toBe(0);
+    pinned[3]?.unpin();
+    bo.writeSync(0, bytes);
+    expectSame(contentSync(bo), bytes, "written at last");
+    bo.destroy();
+    pinned.forEach((other, i) => {
+      expectSame(contentSync(other), pattern(i, other.size), `pinned ${i}`);
+    });
+  });
+
+  test("a buffer larger than the memory is ENOMEM that names both sizes", () => {
+    using device = create({ memory: 256, swap: 4096 });
+    const error = failsSync("ENOMEM", () => device.createBuffer(MIB + 1));
+    expect(error.op).toBe("create");
+    expect(error.message).toMatch(/a buffer of .* does not fit the memory of 1 MiB/);
+    const larger = failsSync("ENOMEM", () => device.createBuffer("1.5 GiB"));
+    expect(larger.message).toMatch(/1\.5 GiB does not fit the memory of 1 MiB/);
+    expect(larger.message).toMatch(/smaller buffers, or raise memory/);
+    expect(device.stats().buffers).toBe(0);
+  });
+
+  test("a buffer exactly as large as the memory works, and pushes all others out", async () => {
+    using device = create({ memory: 256, swap: 1024 });
+    const others = Array.from({ length: 10 }, (_, i) => filled(device, 20, i));
+    const large = filled(device, 256, 100);
+    expect(others.map((bo) => bo.residentPages)).toEqual(others.map(() => 0));
+    expect(device.stats().pages.free).toBe(0);
+    expectSame(contentSync(large), pattern(100, large.size), "large");
+    others.forEach((bo, i) => {
+      expectSame(contentSync(bo), pattern(i, bo.size), `other ${i}`);
+    });
+    device.check();
+    const second = filled(device, 256, 200);
+    expectSame(await content(large), pattern(100, large.size), "large again");
+    expectSame(await content(second), pattern(200, second.size), "second");
+    device.check();
+  });
+});
+
+describe("a swap space that is too small", () => {
+  test.each(KINDS)(
+    "on $kind swap: ENOSPC, and what was written can all still be read",
+    async ({ create }) => {
+      using device = create({ memory: 64, swap: 64 });
+      const bos: BufferObject[] = [];
+      const fill = () => {
+        for (;;) bos.push(filled(device, 10, bos.length));
+      };
+      const error = failsSync("ENOSPC", fill);
+      expect(error.message).toMatch(/swap/);
+      device.check();
+      expect(bos.length).toBeGreaterThanOrEqual(6);
+      for (let round = 0; round < 2; round++) {
+        for (const [i, bo] of bos.entries()) {
+          const bytes = round ? await content(bo) : contentSync(bo);
+          expectSame(bytes, pattern(i, bo.size), `buffer ${i}`);
+        }
+      }
+      device.check();
+    },
+  );
+
+  test("goes on after a buffer was destroyed", () => {
+    using device = ramDevice({ memory: 64, swap: 64 });
+    const bos: BufferObject[] = [];
+    failsSync("ENOSPC", () => {
+      for (;;) bos.push(filled(device, 10, bos.length));
+    });
+    for (let round = 0; round < 20; round++) {
+      bos.shift()?.destroy();
+      bos.push(filled(device, 10, 100 + round));
+      device.check();
+    }
+    for (const bo of bos) bo.destroy();
+    for (let i = 0; i < 4; i++) device.createBuffer(1);
+    device.check();
+    expect(device.stats().pages.free).toBe(64);
+  });
+
+  test("fails an asynchronous write as well, and loses nothing", async () => {
+    const swap = new MapSwap({ slots: 16, delay: () => Promise.resolve() });
+    await using device = blockDevice(64, swap);
+    const bo = device.createBuffer(64 * PAGE_SIZE);
+    await bo.write(0, pattern(1, bo.size));
+    const next = device.createBuffer(64 * PAGE_SIZE);
+    await fails("ENOSPC", next.write(0, pattern(2, next.size)));
+    expectSame(await content(bo), pattern(1, bo.size), "content");
+    device.check();
+  });
+});
+
+test("pages are only reclaimed when they are needed", () => {
+  using device = ramDevice({ memory: 256, swap: 256 });
+  const bos = Array.from({ length: 16 }, (_, i) => filled(device, 16, i));
+  for (const bo of bos) contentSync(bo);
+  expect(device.stats()).toMatchObject({ pagesOut: 0, pagesIn: 0, pages: { free: 0 } });
+});
+
+test("a buffer that grows the working set by little pushes little out", () => {
+  using device = ramDevice({ memory: 1024, swap: 1024 });
+  for (let i = 0; i < 64; i++) filled(device, 16, i);
+  filled(device, 1, 100);
+  expect(device.stats().pagesOut).toBeLessThanOrEqual(64);
+});

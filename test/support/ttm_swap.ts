@@ -1,0 +1,86 @@
+import { type BlockSwapDevice, PAGE_SIZE } from "../../src/index.ts";
+
+/**
+ * A swap device over one array: fast enough for millions of transfers of a page. It counts how often
+ * each slot is read, refuses to read what was not written, and fails on demand, as badly as it may.
+ */
+export class ArraySwap implements BlockSwapDevice {
+  readonly name = "array";
+  readonly slots: number;
+  /** Content, slot 1 first. */
+  readonly bytes: Uint8Array;
+  /** Reads of each slot since the last `forget()`; the first is unused. */
+  readonly reads: Uint32Array;
+  /** What every write, or every read, fails with. */
+  writeFailure: unknown;
+  readFailure: unknown;
+  readonly #written: Uint8Array;
+  readonly #keeps: boolean;
+  /** Pages written, and pages read, since the last `forget()`. */
+  pagesOut = 0;
+  pagesIn = 0;
+
+  /** @param keeps whether it keeps content; without, it is for tests that look at metadata only */
+  constructor(slots: number, keeps = true) {
+    this.slots = slots;
+    this.#keeps = keeps;
+    this.bytes = new Uint8Array(keeps ? slots * PAGE_SIZE : 0);
+    this.reads = new Uint32Array(slots + 1);
+    this.#written = new Uint8Array(slots + 1);
+  }
+
+  write(slot: number, views: readonly Uint8Array[]): void {
+    let at = slot;
+    for (const view of views) {
+      const pages = view.length / PAGE_SIZE;
+      if (this.#keeps) this.#store(view, at);
+      this.#written.fill(1, at, at + pages);
+      this.pagesOut += pages;
+      at += pages;
+    }
+  }
+
+  read(slot: number, views: readonly Uint8Array[]): void {
+    let at = slot;
+    for (const view of views) {
+      const pages = view.length / PAGE_SIZE;
+      if (this.readFailure !== undefined) {
+        view.fill(0xbd);
+        throw this.readFailure;
+      }
+      for (let i = at; i < at + pages; i++) {
+        if (this.#written[i] === 0) throw new Error(`slot ${i} is read, but was never written`);
+        this.reads[i] = (this.reads[i] as number) + 1;
+      }
+      if (this.#keeps) {
+        view.set(this.bytes.subarray((at - 1) * PAGE_SIZE, (at - 1 + pages) * PAGE_SIZE));
+      }
+      this.pagesIn += pages;
+      at += pages;
+    }
+  }
+
+  #store(view: Uint8Array, slot: number): void {
+    const at = (slot - 1) * PAGE_SIZE;
+    if (this.writeFailure === undefined) {
+      this.bytes.set(view, at);
+      return;
+    }
+    this.bytes.fill(0xbd, at, at + view.length);
+    throw this.writeFailure;
+  }
+
+  /** Starts all counts anew. */
+  forget(): void {
+    this.reads.fill(0);
+    this.pagesOut = 0;
+    this.pagesIn = 0;
+  }
+
+  /** @throws Error unless exactly `pages` slots were read, each once */
+  expectEachReadOnce(pages: number): void {
+    if (this.pagesIn !== pages) throw new Error(`${this.pagesIn} pages were read, not ${pages}`);
+    const twice = this.reads.findIndex((count) => count > 1);
+    if (twice > 0) throw new Error(`slot ${twice} was read ${this.reads[twice]} times`);
+  }
+}
