@@ -15,12 +15,6 @@ import { get } from "./header";
 
 // @ts-ignore: decorator
 @inline
-export function slotToEntry(slot: u32): u32 {
-  return (slot << 1) | 1;
-}
-
-// @ts-ignore: decorator
-@inline
 export function entryToSlot(entry: u32): u32 {
   return entry >> 1;
 }
@@ -92,6 +86,6 @@ export function handleRun(index: u32, most: u32): u32 {
   const at = entryAddress(index);
   const first = load<u32>(at);
   let length: u32 = 1;
-  while (length < most && load<u32>(at + (<usize>length << 2)) == first + (length << 1)) length++;
+  while (length < most && load<u32>(at + ((<usize>length) << 2)) == first + (length << 1)) length++;
   return length;
 }

@@ -48,7 +48,7 @@ function gap(index: u32, most: u32): u32 {
   const shadows = shadowAddress(index);
   let length: u32 = 0;
   while (length < most) {
-    const at = <usize>length << 2;
+    const at = (<usize>length) << 2;
     if (isPage(load<u32>(entries + at)) || load<u32>(shadows + at)) break;
     length++;
   }
@@ -75,7 +75,7 @@ function hold(index: u32, most: u32, how: u32, near: u32): u32 {
     const pages: u32 = 1 << order;
     const shadows = shadowAddress(index);
     for (let i: u32 = 0; i < pages; i++) {
-      store<u32>(shadows + (<usize>i << 2), (pfn + i) << PAGE_SHIFT);
+      store<u32>(shadows + ((<usize>i) << 2), (pfn + i) << PAGE_SHIFT);
     }
     return pooled || pfn >= fresh ? pages | CLEARED : pages;
   }
@@ -194,7 +194,7 @@ function commitChunk(index: u32, pages: u32, keep: bool): void {
   const entries = entryAddress(index);
   const shadows = shadowAddress(index);
   let clean: u32 = 0;
-  for (let i: usize = 0; i < <usize>pages << 2; i += 4) {
+  for (let i: usize = 0; i < (<usize>pages) << 2; i += 4) {
     const from = load<u32>(entries + i);
     store<u32>(entries + i, load<u32>(shadows + i));
     const copy = keep && isHandle(from);

@@ -96,7 +96,7 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
         const pages = min(left, most);
         const shadows = shadowAddress(i);
         for (let j: u32 = 0; j < pages; j++) {
-          store<u32>(shadows + (<usize>j << 2), (slot + j) << 1);
+          store<u32>(shadows + ((<usize>j) << 2), (slot + j) << 1);
         }
         addExtent(entryAt(i), slot, pages, prepared, i);
         slot += pages;
@@ -177,7 +177,7 @@ function commitChunk(index: u32, entry: u32, pages: u32, moved: u32): u32 {
   const shadows = shadowAddress(index);
   let clean: i32 = 0;
   for (let i: u32 = 0; i < prepared; i++) {
-    const at = <usize>i << 2;
+    const at = (<usize>i) << 2;
     const shadow = load<u32>(shadows + at);
     if (i >= n && isHandle(shadow)) continue;
     if (i < n) {

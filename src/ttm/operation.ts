@@ -126,7 +126,8 @@ function lockedSync<T>(
 ): T {
   const signal = signalOf(context);
   interruptible(signal, op);
-  if (!tt.lock.tryLock()) throw busy(op);try {
+  if (!tt.lock.tryLock()) throw busy(op);
+  try {
     return runSync(global, op, work(), signal);
   } finally {
     tt.lock.unlock();

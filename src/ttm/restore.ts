@@ -193,7 +193,8 @@ function prepare(
   if (covered === -ENOMEM) throw noMemory(pool, tt, tt.numPages - tt.resident);
   pool.account(tt, free - engine.freePages - engine.pooledPages);
   const address = mapped ? engine.held(tt.vector + state.cursor) : 0;
-  if (address === 0 || state.mapping) return covered;
+  // Odd: no held chunk, but the slot of a clean page that never left; finish() maps it.
+  if (address === 0 || address % 2 === 1 || state.mapping) return covered;
   if (pool.coherent) state.mapping = pool.coherentMapping(address, covered);
   else if (!global.fails("map")) state.mapping = global.iommu.map(covered);
   else {
@@ -269,8 +270,8 @@ function finish(pool: Pool, tt: Tt): void {
  */
 export function dropHeld(pool: Pool, tt: Tt): number {
   const state = tt.restore;
-  tt.restore = undefined;
   if (!state || state.read === 0) return 0;
+  tt.restore = undefined;
   const resident = tt.resident;
   const window = { vector: tt.vector, entries: tt.numPages, start: state.cursor, done: 0 };
   commit(pool, tt, state, window, pool.how(tt), 1, 0);

@@ -118,6 +118,7 @@ function forget(pool: Pool, items: readonly Entry[]): boolean {
 function left(pool: Pool, tt: Tt, pages: number): void {
   const { clean, trace } = pool.global;
   pool.dropMappings(tt);
+  tt.restore = undefined;
   pool.account(tt, -pages);
   tt.flags &= ~TT_FLAG_PRIV_POPULATED;
   tt.flags |= TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED;

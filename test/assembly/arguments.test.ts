@@ -317,7 +317,13 @@ class Fuzz {
     const type = dice.below(dice.pick([1, 4, POOL_TYPES_MAX + 1])) - 1;
     const orders = [0, 1, 2, 3, 4, 9].filter((order) => dice.chance(order === 0 ? 95 : 60));
     const dma32 = dice.chance(20);
-    return how({ type, caching: Math.max(0, cachingOf(type)), orders, dma32, keep: dice.chance(50) });
+    return how({
+      type,
+      caching: Math.max(0, cachingOf(type)),
+      orders,
+      dma32,
+      keep: dice.chance(50),
+    });
   }
 
   /** The items of a shrink lie in memory, where a caller may write anything. */

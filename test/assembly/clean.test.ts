@@ -305,7 +305,7 @@ describe("a chunk of clean and dirty pages", () => {
     const c = clean(8);
     const { e, v, stamps } = c;
     expect(chunksOf(e, v)).toEqual([8]);
-    const before = e.snapshot();
+    const restoreBefore = e.snapshot();
     const content = [...stamps];
     for (let mask = 0; mask < 256; mask++) {
       const dirty = named(mask);
@@ -323,7 +323,7 @@ describe("a chunk of clean and dirty pages", () => {
         if (mask % 16 === n) mustDropClean(e, [v]);
         back();
       }
-      before();
+      restoreBefore();
       content.forEach((stamp, i) => {
         stamps[i] = stamp;
       });
@@ -333,7 +333,7 @@ describe("a chunk of clean and dirty pages", () => {
   test("leaves up to the first page that finds no slot", () => {
     const c = clean(8, [], 8);
     const { e, v, stamps } = c;
-    const before = e.snapshot();
+    const restoreBefore = e.snapshot();
     const content = [...stamps];
     for (let mask = 1; mask < 256; mask++) {
       const dirty = named(mask);
@@ -354,7 +354,7 @@ describe("a chunk of clean and dirty pages", () => {
           equal(states.filter((state) => state === "reserved").length, 0, "reserved");
         }
         mustHaveStamps(e, v, stamps);
-        before();
+        restoreBefore();
         content.forEach((stamp, i) => {
           stamps[i] = stamp;
         });

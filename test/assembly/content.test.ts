@@ -43,7 +43,10 @@ function referenceChecksum(page: Uint8Array): number {
   let hash = PAGE_SIZE;
   for (const sums of [first, second]) {
     for (let lane = 0; lane < 4; lane++) {
-      const sum = WEIGHTS.reduce((all, weight, i) => all + Math.imul(sums[i * 4 + lane]!, weight), 0);
+      const sum = WEIGHTS.reduce(
+        (all, weight, i) => all + Math.imul(sums[i * 4 + lane]!, weight),
+        0,
+      );
       const mixed = hash ^ sum;
       hash = Math.imul((mixed << 13) | (mixed >>> 19), WEIGHTS[0]!);
     }
@@ -241,7 +244,8 @@ describe("the checksums of entries", () => {
         for (let start = 0; start < 7; start++) {
           const expected = start > bad ? (other > bad && start <= other ? other : 7) : bad;
           equal(wasm.verifyEntries(at + start, 7 - start), expected - start, `from ${start}`);
-          if (start < bad) equal(wasm.verifyEntries(at + start, bad - start), bad - start, "before");
+          if (start < bad)
+            equal(wasm.verifyEntries(at + start, bad - start), bad - start, "before");
         }
         back();
       }

@@ -108,7 +108,9 @@ export interface How {
 
 export function how(options: How = {}): number {
   const { orders, orderMax = abi.MAX_ORDER, type = -1, caching = 0 } = options;
-  const mask = orders ? orders.reduce((all, order) => all | (1 << order), 0) : 2 * 2 ** orderMax - 1;
+  const mask = orders
+    ? orders.reduce((all, order) => all | (1 << order), 0)
+    : 2 * 2 ** orderMax - 1;
   const flags = (options.dma32 ? abi.HOW_DMA32 : 0) | (options.keep ? abi.HOW_KEEP : 0);
   return mask | flags | ((type + 1) << abi.HOW_POOL_SHIFT) | (caching << abi.HOW_CACHING_SHIFT);
 }

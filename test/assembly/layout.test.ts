@@ -98,73 +98,74 @@ const SIZES = [
   { frames: 1000, slots: 64, entries: 1_000_000, ram: true, dma32: 0 },
 ];
 
-describe.each(
-  SIZES,
-)("$frames frames ($dma32 DMA32), $slots slots, $entries entries, RAM swap: $ram", (sizes) => {
-  test("the regions lie in order, large enough and apart", () => {
-    const e = new EngineUnderTest(sizes);
-    const { frames, slots, entries, ram, dma32 } = sizes;
-    const framesAt = e.firstPfn * abi.PAGE_SIZE;
-    const framesEnd = framesAt + frames * abi.PAGE_SIZE;
-    const regions: [name: string, at: number, bytes: number][] = [
-      ["swap map", e.header(abi.H_SWAP_MAP), slots / 8],
-      ["raw map", e.header(abi.H_RAW_MAP), slots / 8],
-      ["vector map", e.header(abi.H_VECTOR_MAP), entries / 8],
-      ["page table", e.header(abi.H_PAGE_TABLE), frames * 16],
-      ["entries", e.header(abi.H_ENTRY), entries * 4],
-      ["shadows", e.header(abi.H_SHADOW), entries * 4],
-      ["checksums", e.header(abi.H_SUM), entries * 4],
-      ["page frames", framesAt, frames * abi.PAGE_SIZE],
-      ["RAM swap", ram ? e.header(abi.H_RAM) : framesEnd, ram ? slots * abi.PAGE_SIZE : 0],
-      ["end", e.header(abi.H_END), 0],
-    ];
-    let end = abi.FIXED_END;
-    for (const [name, at, bytes] of regions) {
-      must(at >= end, `the ${name} at ${at} overlap what ends at ${end}`);
-      equal(at % 4, 0, `alignment of the ${name}`);
-      end = at + bytes;
-    }
-    expect(end).toBeLessThanOrEqual(e.bytes.length);
-    expect(e.header(abi.H_RAM)).toBe(ram ? framesEnd : 0);
-    expect(e.header(abi.H_MAGIC)).toBe(abi.MAGIC);
-    for (const field of [abi.H_FRAMES, abi.H_FREE_PAGES]) expect(e.header(field)).toBe(frames);
-    expect(e.header(abi.H_DMA32_END)).toBe(e.firstPfn + dma32);
-    const pagesOf = (zone: number) =>
-      e.freeChunks(zone).reduce((sum, count, order) => sum + (count << order), 0);
-    expect([pagesOf(0), pagesOf(1)]).toEqual([dma32, frames - dma32]);
-    expect(e.header(abi.H_SLOTS)).toBe(slots);
-    expect(e.freeSlots).toBe(slots);
-    expect(e.header(abi.H_ENTRIES)).toBe(entries);
-    expect(e.wasm.vectorSpace()).toBe(entries);
-    e.mustHold("init");
-  });
+describe.each(SIZES)(
+  "$frames frames ($dma32 DMA32), $slots slots, $entries entries, RAM swap: $ram",
+  (sizes) => {
+    test("the regions lie in order, large enough and apart", () => {
+      const e = new EngineUnderTest(sizes);
+      const { frames, slots, entries, ram, dma32 } = sizes;
+      const framesAt = e.firstPfn * abi.PAGE_SIZE;
+      const framesEnd = framesAt + frames * abi.PAGE_SIZE;
+      const regions: [name: string, at: number, bytes: number][] = [
+        ["swap map", e.header(abi.H_SWAP_MAP), slots / 8],
+        ["raw map", e.header(abi.H_RAW_MAP), slots / 8],
+        ["vector map", e.header(abi.H_VECTOR_MAP), entries / 8],
+        ["page table", e.header(abi.H_PAGE_TABLE), frames * 16],
+        ["entries", e.header(abi.H_ENTRY), entries * 4],
+        ["shadows", e.header(abi.H_SHADOW), entries * 4],
+        ["checksums", e.header(abi.H_SUM), entries * 4],
+        ["page frames", framesAt, frames * abi.PAGE_SIZE],
+        ["RAM swap", ram ? e.header(abi.H_RAM) : framesEnd, ram ? slots * abi.PAGE_SIZE : 0],
+        ["end", e.header(abi.H_END), 0],
+      ];
+      let end = abi.FIXED_END;
+      for (const [name, at, bytes] of regions) {
+        must(at >= end, `the ${name} at ${at} overlap what ends at ${end}`);
+        equal(at % 4, 0, `alignment of the ${name}`);
+        end = at + bytes;
+      }
+      expect(end).toBeLessThanOrEqual(e.bytes.length);
+      expect(e.header(abi.H_RAM)).toBe(ram ? framesEnd : 0);
+      expect(e.header(abi.H_MAGIC)).toBe(abi.MAGIC);
+      for (const field of [abi.H_FRAMES, abi.H_FREE_PAGES]) expect(e.header(field)).toBe(frames);
+      expect(e.header(abi.H_DMA32_END)).toBe(e.firstPfn + dma32);
+      const pagesOf = (zone: number) =>
+        e.freeChunks(zone).reduce((sum, count, order) => sum + (count << order), 0);
+      expect([pagesOf(0), pagesOf(1)]).toEqual([dma32, frames - dma32]);
+      expect(e.header(abi.H_SLOTS)).toBe(slots);
+      expect(e.freeSlots).toBe(slots);
+      expect(e.header(abi.H_ENTRIES)).toBe(entries);
+      expect(e.wasm.vectorSpace()).toBe(entries);
+      e.mustHold("init");
+    });
 
-  test("the memory is as large as that, and not larger", () => {
-    const e = new EngineUnderTest(sizes);
-    const end = e.header(abi.H_END);
-    expect(e.bytes.length).toBeGreaterThanOrEqual(end);
-    expect(e.bytes.length).toBeLessThan(end + WASM_PAGE);
-  });
+    test("the memory is as large as that, and not larger", () => {
+      const e = new EngineUnderTest(sizes);
+      const end = e.header(abi.H_END);
+      expect(e.bytes.length).toBeGreaterThanOrEqual(end);
+      expect(e.bytes.length).toBeLessThan(end + WASM_PAGE);
+    });
 
-  test("metadata takes 16 bytes a frame, 12 an entry and at most 1 a slot", () => {
-    const e = new EngineUnderTest(sizes);
-    const { frames, slots, entries } = sizes;
-    const words = [abi.H_SWAP_MAP, abi.H_VECTOR_MAP, abi.H_PAGE_TABLE, abi.H_ENTRY] as const;
-    const [swapMap, vectorMap, pageTable, entry] = words.map((field) => e.header(field)) as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    expect((entry - pageTable) / frames).toBeLessThanOrEqual(16);
-    const entryBytes = e.firstPfn * abi.PAGE_SIZE - entry;
-    expect((entryBytes - (abi.PAGE_SIZE - 1)) / entries).toBeLessThanOrEqual(12);
-    // Apart from the head and one word of each level, which even the smallest map has.
-    const head = 128;
-    expect((vectorMap - swapMap - head) / slots).toBeLessThanOrEqual(1);
-    expect(((pageTable - vectorMap - head) * 8) / entries).toBeLessThanOrEqual(1.1);
-  });
-});
+    test("metadata takes 16 bytes a frame, 12 an entry and at most 1 a slot", () => {
+      const e = new EngineUnderTest(sizes);
+      const { frames, slots, entries } = sizes;
+      const words = [abi.H_SWAP_MAP, abi.H_VECTOR_MAP, abi.H_PAGE_TABLE, abi.H_ENTRY] as const;
+      const [swapMap, vectorMap, pageTable, entry] = words.map((field) => e.header(field)) as [
+        number,
+        number,
+        number,
+        number,
+      ];
+      expect((entry - pageTable) / frames).toBeLessThanOrEqual(16);
+      const entryBytes = e.firstPfn * abi.PAGE_SIZE - entry;
+      expect((entryBytes - (abi.PAGE_SIZE - 1)) / entries).toBeLessThanOrEqual(12);
+      // Apart from the head and one word of each level, which even the smallest map has.
+      const head = 128;
+      expect((vectorMap - swapMap - head) / slots).toBeLessThanOrEqual(1);
+      expect(((pageTable - vectorMap - head) * 8) / entries).toBeLessThanOrEqual(1.1);
+    });
+  },
+);
 
 describe("init", () => {
   const sized = (wasmPages: number) => {
@@ -309,7 +310,8 @@ describe("the fixed areas", () => {
     const numbers = Object.entries(abi).filter(([name]) => /^H_/.test(name));
     const taken = new Map<number, string>();
     for (const [name, number] of numbers) {
-      const lists = name === "H_POOL" ? 2 * abi.POOL_TYPES_MAX : /^H_FREE_(HEAD|COUNT)/.test(name) ? 2 : 0;
+      const lists =
+        name === "H_POOL" ? 2 * abi.POOL_TYPES_MAX : /^H_FREE_(HEAD|COUNT)/.test(name) ? 2 : 0;
       const words = Math.max(1, lists * abi.NR_ORDERS);
       for (let i = 0; i < words; i++) {
         const other = taken.get(number + i);

@@ -95,7 +95,15 @@ export function fillAll(
     const covered = prepareFill(e, v, at, { ...options, done });
     must(covered > 0, `fillPrepare at ${at}: ${covered}`);
     readIn(e, e.extents(), 0, covered);
-    const committed = e.wasm.fillCommit(v.vector, v.entries, at, done, covered, covered, how(options));
+    const committed = e.wasm.fillCommit(
+      v.vector,
+      v.entries,
+      at,
+      done,
+      covered,
+      covered,
+      how(options),
+    );
     equal(committed, covered, "fillCommit");
     at += covered;
     done = 0;

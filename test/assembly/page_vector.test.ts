@@ -232,7 +232,9 @@ describe("vectorExtents", () => {
       }
     }
     expect(e.wasm.vectorExtents(v.vector, 20, 0, 20)).toBe(20);
-    expect(e.extents()).toEqual([{ address: pages[0], slot: 0, pages: 20, at: 0, index: v.vector }]);
+    expect(e.extents()).toEqual([
+      { address: pages[0], slot: 0, pages: 20, at: 0, index: v.vector },
+    ]);
   });
 
   test("refuses entries that are not in memory, and ranges outside", () => {

@@ -366,7 +366,12 @@ describe("a checksum that does not match", () => {
   });
 
   /** Reads and verifies from entry `bad` on: all is good up to `end`. Returns the pages covered. */
-  function readAgain({ e, v, orderMax }: Shrunken, start: number, bad: number, end: number): number {
+  function readAgain(
+    { e, v, orderMax }: Shrunken,
+    start: number,
+    bad: number,
+    end: number,
+  ): number {
     const covered = prepareFill(e, v, start, { done: bad - start, orderMax });
     equal(covered, 24 - start, "covered again");
     const extents = e.extents();

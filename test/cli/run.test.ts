@@ -228,7 +228,15 @@ test("--help and --version", () => {
   expect(ttm("--help").stdout).toContain("ttm-wasm run");
   const help = ttm("run", "--help");
   expect(help.code).toBe(0);
-  for (const option of ["size", "object-size", "memory", "accesses", "seed", "interrupt", "fault"]) {
+  for (const option of [
+    "size",
+    "object-size",
+    "memory",
+    "accesses",
+    "seed",
+    "interrupt",
+    "fault",
+  ]) {
     expect(help.stdout).toContain(`--${option} `);
   }
   expect(help.stdout.split("\n").every((line) => line.length <= 100)).toBe(true);

@@ -147,6 +147,26 @@ describe("clean pages", () => {
     rig.expectMarked(tt);
   });
 
+  test("clean pages are mapped once, whatever came between two attempts to restore", () => {
+    for (const shrink of [false, true]) {
+      using rig = new Rig({ keepClean: true });
+      const tt = rig.filled(19, { dma: true });
+      shrinkTtSync(rig.pool, tt);
+      rig.swap.failAt(false, 18);
+      expect(codeOf(() => populateTtSync(rig.pool, tt))).toBe("EIO");
+      expect(tt.restore).toMatchObject({ cursor: 16, read: 1 });
+      expect(rig.global.iommu.pages).toBe(18);
+      // Takes back the chunk in progress, and then nothing leaves.
+      rig.device.injectFault("slot", { probability: 100 });
+      if (shrink) expect(shrinkTtSync(rig.pool, tt)).toBe(2);
+      rig.device.injectFault("slot", {});
+      populateTtSync(rig.pool, tt);
+      expect(rig.global.iommu.pages).toBe(19);
+      expect(new Set(rig.addresses(tt)).size).toBe(19);
+      rig.expectMarked(tt);
+    }
+  });
+
   test("clean pages that stayed behind are mapped once when the others come back", () => {
     using rig = new Rig({ keepClean: true });
     const tt = rig.filled(19, { dma: true });

@@ -147,13 +147,14 @@ describe("kernel today: objects", () => {
   });
 
   test("a walk that is left early leaves no trace, and an empty list has none", () => {
-    const { list } = listOf("abc");
+    const { list, nodes } = listOf("abc");
     for (const node of list.walk()) if (node.name === "b") break;
     expect(() => {
       for (const _ of list.walk()) throw new Error("left");
     }).toThrow("left");
     expect(names(list)).toBe("abc");
     expect(list.size).toBe(3);
+    expect([nodes.a?.lruPrev, nodes.c?.lruNext]).toEqual([undefined, undefined]);
     expect(names(new Lru<Node>())).toBe("");
   });
 
@@ -187,12 +188,16 @@ describe("kernel today: objects", () => {
   test("what hibernation moved out comes back, and nothing else does", async () => {
     using rig = new Rig();
     const [a, b, c] = rig.buffers(3, 4) as Three;
+    const [d] = rig.buffers(1, 4) as [BufferObject];
     a.shrinkSync();
+    d.pinSync();
     expect(await rig.device.hibernate()).toBe(8);
+    d.unpin();
+    d.shrinkSync();
     rig.swap.failAt(false, 6);
     expect(await codeOfAsync(rig.device.resume())).toBe("EIO");
     await rig.device.resume();
-    expect([a, b, c].map((bo) => bo.residentPages)).toEqual([0, 4, 4]);
+    expect([a, b, c, d].map((bo) => bo.residentPages)).toEqual([0, 4, 4, 0]);
     for (const bo of [a, b, c]) rig.expectFilled(bo);
   });
 

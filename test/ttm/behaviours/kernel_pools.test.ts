@@ -82,6 +82,10 @@ describe("kernel today: pools", () => {
     other.close();
     expect(rig.facts()).toMatchObject({ pooled: 0, mappings: 0 });
     pool.close(); // a second time it does nothing
+    const drained = new Pool(rig.global, { coherent: true });
+    pass(rig, 4, {}, drained);
+    rig.global.poolShrinker.drain(0);
+    expect(rig.facts()).toMatchObject({ pooled: 0, mappings: 0 });
   });
 
   test("a chunk is cleared as it is given, and taken by the next who wants its caching", () => {
@@ -132,6 +136,26 @@ describe("kernel today: pools", () => {
     expect(rig.facts().pooled).toBe(0);
     expect(bo?.residentPages).toBe(4);
     expect(rig.swap.writes).toEqual([]);
+  });
+
+  test("a page is counted as held, as pooled or as free, and moves between the three", () => {
+    using rig = new Rig({ memory: 64 });
+    const counts = () => {
+      const { pages } = rig.device.stats();
+      return [rig.global.heldPages, pages.pooled, pages.free];
+    };
+    const tt = rig.filled(4, { caching: "wc" });
+    expect(counts()).toEqual([4, 0, 60]);
+    unpopulateTt(rig.pool, tt);
+    expect(counts()).toEqual([0, 4, 60]);
+    populateTtSync(rig.pool, tt);
+    expect(counts()).toEqual([4, 0, 60]);
+    shrinkTtSync(rig.pool, tt);
+    expect(counts()).toEqual([0, 0, 64]);
+    populateTtSync(rig.pool, tt);
+    unpopulateTt(rig.pool, tt);
+    rig.global.poolShrinker.drain(0);
+    expect(counts()).toEqual([0, 0, 64]);
   });
 
   test("pooled chunks that are too large for a populate go back to the system for it", () => {

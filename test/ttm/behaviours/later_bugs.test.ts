@@ -28,16 +28,19 @@ describe("later bugs", () => {
 
   test("a walk ends though every object fails, and leaves each in its place", () => {
     using rig = new Rig();
-    const bos = rig.buffers(3, 2);
+    const bos = rig.buffers(3, 20);
     const order = rig.device.reclaimer.resident();
+    expect(order).toEqual(bos);
     rig.swap.before = () => {
       throw new Error("no more writes");
     };
-    expect(codeOf(() => rig.device.shrinkSync())).toBe("EIO");
-    expect(rig.device.reclaimer.resident()).toEqual(order);
-    expect(order).toEqual(bos);
+    // The first two of them are tried, then all.
+    for (const pages of [32, 60]) {
+      expect(codeOf(() => rig.device.shrinkSync({ pages }))).toBe("EIO");
+      expect(rig.device.reclaimer.resident()).toEqual(order);
+    }
     rig.swap.forget();
-    expect(rig.device.shrinkSync()).toBe(6);
+    expect(rig.device.shrinkSync()).toBe(60);
   });
 
   test("an object whose pages have left leaves the list, and comes back with them, at its end", () => {
@@ -60,6 +63,9 @@ describe("later bugs", () => {
     expect(b.residentPages).toBe(1);
     expect(reclaimer.counts).toEqual(counts(3, 0));
     expect(reclaimer.resident()).toEqual([b, c, a]);
+    rig.swap.forget();
+    expect(rig.device.shrinkSync()).toBe(5);
+    expect(reclaimer.counts).toEqual(counts(0, 3));
     for (const bo of [a, b, c]) bo.destroy();
     expect(reclaimer.counts).toEqual(counts(0, 0));
   });
@@ -77,6 +83,19 @@ describe("later bugs", () => {
     c.unpin();
     rig.expectFilled(a);
     rig.expectFilled(b);
+  });
+
+  test("new content leaves a frame or a slot, so that what there is can still be exchanged", () => {
+    using rig = new Rig({ memory: 32, slots: 8 });
+    const bos: BufferObject[] = [];
+    let code: string | undefined;
+    while (code === undefined && bos.length < 50) {
+      code = codeOf(() => bos.push(...rig.buffers(1, 1)));
+    }
+    expect(code).toBe("ENOSPC");
+    expect(bos.length).toBeGreaterThan(32);
+    expect(bos.length).toBeLessThan(32 + 8);
+    for (let round = 0; round < 2; round++) for (const bo of bos) rig.expectFilled(bo);
   });
 
   test("shrinking leaves free memory in as large chunks as it was", () => {

@@ -88,6 +88,28 @@ describe("shrink", () => {
     }
   });
 
+  test("between two chunks of a restore, too, nothing changes when not one page leaves", () => {
+    for (const [state, make] of STATES) {
+      for (const keepClean of [false, true]) {
+        using rig = new Rig({ keepClean });
+        const tt = make(rig, { dma: true });
+        if (!tt.restore || tt.restore.read > 0) continue;
+        rig.mark(tt, 0, tt.restore.cursor); // or they would leave for free
+        const before = rig.snapshot(tt);
+        rig.swap.failAt(true, 1);
+        expect(
+          codeOf(() => shrinkTtSync(rig.pool, tt)),
+          state,
+        ).toBe("EIO");
+        expect(rig.snapshot(tt)).toEqual(before);
+        rig.swap.forget();
+        populateTtSync(rig.pool, tt);
+        expect(rig.global.iommu.pages).toBe(19);
+        rig.expectMarked(tt);
+      }
+    }
+  });
+
   test("a failure stops it: what has left stays away, what follows keeps its chunks", () => {
     for (const code of ["EIO", "ENOSPC", "ENOMEM"] as const) {
       using rig = new Rig();
@@ -124,6 +146,11 @@ describe("shrink", () => {
     rig.swap.forget();
     expect(shrinkTtSync(rig.pool, tt)).toBe(1);
     expect(rig.global.engine.freeChunks()[5]).toBe(1);
+    // All at once: write-back is restored in one run, not page by page.
+    const wc = rig.filled(16, { caching: "wc" });
+    const { runs } = rig.device.stats().caching;
+    expect(shrinkTtSync(rig.pool, wc)).toBe(16);
+    expect(rig.device.stats().caching.runs).toBe(runs + 1);
   });
 
   test("with a part of the slots it needs a chunk leaves in part", () => {
