@@ -90,12 +90,12 @@ export class Device implements Disposable, AsyncDisposable {
 
   /** @internal Use `createDevice` or `createDeviceSync`. */
   constructor(global: TtmGlobal, options: PoolOptions) {
-    global.devices++;
     this.pool = new Pool(global, options);
     this.reclaimer = new Reclaim(this.pool);
     global.shrinkers.register(this.reclaimer);
     this.operations = new Operations(global.activity);
     this.kswapd = new Kswapd(global, this.operations);
+    global.devices++;
   }
 
   /** The kernel's layer under this device, for `ttm-wasm/ttm`. */
@@ -308,6 +308,8 @@ export class Device implements Disposable, AsyncDisposable {
     }
     this.#closed = true;
     const { global } = this;
+    // What other devices on this memory may use now.
+    for (const bo of this.reclaimer.all()) this.pool.release(bo.tt);
     global.shrinkers.unregister(this.reclaimer);
     this.pool.close();
     global.devices--;

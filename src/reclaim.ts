@@ -54,10 +54,15 @@ export class Reclaim implements Shrinker {
     return tt.purgeable ? this.#purgeable : this.#priorities[bo.priority];
   }
 
-  /** Buffers that hold pages, in the order in which they would leave. */
-  resident(): BufferObject[] {
+  /** Buffers that have content, in the order in which they would leave. */
+  all(): BufferObject[] {
     const lists = [this.#purgeable, ...this.#priorities, this.#unevictable];
-    return lists.flatMap((list) => Array.from(list.walk())).filter((bo) => bo.tt.resident > 0);
+    return lists.flatMap((list) => Array.from(list.walk()));
+  }
+
+  /** Those of them that hold pages. */
+  resident(): BufferObject[] {
+    return this.all().filter((bo) => bo.tt.resident > 0);
   }
 
   /** Pages that buffers hold, an upper bound; SHRINK_EMPTY when none can give any. */
@@ -112,6 +117,8 @@ export class Reclaim implements Shrinker {
   /** The next buffers that together hold `pages` pages, locked. */
   #victims(pages: number): BufferObject[] {
     const victims: BufferObject[] = [];
+    // Pages for coherent DMA stay, unless they can be purged.
+    if (this.#pool.coherent) return victims;
     let found = 0;
     for (const list of this.#priorities) {
       for (const bo of list.walk()) {

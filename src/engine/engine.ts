@@ -182,6 +182,15 @@ export class Engine {
     return this.#wasm.slotsFree() >>> 0;
   }
 
+  /** Free page frames of the DMA32 zone. */
+  get freeDma32(): number {
+    let pages = 0;
+    for (let order = 0; order < abi.NR_ORDERS; order++) {
+      pages += this.#word(abi.H_FREE_COUNT + order) << order;
+    }
+    return pages;
+  }
+
   /** Pages in pools: free, but kept with their caching. */
   get pooledPages(): number {
     return this.#word(abi.H_POOLED);

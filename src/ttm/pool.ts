@@ -76,6 +76,12 @@ export class Pool {
     return this.#orders;
   }
 
+  /** Free frames that it may allocate. */
+  get free(): number {
+    const { engine } = this.global;
+    return this.dma32 ? engine.freeDma32 : engine.freePages;
+  }
+
   /** Pages in pool types that `tt` would take from. */
   pooledFor(tt: Tt): number {
     const type = this.typeOf(tt.caching);

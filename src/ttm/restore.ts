@@ -108,13 +108,12 @@ function vectorFor({ global }: Pool, tt: Tt): number {
 /** Reclaims until the frames that `tt` still needs are free or pooled for it, within the limits. */
 function* makeRoom(pool: Pool, tt: Tt): Steps<void> {
   const { global } = pool;
-  const { engine } = global;
   const need = tt.numPages - tt.resident;
   const { min } = global.watermarks;
-  while (engine.freePages < need + min && engine.freePages + pool.pooledFor(tt) < need + min) {
-    const { released, failure } = yield* pool.reclaim(need + min - engine.freePages);
+  while (pool.free < need + min && pool.free + pool.pooledFor(tt) < need + min) {
+    const { released, failure } = yield* pool.reclaim(need + min - pool.free);
     if (released > 0 || pool.dirty(tt, 0, tt.numPages) > 0) continue;
-    const there = engine.freePages + pool.pooledFor(tt);
+    const there = pool.free + pool.pooledFor(tt);
     // With swap full a restore goes on with little: what it reads frees slots for others to leave to.
     if (there >= need || (failure && tt.shrunken && there > 0)) break;
     throw failure ?? noMemory(pool, tt, need);
@@ -149,10 +148,11 @@ function* keepReserve(pool: Pool, need: number): Steps<void> {
   if (left() <= 0) throw pool.global.swapFull();
 }
 
-function noMemory({ global }: Pool, tt: Tt, need: number): TtmError {
+function noMemory(pool: Pool, tt: Tt, need: number): TtmError {
+  const { global } = pool;
   const { engine } = global;
   const text =
-    `${need} pages are needed, ${engine.freePages} of ${engine.geometry.frames} are free, ` +
+    `${need} pages are needed, ${pool.free} of ${engine.geometry.frames} are free, ` +
     "and the others are pinned or in use: unmap or unpin buffers, or raise memory " +
     `(now ${formatSize(global.memory)})`;
   return new TtmError("ENOMEM", tt.shrunken ? "restore" : "populate", text);
@@ -189,7 +189,12 @@ function prepare(
   const budget = mapped || faults.on ? 1 : BATCH_PAGES;
   const allowed = faults.on && state.read === 0 ? withoutFailing(pool, tt, state, how) : how;
   const free = engine.freePages + engine.pooledPages;
-  const covered = engine.fillPrepare(window, budget, allowed, keep.from, keep.to);
+  let covered = engine.fillPrepare(window, budget, allowed, keep.from, keep.to);
+  if (covered === -ENOMEM && engine.pooledPages > 0) {
+    // Pooled chunks are not cut: what is too large for the gaps here goes back to the allocator.
+    global.poolShrinker.drain(0);
+    covered = engine.fillPrepare(window, budget, allowed, keep.from, keep.to);
+  }
   if (covered === -ENOMEM) throw noMemory(pool, tt, tt.numPages - tt.resident);
   pool.account(tt, free - engine.freePages - engine.pooledPages);
   const address = mapped ? engine.held(tt.vector + state.cursor) : 0;

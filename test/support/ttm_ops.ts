@@ -1,0 +1,7 @@
+import process from "node:process";
+
+/** Operations of a random test: `TTM_OPS`, or 10,000. */
+export const OPS: number = Number(process.env.TTM_OPS ?? 10_000);
+
+/** How long such a test may take (milliseconds), on a slow and busy machine. */
+export const OPS_TIMEOUT: number = 60_000 + OPS * 20;

@@ -1,0 +1,63 @@
+/*
+ * Random operations on tts of pools of every kind, against arrays of bytes: TTM_OPS=100000 for more of
+ * them, TTM_SEED for those that failed.
+ */
+import { expect, test } from "vitest";
+import { createDeviceSync, PAGE_SIZE, type RamSwapDevice, ramSwap } from "../src/index.ts";
+import { fileSwap } from "../src/swap/file.ts";
+import type { BlockSwapDevice } from "../src/swap/types.ts";
+import { Pool, type TtmGlobalOptions } from "../src/ttm.ts";
+import { seeded } from "./support/random.ts";
+import { OPS, OPS_TIMEOUT } from "./support/ttm_ops.ts";
+import { ArraySwap } from "./support/ttm_swap.ts";
+import { TtModel } from "./support/ttm_tt_model.ts";
+
+const SLOTS = 800;
+
+async function run(
+  swap: BlockSwapDevice | RamSwapDevice,
+  options: TtmGlobalOptions,
+  fails?: ArraySwap,
+): Promise<void> {
+  await seeded(async (random) => {
+    const memory = 600 * PAGE_SIZE;
+    using device = createDeviceSync({ memory, dma32: "2 MiB", swap, ...options });
+    const { global } = device;
+    const pools = [
+      {},
+      { orders: [9, 4, 0] },
+      { orders: [0] },
+      { beneficialOrder: 3 },
+      { dma32: true },
+      { coherent: true },
+      { coherent: true, dma32: true },
+    ].map((kind) => new Pool(global, kind));
+    const model = new TtModel(pools, random, fails);
+    for (let i = 0; i < OPS; i++) await model.step();
+    await model.end();
+    for (const pool of pools) pool.close();
+    // That this was about something.
+    const { pagesOut, pagesIn, pagesClean, pagesPurged, interrupted, resumed, faults } =
+      global.stats;
+    expect(Math.min(pagesOut, pagesIn)).toBeGreaterThan(OPS);
+    expect(Math.min(interrupted, resumed, faults, pagesPurged)).toBeGreaterThan(0);
+    expect(pagesClean > 0).toBe(options.keepClean !== false);
+  });
+}
+
+test("on RAM swap", { timeout: OPS_TIMEOUT }, () =>
+  run(ramSwap({ size: SLOTS * PAGE_SIZE }), { checksums: true }),
+);
+
+test("on a block device that fails", { timeout: OPS_TIMEOUT }, () => {
+  const swap = new ArraySwap(SLOTS);
+  return run(swap, { transferPages: 2 }, swap);
+});
+
+test("on a block device, with clean pages given up", { timeout: OPS_TIMEOUT }, () =>
+  run(new ArraySwap(SLOTS), { transferPages: 5, keepClean: false }),
+);
+
+test("on a file", { timeout: OPS_TIMEOUT }, () =>
+  run(fileSwap({ size: SLOTS * PAGE_SIZE }), { transferPages: 8 }),
+);
