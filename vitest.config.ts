@@ -1,3 +1,4 @@
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin, type ViteUserConfig } from "vitest/config";
 
@@ -16,6 +17,9 @@ function engineBytes(build: "debug" | "engine"): Plugin {
         : undefined,
   };
 }
+
+/** Minutes of exhaustive tests: `npm run test:ttm` runs them. */
+const long = process.env.TTM_EXHAUSTIVE ? [] : ["test/ttm/exhaustive*"];
 
 const config: ViteUserConfig = defineConfig({
   test: {
@@ -38,7 +42,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "host",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/assembly/**", "test/workerd/**"],
+          exclude: ["test/assembly/**", "test/workerd/**", ...long],
         },
       },
     ],

@@ -10,6 +10,9 @@ import { checkReport } from "./check_behaviours.js";
 import { isMain, root } from "./paths.js";
 import { vitestIn } from "./vitest_in.js";
 
+// With the exhaustive tests, which the other commands leave out.
+process.env.TTM_EXHAUSTIVE = "1";
+
 /** @typedef {"node" | "deno" | "bun"} Name */
 
 /** @type {Name[]} */
