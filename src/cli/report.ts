@@ -12,9 +12,12 @@ export interface Measured {
 export interface Measurements {
   /** Against memory.copy. */
   readonly populate?: Measured;
-  /** To and from the chosen swap, against its roof. */
+  /** To and from the chosen swap, without checksums, against its roof. */
   readonly shrink?: Measured;
   readonly restore?: Measured;
+  /** The same with checksums: the default for files. */
+  readonly shrinkSums?: Measured;
+  readonly restoreSums?: Measured;
   /** To and from RAM swap, against memory.copy. */
   readonly ramShrink?: Measured;
   readonly ramRestore?: Measured;
@@ -46,7 +49,15 @@ export interface JobReport {
   readonly measured: Measurements;
 }
 
-const NAMES = ["shrink", "restore", "populate", "ramShrink", "ramRestore"] as const;
+const NAMES = [
+  "shrink",
+  "restore",
+  "shrinkSums",
+  "restoreSums",
+  "populate",
+  "ramShrink",
+  "ramRestore",
+] as const;
 
 /** The object that `--json` prints. */
 export function toJson(reports: readonly JobReport[]): object {

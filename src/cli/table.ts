@@ -74,6 +74,8 @@ function rowsOf({ options }: Setting, reports: readonly JobReport[]): string[][]
     row("peak RSS", ({ rssPeakBytes }) => formatSize(rssPeakBytes)),
     ...(swapped ? rate("shrink to file", ({ measured }) => measured.shrink) : []),
     ...(swapped ? rate("restore from file", ({ measured }) => measured.restore) : []),
+    ...(swapped ? rate("shrink, checksums", ({ measured }) => measured.shrinkSums) : []),
+    ...(swapped ? rate("restore, checksums", ({ measured }) => measured.restoreSums) : []),
     ...rate("shrink to RAM", ({ measured }) => measured.ramShrink),
     ...rate("restore from RAM", ({ measured }) => measured.ramRestore),
     ...rate("populate", ({ measured }) => measured.populate),
@@ -84,7 +86,7 @@ function rowsOf({ options }: Setting, reports: readonly JobReport[]): string[][]
 function footer({ options }: Setting, reports: readonly JobReport[]): string[] {
   const file = [
     "roof, file: bare writeSync / readSync of the same bytes to and from a file of the same folder,",
-    "            one call an object, 1 MiB a call at most",
+    "            one call an object, 1 MiB a call at most; without checksums, then with them, as by default",
   ];
   const apart = options.swap.kind === "file" ? ", in a process of their own" : "";
   const sampled = reports.some(({ rssSource }) => rssSource === "samples");

@@ -86,7 +86,8 @@ export class TtmGlobal implements TransferContext {
   readonly swap: SwapDevice;
   readonly limits: Limits;
   readonly watermarks: Watermarks;
-  readonly checksums: boolean;
+  /** Whether pages that leave get checksums, to be verified. To change only while nothing is in swap. */
+  checksums: boolean;
   readonly keepClean: boolean;
   readonly transferPages: number;
   readonly iommu: Iommu = new Iommu();
