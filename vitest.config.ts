@@ -18,8 +18,8 @@ function engineBytes(build: "debug" | "engine"): Plugin {
   };
 }
 
-/** Minutes of exhaustive tests: `npm run test:ttm` runs them. */
-const long = process.env.TTM_EXHAUSTIVE ? [] : ["test/ttm/exhaustive*"];
+/** Minutes of exhaustive and random tests: `npm run test:ttm` and `npm run test:long` run them. */
+const long = process.env.TTM_EXHAUSTIVE ? [] : ["test/ttm/exhaustive*", "test/ttm_differential*"];
 
 const config: ViteUserConfig = defineConfig({
   test: {
