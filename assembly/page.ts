@@ -171,17 +171,18 @@ function fold(hash: u32, lane: u32): u32 {
   return rotl<u32>(hash ^ lane, 13) * P1;
 }
 
-/** Lets high bits reach low ones, so that an overflow does not forget them. */
+/** Four words, of which the high bits count as low ones too: a sum forgets those that overflow. */
 // @ts-ignore: decorator
 @inline
-function spread(sum: v128): v128 {
-  return v128.xor(sum, i32x4.shr_u(sum, 15));
+function words(at: usize, offset: usize = 0): v128 {
+  const four = v128.load(at + offset);
+  return v128.xor(four, i32x4.shr_u(four, 15));
 }
 
 /**
  * 32-bit checksum of a page: Fletcher's two running sums (J. Fletcher, 1982; as in ZFS) of 32-bit words
- * modulo 2^32, in sixteen lanes, then folded. Sums forget what overflows, so the second ones are spread
- * after every 128 bytes. About as fast as the CPU's cache; a stronger hash (xxHash in as many lanes)
+ * modulo 2^32, in sixteen lanes, then folded. Sums forget what overflows, so high bits count as low ones
+ * too. About as fast as the CPU's cache; a stronger hash (xxHash in as many lanes)
  * takes twice the time.
  */
 export function checksum(address: usize): u32 {
@@ -194,26 +195,22 @@ export function checksum(address: usize): u32 {
   let sc = i32x4.splat(0);
   let sd = i32x4.splat(0);
   for (let at = address; at < address + PAGE_SIZE; at += 128) {
-    a = i32x4.add(a, v128.load(at));
-    b = i32x4.add(b, v128.load(at, 16));
-    c = i32x4.add(c, v128.load(at, 32));
-    d = i32x4.add(d, v128.load(at, 48));
+    a = i32x4.add(a, words(at));
+    b = i32x4.add(b, words(at, 16));
+    c = i32x4.add(c, words(at, 32));
+    d = i32x4.add(d, words(at, 48));
     sa = i32x4.add(sa, a);
     sb = i32x4.add(sb, b);
     sc = i32x4.add(sc, c);
     sd = i32x4.add(sd, d);
-    a = i32x4.add(a, v128.load(at, 64));
-    b = i32x4.add(b, v128.load(at, 80));
-    c = i32x4.add(c, v128.load(at, 96));
-    d = i32x4.add(d, v128.load(at, 112));
+    a = i32x4.add(a, words(at, 64));
+    b = i32x4.add(b, words(at, 80));
+    c = i32x4.add(c, words(at, 96));
+    d = i32x4.add(d, words(at, 112));
     sa = i32x4.add(sa, a);
     sb = i32x4.add(sb, b);
     sc = i32x4.add(sc, c);
     sd = i32x4.add(sd, d);
-    sa = spread(sa);
-    sb = spread(sb);
-    sc = spread(sc);
-    sd = spread(sd);
   }
   const sums = weigh(a, b, c, d);
   const more = weigh(sa, sb, sc, sd);

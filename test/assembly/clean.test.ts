@@ -91,6 +91,16 @@ function write({ e, v, stamps }: Clean, offsets: readonly number[]): void {
   }
 }
 
+/** Remembers the engine and the content; the result goes back to both. */
+function remember({ e, stamps }: Clean): () => void {
+  const back = e.snapshot();
+  const content = [...stamps];
+  return () => {
+    back();
+    stamps.splice(0, stamps.length, ...content);
+  };
+}
+
 function prepare(e: EngineUnderTest, vectors: readonly Vector[], budget = BATCH_PAGES_MAX): number {
   e.putItems(vectors.map((v) => ({ ...v, start: 0 })));
   return e.wasm.shrinkPrepare(vectors.length, budget);
@@ -196,6 +206,18 @@ describe("a shrink of clean pages", () => {
     mustHaveStamps(e, dirty, stamps);
     e.mustHold("shrinkCommit");
     mustDropClean(e, [v, dirty]);
+  });
+
+  test("needs no slot, but does not pass a page that needs one and finds none", () => {
+    const { e, v } = clean(8, [], 8);
+    const dirty = newVector(e, 4);
+    fillAll(e, dirty);
+    e.mustRefuse(ENOSPC, "shrinkPrepare", () => prepare(e, [dirty, v]));
+    expect(prepare(e, [v, dirty])).toBe(8);
+    expect([e.item(0).next, e.item(1).next]).toEqual([8, 0]);
+    expect(e.wasm.shrinkCommit(2, 8)).toBe(8);
+    expect(statesOf(e, dirty)).toEqual(new Array(4).fill("dirty"));
+    e.mustHold("shrinkCommit");
   });
 
   test("goes on after one that was not ended, and keeps what is named twice", () => {
@@ -305,8 +327,7 @@ describe("a chunk of clean and dirty pages", () => {
     const c = clean(8);
     const { e, v, stamps } = c;
     expect(chunksOf(e, v)).toEqual([8]);
-    const restoreBefore = e.snapshot();
-    const content = [...stamps];
+    const restart = remember(c);
     for (let mask = 0; mask < 256; mask++) {
       const dirty = named(mask);
       write(c, dirty);
@@ -323,18 +344,14 @@ describe("a chunk of clean and dirty pages", () => {
         if (mask % 16 === n) mustDropClean(e, [v]);
         back();
       }
-      restoreBefore();
-      content.forEach((stamp, i) => {
-        stamps[i] = stamp;
-      });
+      restart();
     }
   });
 
   test("leaves up to the first page that finds no slot", () => {
     const c = clean(8, [], 8);
     const { e, v, stamps } = c;
-    const restoreBefore = e.snapshot();
-    const content = [...stamps];
+    const restart = remember(c);
     for (let mask = 1; mask < 256; mask++) {
       const dirty = named(mask);
       for (let free = 0; free < dirty.length; free += 1 + (mask % 3)) {
@@ -354,10 +371,7 @@ describe("a chunk of clean and dirty pages", () => {
           equal(states.filter((state) => state === "reserved").length, 0, "reserved");
         }
         mustHaveStamps(e, v, stamps);
-        restoreBefore();
-        content.forEach((stamp, i) => {
-          stamps[i] = stamp;
-        });
+        restart();
       }
     }
   });

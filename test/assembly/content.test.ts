@@ -26,30 +26,24 @@ const WORDS = PAGE_SIZE / 4;
 const WEIGHTS = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f];
 
 /**
- * The checksum as it is described: for each of sixteen lanes the sum of its words, and the sum of those
- * sums, of which high bits are spread to low ones after every 32 words; four lanes at a time are
- * weighed into one, then all is folded.
+ * The checksum as it is described: a word's high bits are spread to low ones; for each of sixteen lanes
+ * the sum of its words and the sum of those sums, which counts a word once for each of the lane's words
+ * from it on; four lanes at a time are weighed into one, then all is folded.
  */
 function referenceChecksum(page: Uint8Array): number {
   const words = new DataView(page.buffer, page.byteOffset, PAGE_SIZE);
-  const first = new Uint32Array(16);
-  const second = new Uint32Array(16);
+  const sums = new Array<number>(8).fill(0);
   for (let i = 0; i < WORDS; i++) {
-    const lane = i % 16;
-    first[lane]! += words.getUint32(i * 4, true);
-    second[lane]! += first[lane]!;
-    if (i % 32 >= 16) second[lane]! ^= second[lane]! >>> 15;
+    const word = words.getUint32(i * 4, true);
+    const weighed = Math.imul(word ^ (word >>> 15), WEIGHTS[Math.floor((i % 16) / 4)]!);
+    sums[i % 4] = (sums[i % 4]! + weighed) | 0;
+    const running = Math.imul(weighed, WORDS / 16 - Math.floor(i / 16));
+    sums[4 + (i % 4)] = (sums[4 + (i % 4)]! + running) | 0;
   }
   let hash = PAGE_SIZE;
-  for (const sums of [first, second]) {
-    for (let lane = 0; lane < 4; lane++) {
-      const sum = WEIGHTS.reduce(
-        (all, weight, i) => all + Math.imul(sums[i * 4 + lane]!, weight),
-        0,
-      );
-      const mixed = hash ^ sum;
-      hash = Math.imul((mixed << 13) | (mixed >>> 19), WEIGHTS[0]!);
-    }
+  for (const sum of sums) {
+    const mixed = hash ^ sum;
+    hash = Math.imul((mixed << 13) | (mixed >>> 19), WEIGHTS[0]!);
   }
   return (hash ^ (hash >>> 15)) >>> 0;
 }
@@ -191,6 +185,24 @@ describe("the checksum", () => {
       [words[a], words[b]] = [words[b]!, words[a]!];
       must(sum(1) !== before, `words ${a} and ${b} that change places are not seen`);
       [words[a], words[b]] = [words[b]!, words[a]!];
+    }
+  });
+
+  test("changes when any two words change the same high bit", () => {
+    const { page, sum } = fourPages();
+    const words = new Uint32Array(page(1).buffer, page(1).byteOffset, WORDS);
+    for (let i = 0; i < WORDS; i++) words[i] = Math.imul(i + 1, 0x9e3779b1);
+    const before = sum(1);
+    for (const mask of [1 << 31, 1 << 30, 1 << 29]) {
+      for (let a = 0; a < WORDS; a++) {
+        words[a]! ^= mask;
+        for (let b = a + 1; b < WORDS; b += 1 + (a % 3)) {
+          words[b]! ^= mask;
+          must(sum(1) !== before, `bits ${mask} of words ${a} and ${b} are not seen`);
+          words[b]! ^= mask;
+        }
+        words[a]! ^= mask;
+      }
     }
   });
 
