@@ -70,8 +70,9 @@ export interface DeviceStats extends TtmStats {
 
 const MEMORY_MIN = 64 * 1024;
 const SLOTS_MAX = 2 ** 31 - 1;
-/** Spare vector entries (24 MiB of untouched linear memory). */
+/** Spare vector entries: as many as needed, up to 24 MiB of untouched linear memory; 768 KiB in any case. */
 const SLACK_MAX = 2 ** 21;
+const SLACK_MIN = 2 ** 16;
 
 /** Owner of the memory, of the swap device and of all buffers (struct ttm_device). */
 export class Device implements Disposable, AsyncDisposable {
@@ -330,7 +331,8 @@ export function createDeviceSync(options: DeviceOptions): Device {
   const slots = slotsOf(swap) || frames;
   // Vectors of all that can be in memory or in swap, and as much again, for vectors are not moved to
   // make room; of the largest buffer at least.
-  const entries = slots + frames + Math.max(frames, Math.min(slots + frames, SLACK_MAX));
+  const slack = Math.min(Math.max(slots + frames, SLACK_MIN), SLACK_MAX);
+  const entries = slots + frames + Math.max(frames, slack);
   const dma32 = options.dma32 === undefined ? frames : dma32Frames(options.dma32, frames);
   const geometry = { frames, slots, entries, ram: isRam(swap), dma32 };
   const global = new TtmGlobal(new Engine(geometry, options.module), swap, options);

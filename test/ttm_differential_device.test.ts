@@ -55,6 +55,19 @@ test("on a file", { timeout: OPS_TIMEOUT }, () =>
   }, SMALL),
 );
 
+test("on a block device, with a background loop", { timeout: OPS_TIMEOUT }, () =>
+  run(
+    (swap) => {
+      const watermarks = { min: 4, low: 20, high: 60 };
+      return {
+        devices: [createDeviceSync({ memory: MEMORY, swap, watermarks, transferPages: 4 })],
+        fails: true,
+      };
+    },
+    { pagesMax: 100, forms: "async" },
+  ),
+);
+
 test(
   "on siblings: of any kind, of DMA32, of three orders, coherent",
   { timeout: OPS_TIMEOUT },

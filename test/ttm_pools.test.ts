@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import { PAGE_SIZE } from "../src/index.ts";
 import { finiTt, Pool, populateTtSync, shrinkTtSync, Tt, unpopulateTt } from "../src/ttm.ts";
 import { failsSync } from "./support/errors.ts";
+import { CountingSignal } from "./support/signals.ts";
 import { expectInvariants, expectUntouched } from "./support/ttm_invariants.ts";
 import {
   addressesOf,
@@ -63,6 +64,20 @@ describe("a chunk that is freed", () => {
     device.check();
     populateTtSync(device.pool, tt);
     expectContent(global, tt, bytes);
+  });
+
+  test("that a shrink takes from an interrupted restore goes to the allocator, and counts as released", () => {
+    const { device, global } = kit({ memory: 64 }, { transferPages: 4 });
+    const { tt } = written(device.pool, 16, 1, { caching: "wc" });
+    shrinkTtSync(device.pool, tt);
+    unpopulateTt(device.pool, written(device.pool, 16, 2, { caching: "wc" }).tt);
+    expect(device.stats().pages.pooled).toBe(16);
+    const signal = new CountingSignal(4);
+    failsSync("EINTR", () => populateTtSync(device.pool, tt, { signal }));
+    expect(tt.resident).toBe(16);
+    expect(shrinkTtSync(device.pool, tt)).toBe(16);
+    expect(device.stats().pages).toMatchObject({ free: 64, pooled: 0 });
+    expectInvariants(global, [{ pool: device.pool, tt }]);
   });
 
   test("is taken from its pool before the allocator is asked, of the same order only", () => {
@@ -256,5 +271,19 @@ describe("how often caching is changed", () => {
     expect(device.stats().caching.pages).toBe(6);
     expect(device.stats().caching.runs).toBeGreaterThanOrEqual(3);
     device.check();
+  });
+});
+
+describe("a restore over a page limit", () => {
+  test("goes on when the others cannot leave because swap is full", () => {
+    const { device, global } = kit({ memory: 64, swap: 16 }, { keepClean: false });
+    const { tt, bytes } = written(device.pool, 16, 1);
+    shrinkTtSync(device.pool, tt);
+    const bo = device.createBuffer(8 * PAGE_SIZE);
+    bo.writeSync(0, new Uint8Array(bo.size).fill(7));
+    global.limits.pages = 16;
+    populateTtSync(device.pool, tt);
+    expectContent(global, tt, bytes);
+    expect(bo.readSync(0, new Uint8Array(bo.size))).toEqual(new Uint8Array(bo.size).fill(7));
   });
 });

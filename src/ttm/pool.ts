@@ -71,6 +71,12 @@ export class Pool {
     );
   }
 
+  /** The same for pages that go to the system, not to a pool type; those for coherent DMA cannot. */
+  howToSystem(tt: Tt): number {
+    const types = ((1 << 8) - 1) << HOW_POOL_SHIFT;
+    return this.coherent ? this.how(tt) : this.how(tt) & ~types;
+  }
+
   /** Orders it allocates, as a mask. */
   get orders(): number {
     return this.#orders;
@@ -131,8 +137,7 @@ export class Pool {
   purge(tt: Tt): number {
     const { stats, trace } = this.global;
     tt.purged ||= tt.vector >= 0;
-    const pooled = ((1 << 8) - 1) << HOW_POOL_SHIFT;
-    const freed = this.#release(tt, this.coherent ? this.how(tt) : this.how(tt) & ~pooled);
+    const freed = this.#release(tt, this.howToSystem(tt));
     stats.pagesPurged += freed;
     trace?.({ type: "purge", tt: tt.id, pages: freed });
     return freed;

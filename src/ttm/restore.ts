@@ -119,18 +119,19 @@ function* makeRoom(pool: Pool, tt: Tt): Steps<void> {
     throw failure ?? noMemory(pool, tt, need);
   }
   if (!tt.shrunken) yield* keepReserve(pool, need);
-  // Over a page limit, others shrink if they can (ttm_tt_populate); if nobody can, so be it.
+  // Over a page limit, others shrink if they can (ttm_tt_populate); if nobody can, so be it. A restore
+  // goes on even if they fail to: it frees the slots they lack.
   if (!tt.counted) return;
   const { allocated, limits } = global;
   while (allocated.pages + need > limits.pages) {
     const over = allocated.pages + need - limits.pages;
     const { released, failure } = yield* pool.reclaim(over);
-    if (failure) throw failure;
+    if (failure && !tt.shrunken) throw failure;
     if (released === 0) break;
   }
   while (pool.dma32 && allocated.dma32Pages + need > limits.dma32Pages) {
     const { released, failure } = yield* pool.reclaim(1);
-    if (failure) throw failure;
+    if (failure && !tt.shrunken) throw failure;
     if (released === 0) break;
   }
 }
@@ -270,8 +271,8 @@ function finish(pool: Pool, tt: Tt): void {
 }
 
 /**
- * Gives back the chunk that an interrupted restore holds; what it had read will be read again. Returns
- * the frames freed.
+ * Gives the chunk that an interrupted restore holds back to the system; what it had read will be read
+ * again. Returns the frames freed.
  */
 export function dropHeld(pool: Pool, tt: Tt): number {
   const state = tt.restore;
@@ -279,7 +280,7 @@ export function dropHeld(pool: Pool, tt: Tt): number {
   tt.restore = undefined;
   const resident = tt.resident;
   const window = { vector: tt.vector, entries: tt.numPages, start: state.cursor, done: 0 };
-  commit(pool, tt, state, window, pool.how(tt), 1, 0);
+  commit(pool, tt, state, window, pool.howToSystem(tt), 1, 0);
   return resident - tt.resident;
 }
 
