@@ -1,7 +1,7 @@
 /*
  * Growth: does a page cost the same however many there are, and an object?
  *
- * Pages: from 1 k to 512 k (2 GiB) on one device, and on several past 4 GiB in all, of objects of 2 MiB
+ * Pages: from 1 k to 512 k (2 GiB) on one device, and 1 M on several, past 4 GiB in all, of objects of 2 MiB
  * in a store outside the memory; a bare copy of as many pages tells how much of a difference is the
  * machine's caches. Objects: of one page, from 10 to 1 M, made, shrunk in bulk, read back one by one.
  * The LRU list by itself: 10 to 1 M members.
@@ -137,13 +137,17 @@ async function objects(bench: Bench, count: number): Promise<void> {
       for (const buffer of buffers) buffer.readSync(0, byte);
     }
   };
-  const runs = rounds(count >= 1e6 ? 5 : 9);
-  await samples.interleave(runs, [
+  const large = count >= 1e6;
+  await samples.interleave(
+    rounds(large ? 3 : 9),
     [
-      { name: "make", run: make },
-      { name: "read", run: read },
+      [
+        { name: "make", run: make },
+        { name: "read", run: read },
+      ],
     ],
-  ]);
+    large ? 1 : 2,
+  );
   const options = { unit: "ns/object", per: count * turns };
   bench.row(`make, write a page and destroy, ${count} objects`, samples, "make", options);
   bench.row(`shrink and read back, ${count} objects`, samples, "read", options);

@@ -18,6 +18,7 @@ import { createDevice, type Device } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
 import {
   type Bench,
+  collected,
   MIB,
   main,
   median,
@@ -85,6 +86,7 @@ async function eventLoop(bench: Bench): Promise<void> {
   const found = new Map<string, number[][]>();
   for (let round = -1; round < rounds(5); round++) {
     for (const [name, run] of cases) {
+      await collected();
       const late = await run();
       if (round >= 0) found.set(name, [...(found.get(name) ?? []), late]);
     }

@@ -10,7 +10,7 @@ import * as abi from "../assembly/abi.ts";
 import { createDeviceSync } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
 import { rawEngine } from "./engine_exports.ts";
-import { type Bench, KIB, MIB, main, PAGE, QUICK, randomFrom } from "./harness.ts";
+import { type Bench, collected, KIB, MIB, main, PAGE, QUICK, randomFrom } from "./harness.ts";
 
 /** Linear memory beside the pages themselves, in bytes. */
 function metadata(frames: number, slots: number, entries: number): number {
@@ -42,22 +42,6 @@ function engineBytes(bench: Bench): void {
 /** Resident set of this process in bytes. */
 function rss(): number {
   return process.memoryUsage.rss();
-}
-
-async function collected(): Promise<void> {
-  if ("Bun" in globalThis)
-    (globalThis as unknown as { Bun: { gc(now: boolean): void } }).Bun.gc(true);
-  else {
-    const [{ setFlagsFromString }, { runInNewContext }] = await Promise.all([
-      import("node:v8"),
-      import("node:vm"),
-    ]);
-    setFlagsFromString("--expose-gc");
-    const gc = runInNewContext("gc") as () => void;
-    gc();
-    gc();
-  }
-  await new Promise((resolve) => setTimeout(resolve, 200));
 }
 
 /** Bytes of living JavaScript objects. */
