@@ -1,10 +1,11 @@
 /**
  * Runs the benchmarks of bench/: `node scripts/bench.js [--runtime node,deno,bun] [--only copy,slots]
- * [--quick] [--cpu] [--json FILE]`.
+ * [--quick] [--cpu] [--json FILE] [--results FOLDER]`.
  *
  * Each is bundled with the library's sources, and runs in a process of its own on each runtime. Rows go
- * to build/bench/results.json, where those of an earlier run of the same benchmark and runtime are
- * replaced, and a table with the runtimes side by side to standard output.
+ * to results.json in a folder (build/bench), where those of an earlier run of the same benchmark and
+ * runtime are replaced, and a table with the runtimes side by side to standard output. about.json beside
+ * it says on what machine, when and by which command.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -22,9 +23,8 @@ import { findRuntime, versionOf } from "./runtimes.js";
 const FLAGS = { node: [], deno: ["run", "--allow-all", "--no-lock", "--no-config"], bun: [] };
 
 const benchDir = join(root, "bench");
+/** Where bundles go, and results unless told otherwise. */
 export const outDir = join(root, "build", "bench");
-export const resultsFile = join(outDir, "results.json");
-export const aboutFile = join(outDir, "about.json");
 
 const SUFFIX = ".bench.ts";
 
@@ -132,19 +132,77 @@ function runBench(runtime, program, name, flags) {
   return undefined;
 }
 
-/** @returns {Row[]} what earlier runs left */
-export function readResults() {
-  return existsSync(resultsFile) ? JSON.parse(readFileSync(resultsFile, "utf8")) : [];
+/**
+ * What was measured on what.
+ *
+ * @typedef {object} About
+ * @property {string} [cpu]
+ * @property {string} [memory]
+ * @property {string} [system]
+ * @property {Record<string, string>} versions of the runtimes
+ * @property {Record<string, { date: string, command: string }>} runs by benchmark and runtime
+ */
+
+/**
+ * @param {string} folder
+ * @returns {{ rows: Row[], about: About }} what earlier runs left there
+ */
+export function readResults(folder) {
+  /** @type {(name: string, otherwise: any) => any} */
+  const read = (name, otherwise) => {
+    const path = join(folder, name);
+    return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : otherwise;
+  };
+  return {
+    rows: read("results.json", []),
+    about: read("about.json", { versions: {}, runs: {} }),
+  };
 }
 
-/** @returns {Record<string, string>} what the rows were measured on */
-function machine() {
+/**
+ * Puts new rows in the place of those of an earlier run.
+ *
+ * @param {string} folder
+ * @param {Row[]} rows
+ * @param {About} about
+ */
+function keepResults(folder, rows, about) {
+  const before = readResults(folder);
+  const isNew = (/** @type {Row} */ old) =>
+    rows.some((row) => row.bench === old.bench && row.runtime === old.runtime);
+  const all = [...before.rows.filter((row) => !isNew(row)), ...rows];
+  const merged = {
+    ...about,
+    versions: { ...before.about.versions, ...about.versions },
+    runs: { ...before.about.runs, ...about.runs },
+  };
+  writeFileSync(join(folder, "results.json"), `${JSON.stringify(all, null, 2)}\n`);
+  writeFileSync(join(folder, "about.json"), `${JSON.stringify(merged, null, 2)}\n`);
+}
+
+/**
+ * @param {Row[]} rows
+ * @param {BenchRuntime[]} runtimes
+ * @param {string} command
+ * @returns {About}
+ */
+function aboutOf(rows, runtimes, command) {
   const [cpu] = cpus();
+  const date = new Date().toISOString().slice(0, 10);
+  const programs = [...runtimes, /** @type {const} */ ("workerd")];
   return {
-    date: new Date().toISOString().slice(0, 10),
     cpu: `${cpus().length} x ${cpu?.model ?? "unknown"}`,
     memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
     system: `${type()} ${release()} ${arch()}`,
+    versions: Object.fromEntries(
+      programs.map((runtime) => {
+        const program = findRuntime(runtime);
+        return [runtime, (program && versionOf(program)) ?? "not found"];
+      }),
+    ),
+    runs: Object.fromEntries(
+      rows.map(({ bench, runtime }) => [`${bench} ${runtime}`, { date, command }]),
+    ),
   };
 }
 
@@ -206,6 +264,30 @@ function choose(list, known, option) {
   throw new Error(`--${option} ${unknown}: there is only ${known.join(", ")}`);
 }
 
+/**
+ * @param {string[]} names
+ * @param {BenchRuntime[]} runtimes
+ * @param {string[]} flags for the benchmarks
+ * @returns {{ rows: Row[], failed: number }} what they found, and how many ended badly
+ */
+function runAll(names, runtimes, flags) {
+  const programs = runtimes.map((runtime) => {
+    const program = findRuntime(runtime);
+    if (program === undefined) throw new Error(`${runtime} is neither in node_modules nor on PATH`);
+    return { runtime, program };
+  });
+  const rows = [];
+  let failed = 0;
+  for (const name of names) {
+    for (const { runtime, program } of programs) {
+      const found = runBench(runtime, program, name, flags);
+      if (found) rows.push(...found);
+      else failed++;
+    }
+  }
+  return { rows, failed };
+}
+
 /** @returns {Promise<number>} exit code */
 export async function bench() {
   const { values } = parseArgs({
@@ -213,6 +295,7 @@ export async function bench() {
       runtime: { type: "string", default: "node" },
       only: { type: "string" },
       json: { type: "string" },
+      results: { type: "string", default: outDir },
       quick: { type: "boolean", default: false },
       cpu: { type: "boolean", default: false },
     },
@@ -225,46 +308,14 @@ export async function bench() {
     throw new Error("build/engine.wasm is missing; run node scripts/setup.js first");
   }
   mkdirSync(outDir, { recursive: true });
+  mkdirSync(values.results, { recursive: true });
   await bundle(names);
   const flags = [...(values.quick ? ["--quick"] : []), ...(values.cpu ? ["--cpu"] : [])];
-  /** @type {Row[]} */
-  const rows = [];
-  let failed = 0;
-  for (const name of names) {
-    for (const runtime of runtimes) {
-      const program = findRuntime(runtime);
-      if (program === undefined)
-        throw new Error(`${runtime} is neither in node_modules nor on PATH`);
-      const found = runBench(runtime, program, name, flags);
-      if (found) rows.push(...found);
-      else failed++;
-    }
-  }
-  const kept = readResults().filter(
-    (old) => !rows.some((row) => row.bench === old.bench && row.runtime === old.runtime),
-  );
-  const versions = Object.fromEntries(
-    [...runtimes, /** @type {const} */ ("workerd")].map((runtime) => {
-      const program = findRuntime(runtime);
-      return [runtime, (program && versionOf(program)) ?? "not found"];
-    }),
-  );
-  const before = existsSync(aboutFile) ? JSON.parse(readFileSync(aboutFile, "utf8")) : {};
-  const { date, ...host } = machine();
-  const command = `node scripts/bench.js ${process.argv.slice(2).join(" ")}`.trim();
-  const about = {
-    ...host,
-    // Of every benchmark on every runtime: when, and by what.
-    runs: {
-      ...before.runs,
-      ...Object.fromEntries(
-        rows.map(({ bench, runtime }) => [`${bench} ${runtime}`, { date, command }]),
-      ),
-    },
-    versions: { ...before.versions, ...versions },
-  };
-  writeFileSync(resultsFile, `${JSON.stringify([...kept, ...rows], null, 2)}\n`);
-  writeFileSync(aboutFile, `${JSON.stringify(about, null, 2)}\n`);
+  const { rows, failed } = runAll(names, runtimes, flags);
+  const only = values.only === undefined ? [] : ["--only", values.only];
+  const command = ["--runtime", values.runtime, ...only, ...flags].join(" ");
+  const about = aboutOf(rows, runtimes, `node scripts/bench.js ${command}`);
+  keepResults(values.results, rows, about);
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(rows, null, 2)}\n`);
   printTable(rows);
   return failed === 0 ? 0 : 1;
