@@ -33,19 +33,20 @@ import {
 /** Milliseconds that a timer came late, again and again while `work` runs. */
 async function delays(work: () => Promise<unknown>): Promise<number[]> {
   const late: number[] = [];
-  let stop = false;
-  let due = now() + 1e6;
-  const tick = () => {
-    const at = now();
-    late.push(Math.max(0, at - due) / 1e6);
+  let due = 0;
+  const again = () => {
     due = now() + 1e6;
-    if (!stop) setTimeout(tick, 1);
+    return setTimeout(tick, 1);
   };
-  setTimeout(tick, 1);
+  const tick = () => {
+    late.push(Math.max(0, now() - due) / 1e6);
+    timer = again();
+  };
+  let timer = again();
   await work();
-  // The wait that the end of the work cut short counts too.
+  // The wait that the end of the work cut short counts too; what comes later does not.
   await new Promise((resolve) => setTimeout(resolve, 5));
-  stop = true;
+  clearTimeout(timer);
   return late;
 }
 
