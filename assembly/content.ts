@@ -1,17 +1,35 @@
 /*
- * What can be done to the bytes of pages: checksums of entries on their way, and operations on single
- * pages, by page number and checked.
+ * What can be done to the bytes of pages: checksums of entries on their way, the transfer of RAM swap,
+ * and operations on single pages, by page number and checked.
  */
-import { EFAULT, EINVAL, PAGE_SHIFT } from "./abi";
+import { EFAULT, EINVAL, H_EXTENTS, H_RAM, PAGE_SHIFT } from "./abi";
 import { entryAt, isPage, setSum, shadowAt, sumAt } from "./entry";
+import { extentEntry, extentPage, extentPages, extentSlot } from "./exchange";
+import { get } from "./header";
 import { checksum, chunkHead, clearPages, copyBytes, isZero } from "./page";
 import { vectorOk } from "./page_vector";
+import { ramAddress } from "./swap_map";
 
 /** The page whose content entry `index` is about: its own, or the one held for it. */
 // @ts-ignore: decorator
 @inline
 function pageOf(index: u32): u32 {
   return isPage(entryAt(index)) ? entryAt(index) : shadowAt(index);
+}
+
+/** Notes the checksums of `count` pages from `page` on, of entries from `index` on. Returns `count`. */
+export function noteSums(index: u32, page: usize, count: u32): u32 {
+  for (let i: u32 = 0; i < count; i++)
+    setSum(index + i, checksum(page + ((<usize>i) << PAGE_SHIFT)));
+  return count;
+}
+
+/** How many of them match what was noted, before the first that does not. */
+export function matchSums(index: u32, page: usize, count: u32): u32 {
+  for (let i: u32 = 0; i < count; i++) {
+    if (checksum(page + ((<usize>i) << PAGE_SHIFT)) != sumAt(index + i)) return i;
+  }
+  return count;
 }
 
 /**
@@ -39,6 +57,37 @@ export function verifyEntries(index: u32, count: u32): i32 {
     if (checksum(page) != sumAt(index + i)) return i;
   }
   return count;
+}
+
+/** Pages copied at a stretch: few enough that their checksums find them in the CPU's cache. */
+const PIECE: u32 = 16;
+
+/**
+ * The transfer of RAM swap: copies the extents of the last prepare to their slots (`out`) or from
+ * them; with `sums`, notes their checksums, or verifies them. Returns pages copied; of those that came
+ * back, the ones before the first that does not match. -EINVAL: the slots are not in linear memory, or
+ * an extent has none.
+ */
+export function ramTransfer(out: u32, sums: u32): i32 {
+  if (!get(H_RAM)) return -EINVAL;
+  let copied: u32 = 0;
+  for (let i: u32 = 0; i < get(H_EXTENTS); i++) {
+    const pages = extentPages(i);
+    const slot = extentSlot(i);
+    if (!slot) return -EINVAL;
+    for (let done: u32 = 0; done < pages; done += PIECE) {
+      const count = min(PIECE, pages - done);
+      const page = extentPage(i) + (done << PAGE_SHIFT);
+      const index = extentEntry(i) + done;
+      if (out) copyBytes(ramAddress(slot + done), page, count);
+      else copyBytes(page, ramAddress(slot + done), count);
+      if (!sums) continue;
+      const good = out ? noteSums(index, page, count) : matchSums(index, page, count);
+      if (good < count) return copied + done + good;
+    }
+    copied += pages;
+  }
+  return copied;
 }
 
 /** -EINVAL unless both are pages handed out by the allocator. */

@@ -3,20 +3,16 @@
  * a shrink. An extent is a run of pages side by side in memory and, if they have slots, in swap.
  */
 import {
-  EINVAL,
   EXTENT_BYTES,
   EXTENTS,
   EXTENTS_MAX,
   H_EXTENTS,
-  H_RAM,
   ITEM_BYTES,
   ITEMS,
   ITEMS_MAX,
   PAGE_SHIFT,
 } from "./abi";
 import { add, get, set } from "./header";
-import { copyBytes } from "./page";
-import { ramAddress } from "./swap_map";
 
 // @ts-ignore: decorator
 @inline
@@ -65,6 +61,31 @@ export function extentsFull(): bool {
   return get(H_EXTENTS) == EXTENTS_MAX;
 }
 
+/** Fields of extent `index`: its page's address, slot, pages, entry. */
+// @ts-ignore: decorator
+@inline
+export function extentPage(index: u32): u32 {
+  return load<u32>(extent(index));
+}
+
+// @ts-ignore: decorator
+@inline
+export function extentSlot(index: u32): u32 {
+  return load<u32>(extent(index), 4);
+}
+
+// @ts-ignore: decorator
+@inline
+export function extentPages(index: u32): u32 {
+  return load<u32>(extent(index), 8);
+}
+
+// @ts-ignore: decorator
+@inline
+export function extentEntry(index: u32): u32 {
+  return load<u32>(extent(index), 16);
+}
+
 /** Items of a shrink batch. */
 // @ts-ignore: decorator
 @inline
@@ -106,23 +127,4 @@ export function setItemReleased(item: u32, pages: u32): void {
 @inline
 export function itemCountOk(count: u32): bool {
   return count > 0 && count <= <u32>ITEMS_MAX;
-}
-
-/**
- * The transfer of RAM swap: copies the extents of the last prepare to their slots (`out`) or from
- * them. Returns pages copied. -EINVAL: the slots are not in linear memory, or an extent has none.
- */
-export function ramTransfer(out: u32): i32 {
-  if (!get(H_RAM)) return -EINVAL;
-  let copied: u32 = 0;
-  for (let i: u32 = 0; i < get(H_EXTENTS); i++) {
-    const at = extent(i);
-    const slot = load<u32>(at, 4);
-    const pages = load<u32>(at, 8);
-    if (!slot) return -EINVAL;
-    if (out) copyBytes(ramAddress(slot), load<u32>(at), pages);
-    else copyBytes(load<u32>(at), ramAddress(slot), pages);
-    copied += pages;
-  }
-  return copied;
 }

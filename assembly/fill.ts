@@ -34,7 +34,7 @@ import {
 import { addExtent, resetExtents } from "./exchange";
 import { add, get } from "./header";
 import { clearPages, pageOrder, pageStruct } from "./page";
-import { allocChunk, allocNear } from "./page_alloc";
+import { allocChunk, allocNear, largestFree } from "./page_alloc";
 import { giveHeld, isBorder, vectorOk } from "./page_vector";
 import { poolTake, poolTypeOf } from "./pool";
 import { flushSlots, giveSlots } from "./swap_map";
@@ -63,8 +63,10 @@ function gap(index: u32, most: u32): u32 {
 function hold(index: u32, most: u32, how: u32, near: u32): u32 {
   const type = poolTypeOf(how);
   const dma32 = (how & HOW_DMA32) != 0;
-  const length = gap(index, min(most, 1 << MAX_ORDER));
-  for (let order: i32 = 31 - clz(length); order >= 0; order--) {
+  let order: i32 = 31 - clz(min(most, 1 << MAX_ORDER));
+  // Without a pool there is nothing above the largest free chunk.
+  if (!type) order = min(order, largestFree(dma32));
+  for (; order >= 0; order--) {
     if (!((how >> order) & 1)) continue;
     const fresh = get(H_FRESH_PFN);
     const pooled = type ? poolTake(type - 1, order, index) : 0;
@@ -102,6 +104,9 @@ export function fillPrepare(
   if (poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
   if (!rangeOk(vector, entries, start, done)) return -EINVAL;
   resetExtents();
+  // No chunk reaches further; the gap that `i` lies in is looked at once, not once a chunk.
+  const reach = <u32>min<u64>(entries, <u64>start + budget + (1 << MAX_ORDER));
+  let open = start;
   let near: u32 = 0;
   let i = start;
   while (i < entries && i - start < budget) {
@@ -113,7 +118,8 @@ export function fillPrepare(
       i += pages;
       continue;
     }
-    const held = shadowAt(index) ? heldPages(index) : hold(index, entries - i, how, near);
+    if (i >= open) open = i + gap(index, reach - i);
+    const held = shadowAt(index) ? heldPages(index) : hold(index, open - i, how, near);
     if (!held) break;
     const pages = held & ~CLEARED;
     near = (shadowAt(index) >> PAGE_SHIFT) + pages;

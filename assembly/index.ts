@@ -26,12 +26,12 @@ export { fillCommit, fillPrepare } from "./fill";
 export { shrinkCommit, shrinkPrepare } from "./shrink";
 
 // Content.
-export { ramTransfer } from "./exchange";
 export {
   pageChecksum,
   pageClear,
   pageCopy,
   pageIsZero,
+  ramTransfer,
   sumEntries,
   verifyEntries,
 } from "./content";

@@ -150,78 +150,52 @@ export function isZero(address: usize): bool {
   return true;
 }
 
-const P1: u32 = 0x9e3779b1;
-const P2: u32 = 0x85ebca77;
-const P3: u32 = 0xc2b2ae3d;
-const P4: u32 = 0x27d4eb2f;
+const PRIME: u32 = 0x9e3779b1;
 
-/** Four vectors into one, each with a weight of its own. */
 // @ts-ignore: decorator
 @inline
-function weigh(a: v128, b: v128, c: v128, d: v128): v128 {
-  return i32x4.add(
-    i32x4.add(i32x4.mul(a, i32x4.splat(P1)), i32x4.mul(b, i32x4.splat(P2))),
-    i32x4.add(i32x4.mul(c, i32x4.splat(P3)), i32x4.mul(d, i32x4.splat(P4))),
-  );
+function fold(hash: u32, word: u32): u32 {
+  return rotl<u32>(hash ^ word, 13) * PRIME;
 }
 
+/** Four hashes side by side, each with a word of `words` folded in. */
 // @ts-ignore: decorator
 @inline
-function fold(hash: u32, lane: u32): u32 {
-  return rotl<u32>(hash ^ lane, 13) * P1;
-}
-
-/** Four words, of which the high bits count as low ones too: a sum forgets those that overflow. */
-// @ts-ignore: decorator
-@inline
-function words(at: usize, offset: usize = 0): v128 {
-  const four = v128.load(at + offset);
-  return v128.xor(four, i32x4.shr_u(four, 15));
+function join(hashes: v128, words: v128): v128 {
+  const spread = i32x4.mul(hashes, i32x4.splat(<i32>PRIME));
+  return v128.xor(v128.or(i32x4.shl(spread, 13), i32x4.shr_u(spread, 19)), words);
 }
 
 /**
- * 32-bit checksum of a page: Fletcher's two running sums (J. Fletcher, 1982; as in ZFS) of 32-bit words
- * modulo 2^32, in sixteen lanes, then folded. Sums forget what overflows, so high bits count as low ones
- * too. About as fast as the CPU's cache; a stronger hash (xxHash in as many lanes)
- * takes twice the time.
+ * 32-bit checksum of a page: sums of its 16-bit words, each times a weight of its own (the multilinear
+ * hash of Carter and Wegman, 1979), in sixteen lanes, then folded. Weights are odd, and within a lane no
+ * two are the same but for their sign: any two bits that change, and any two words that are exchanged,
+ * change its sum. Two instructions for 16 bytes, about as fast as the CPU's cache.
  */
 export function checksum(address: usize): u32 {
   let a = i32x4.splat(0);
-  let b = i32x4.splat(0);
-  let c = i32x4.splat(0);
-  let d = i32x4.splat(0);
-  let sa = i32x4.splat(0);
-  let sb = i32x4.splat(0);
-  let sc = i32x4.splat(0);
-  let sd = i32x4.splat(0);
+  let b = a;
+  let c = a;
+  let d = a;
+  let even = i16x8(-19341, 3313, -29085, 1081, 27681, -26825, -1255, -9117);
+  let odd = i16x8(24217, -14761, -23643, 16413, -10687, 15405, 21423, -20801);
+  const step = i16x8.splat(-32490);
   for (let at = address; at < address + PAGE_SIZE; at += 128) {
-    a = i32x4.add(a, words(at));
-    b = i32x4.add(b, words(at, 16));
-    c = i32x4.add(c, words(at, 32));
-    d = i32x4.add(d, words(at, 48));
-    sa = i32x4.add(sa, a);
-    sb = i32x4.add(sb, b);
-    sc = i32x4.add(sc, c);
-    sd = i32x4.add(sd, d);
-    a = i32x4.add(a, words(at, 64));
-    b = i32x4.add(b, words(at, 80));
-    c = i32x4.add(c, words(at, 96));
-    d = i32x4.add(d, words(at, 112));
-    sa = i32x4.add(sa, a);
-    sb = i32x4.add(sb, b);
-    sc = i32x4.add(sc, c);
-    sd = i32x4.add(sd, d);
+    a = i32x4.add(a, i32x4.dot_i16x8_s(v128.load(at), even));
+    b = i32x4.add(b, i32x4.dot_i16x8_s(v128.load(at, 16), even));
+    c = i32x4.add(c, i32x4.dot_i16x8_s(v128.load(at, 32), even));
+    d = i32x4.add(d, i32x4.dot_i16x8_s(v128.load(at, 48), even));
+    a = i32x4.add(a, i32x4.dot_i16x8_s(v128.load(at, 64), odd));
+    b = i32x4.add(b, i32x4.dot_i16x8_s(v128.load(at, 80), odd));
+    c = i32x4.add(c, i32x4.dot_i16x8_s(v128.load(at, 96), odd));
+    d = i32x4.add(d, i32x4.dot_i16x8_s(v128.load(at, 112), odd));
+    even = i16x8.add(even, step);
+    odd = i16x8.add(odd, step);
   }
-  const sums = weigh(a, b, c, d);
-  const more = weigh(sa, sb, sc, sd);
-  let hash: u32 = PAGE_SIZE;
-  hash = fold(hash, i32x4.extract_lane(sums, 0));
-  hash = fold(hash, i32x4.extract_lane(sums, 1));
-  hash = fold(hash, i32x4.extract_lane(sums, 2));
-  hash = fold(hash, i32x4.extract_lane(sums, 3));
-  hash = fold(hash, i32x4.extract_lane(more, 0));
-  hash = fold(hash, i32x4.extract_lane(more, 1));
-  hash = fold(hash, i32x4.extract_lane(more, 2));
-  hash = fold(hash, i32x4.extract_lane(more, 3));
+  const all = join(join(join(a, b), c), d);
+  let hash = fold(PAGE_SIZE, i32x4.extract_lane(all, 0));
+  hash = fold(hash, i32x4.extract_lane(all, 1));
+  hash = fold(hash, i32x4.extract_lane(all, 2));
+  hash = fold(hash, i32x4.extract_lane(all, 3));
   return hash ^ (hash >> 15);
 }

@@ -2,8 +2,8 @@
  * Buddy allocator (Knuth, TAOCP 1, 2.5; mm/page_alloc.c): free chunks of 2^0 .. 2^9 pages in one
  * list per order and zone. A chunk's buddy differs in one bit of its frame index; two free buddies are
  * always merged. Zones (DMA32: the first frames; NORMAL: the others) meet at a border of the largest
- * order, so that no chunk and no merge crosses it. New chunks are cut from the low end and lists start in address order, so that consecutive
- * allocations lie side by side; allocNear() asks for that outright.
+ * order, so that no chunk and no merge crosses it. New chunks are cut from the low end and lists start
+ * in address order, so that consecutive allocations lie side by side; allocNear() asks for that outright.
  */
 import {
   EINVAL,
@@ -118,6 +118,16 @@ export function allocChunk(order: u32, owner: u32, dma32: bool): u32 {
     }
   }
   return 0;
+}
+
+/** Largest order of which a chunk is free for those who may (not) leave the DMA32 zone, or -1. */
+export function largestFree(dma32: bool): i32 {
+  let order: i32 = MAX_ORDER;
+  while (order >= 0) {
+    if (get(H_FREE_HEAD + order) || (!dma32 && get(H_FREE_HEAD + NR_ORDERS + order))) break;
+    order--;
+  }
+  return order;
 }
 
 /** As allocChunk, at exactly `pfn` when that is free: 0 otherwise. */

@@ -290,6 +290,7 @@ export class BufferObject implements LruNode, Disposable {
     const first = Math.floor(offset / PAGE_SIZE);
     const count = pagesOf(offset + length) - first;
     let skip = offset - first * PAGE_SIZE;
+    if (count === 1) return [engine.pageBytes(this.tt.vector + first, skip, length)];
     let left = length;
     const segments: Uint8Array[] = [];
     for (const extent of engine.vectorExtents(this.tt.vector, this.tt.numPages, first, count)) {

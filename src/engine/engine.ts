@@ -36,7 +36,7 @@ interface Exports {
   ): number;
   shrinkPrepare(items: number, budget: number): number;
   shrinkCommit(items: number, moved: number): number;
-  ramTransfer(out: number): number;
+  ramTransfer(out: number, sums: number): number;
   sumEntries(index: number, count: number): number;
   verifyEntries(index: number, count: number): number;
   slotsFree(): number;
@@ -256,6 +256,11 @@ export class Engine {
     return view.buffer === this.#buffer;
   }
 
+  /** Bytes of the page of entry `index`, which is in memory. */
+  pageBytes(index: number, from: number, length: number): Uint8Array {
+    return new Uint8Array(this.#buffer, (this.#entries[index] as number) + from, length);
+  }
+
   /** A view of `pages` pages at `address`. */
   view(address: number, pages: number): Uint8Array {
     return new Uint8Array(this.#buffer, address, pages * abi.PAGE_SIZE);
@@ -349,9 +354,13 @@ export class Engine {
     return extents;
   }
 
-  /** Moves all extents of the last prepare to RAM swap, or back, right after it. Returns pages. */
-  ramTransfer(out: boolean): number {
-    return this.#expect(this.#wasm.ramTransfer(Number(out)), out ? "shrink" : "restore");
+  /**
+   * Moves all extents of the last prepare to RAM swap, or back, right after it. With `sums` their
+   * checksums are noted, or verified. Returns pages: those before the first that came back wrong.
+   */
+  ramTransfer(out: boolean, sums: boolean): number {
+    const rc = this.#wasm.ramTransfer(Number(out), Number(sums));
+    return this.#expect(rc, out ? "shrink" : "restore");
   }
 
   /** Notes the checksums of an extent's pages, which are about to leave. */

@@ -69,12 +69,19 @@ export function transferAtOnce(
   if (engine.extentCount > 0 && context.fails(out ? "write" : "read")) {
     return { moved: untouched, pages: 0, failure: injected(out) };
   }
-  if (!checksums) return { moved: total, pages: engine.ramTransfer(out) };
-  const extents = engine.extents();
-  if (out) for (const extent of extents) engine.sum(extent);
-  const pages = engine.ramTransfer(out);
-  const bad = out ? undefined : findBad(context, extents);
+  const pages = engine.ramTransfer(out, checksums);
+  const bad = out || !checksums ? undefined : pageAfter(engine.extents(), pages);
   return bad ? { moved: bad.at, pages, failure: new Mismatch(bad) } : { moved: total, pages };
+}
+
+/** The page that follows the first `pages` of the extents, if there is one. */
+function pageAfter(extents: readonly Extent[], pages: number): BadPage | undefined {
+  let left = pages;
+  for (const extent of extents) {
+    if (left < extent.pages) return { at: extent.at + left, slot: extent.slot + left };
+    left -= extent.pages;
+  }
+  return undefined;
 }
 
 function injected(out: boolean): TtmError {

@@ -102,7 +102,7 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   fillCommit: ["vector", "entries", "offset", "offset", "count", "count", "how"],
   shrinkPrepare: ["items", "budget"],
   shrinkCommit: ["items", "count"],
-  ramTransfer: ["flag"],
+  ramTransfer: ["flag", "flag"],
   sumEntries: ["entry", "count"],
   verifyEntries: ["entry", "count"],
   pageCopy: ["pfn", "pfn"],

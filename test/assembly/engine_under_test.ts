@@ -41,7 +41,7 @@ export interface Exports {
   ): number;
   shrinkPrepare(items: number, budget: number): number;
   shrinkCommit(items: number, moved: number): number;
-  ramTransfer(out: number): number;
+  ramTransfer(out: number, sums?: number): number;
   sumEntries(index: number, count: number): number;
   verifyEntries(index: number, count: number): number;
   pageCopy(to: number, from: number): number;

@@ -311,6 +311,30 @@ describe("a restore", () => {
 });
 
 describe("ramTransfer", () => {
+  test("with checksums notes on the way out, and stops on the way back where one does not match", () => {
+    const e = new EngineUnderTest({ frames: 64, slots: 64, entries: 64, ram: true });
+    const v = newVector(e, 40);
+    fillAll(e, v);
+    const stamps = stampVector(e, v, 3);
+    e.putItems([{ ...v, start: 0 }]);
+    const prepared = e.wasm.shrinkPrepare(1, 40);
+    expect(e.wasm.ramTransfer(1, 1)).toBe(40);
+    expect(e.wasm.shrinkCommit(1, prepared)).toBe(40);
+    const slots = Array.from({ length: 40 }, (_, i) => e.entry(v.vector + i) >>> 1);
+    const covered = prepareFill(e, v, 0);
+    expect(e.wasm.ramTransfer(0, 1)).toBe(40);
+    for (let bad = 0; bad < 40; bad++) {
+      e.slot(slots[bad]!)[bad * 100]! ^= 1;
+      equal(e.wasm.ramTransfer(0, 1), bad, `page ${bad} is bad`);
+      equal(e.wasm.ramTransfer(0, 0), 40, "nothing is verified");
+      e.slot(slots[bad]!)[bad * 100]! ^= 1;
+    }
+    expect(e.wasm.ramTransfer(0, 1)).toBe(40);
+    fillAll(e, v);
+    mustHaveStamps(e, v, stamps);
+    expect(covered).toBe(40);
+  });
+
   test("is refused where the slots are not in memory, and for extents without slots", () => {
     const e = new EngineUnderTest({ frames: 8, slots: 8, entries: 8 });
     const v = newVector(e, 4);
