@@ -290,13 +290,14 @@ export class BufferObject implements LruNode, Disposable {
     const first = Math.floor(offset / PAGE_SIZE);
     const count = pagesOf(offset + length) - first;
     let skip = offset - first * PAGE_SIZE;
-    if (count === 1) return [engine.pageBytes(this.tt.vector + first, skip, length)];
+    const { vector, numPages } = this.tt;
+    if (count === 1) return [engine.view(engine.entry(vector + first) + skip, length)];
     let left = length;
     const segments: Uint8Array[] = [];
-    for (const extent of engine.vectorExtents(this.tt.vector, this.tt.numPages, first, count)) {
-      const segment = engine.view(extent.address, extent.pages).subarray(skip, skip + left);
-      segments.push(segment);
-      left -= segment.length;
+    for (const { address, pages } of engine.vectorExtents(vector, numPages, first, count)) {
+      const bytes = Math.min(pages * PAGE_SIZE - skip, left);
+      segments.push(engine.view(address + skip, bytes));
+      left -= bytes;
       skip = 0;
     }
     return segments;

@@ -48,7 +48,6 @@ export class Kswapd {
     while (!this.#stopped && engine.freePages < watermarks.high) {
       const wanted = Math.min(watermarks.high - engine.freePages, STEP_PAGES);
       const { released } = await this.#shrink(wanted);
-      this.#global.trace?.({ type: "reclaim", wanted, released });
       if (released === 0) break;
       await turn();
     }

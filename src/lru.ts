@@ -24,6 +24,23 @@ export class Lru<T extends LruNode> {
     return this.#size;
   }
 
+  /** The least recently used member. */
+  get first(): T | undefined {
+    return this.#member(this.#first);
+  }
+
+  /** The member that comes after `node`; for loops in which the list does not change. */
+  after(node: T): T | undefined {
+    return this.#member(node.lruNext);
+  }
+
+  /** `node`, or the next after it that is no hitch. */
+  #member(node: LruNode | undefined): T | undefined {
+    let member = node;
+    while (member instanceof Hitch) member = member.lruNext;
+    return member as T | undefined;
+  }
+
   /** Puts `node` at the most recently used end, taking it out of the list it was in. */
   touch(node: T): void {
     if (this.#last === node) return;

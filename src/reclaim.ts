@@ -1,7 +1,7 @@
 import type { BufferObject } from "./buffer_object.ts";
 import { Lru } from "./lru.ts";
 import type { Pool } from "./ttm/pool.ts";
-import { type Released, shrink } from "./ttm/shrink.ts";
+import { shrink } from "./ttm/shrink.ts";
 import { SHRINK_EMPTY, SHRINK_STOP, type ShrinkControl, type Shrinker } from "./ttm/shrinker.ts";
 import { BATCH_PAGES, type Steps } from "./ttm/transfer.ts";
 
@@ -9,7 +9,7 @@ import { BATCH_PAGES, type Steps } from "./ttm/transfer.ts";
 export const PRIORITIES = 4;
 
 /** Pages reclaimed at a stretch even for a smaller need, so that small buffers leave together. */
-const CLUSTER_PAGES = 32;
+const CLUSTER_PAGES = 16;
 
 /**
  * Which buffers of a device give their pages up, and in which order: purgeable ones first, without
@@ -67,37 +67,33 @@ export class Reclaim implements Shrinker {
 
   /** Pages that buffers hold, an upper bound; SHRINK_EMPTY when none can give any. */
   countObjects(): number {
-    const { purgeable, shrinkable } = this.counts;
-    return purgeable + shrinkable > 0 ? this.#pool.global.heldPages : SHRINK_EMPTY;
+    const some = this.#purgeable.size > 0 || this.#priorities.some(({ size }) => size > 0);
+    return some ? this.#pool.global.heldPages : SHRINK_EMPTY;
   }
 
   /** Purges, then shrinks: about `nrToScan` pages, at least a cluster if they can be had. */
   *scanObjects(control: ShrinkControl): Steps<number> {
     let freed = this.#purge(control.nrToScan);
     let scanned = freed;
-    if (freed < control.nrToScan) {
+    // Pages for coherent DMA stay, unless they can be purged.
+    if (freed < control.nrToScan && !this.#pool.coherent) {
       const target = Math.max(control.nrToScan, CLUSTER_PAGES) - freed;
       const victims = this.#victims(target);
-      for (const { tt } of victims) scanned += tt.resident;
-      const { released, failure } = yield* this.#shrink(victims, target);
-      freed += released;
-      if (failure !== undefined) control.failure = failure;
+      const tts = victims.map(({ tt }) => tt);
+      for (const { resident } of tts) scanned += resident;
+      try {
+        const { released, failure } = yield* shrink(this.#pool, tts, target);
+        freed += released;
+        if (failure !== undefined) control.failure = failure;
+      } finally {
+        for (const bo of victims) {
+          this.settle(bo);
+          bo.unlock();
+        }
+      }
     }
     control.nrScanned = scanned;
     return scanned > 0 ? freed : SHRINK_STOP;
-  }
-
-  *#shrink(victims: readonly BufferObject[], target: number): Steps<Released> {
-    if (victims.length === 0) return { released: 0 };
-    try {
-      const tts = victims.map((bo) => bo.tt);
-      return yield* shrink(this.#pool, tts, target);
-    } finally {
-      for (const bo of victims) {
-        this.settle(bo);
-        bo.unlock();
-      }
-    }
   }
 
   /** Throws away purgeable buffers until `pages` pages are free. Returns pages released. */
@@ -117,12 +113,9 @@ export class Reclaim implements Shrinker {
   /** The next buffers that together hold `pages` pages, locked. */
   #victims(pages: number): BufferObject[] {
     const victims: BufferObject[] = [];
-    // Pages for coherent DMA stay, unless they can be purged.
-    if (this.#pool.coherent) return victims;
     let found = 0;
     for (const list of this.#priorities) {
-      for (const bo of list.walk()) {
-        if (found >= pages) return victims;
+      for (let bo = list.first; bo && found < pages; bo = list.after(bo)) {
         if (!bo.tt.lock.tryLock()) continue;
         victims.push(bo);
         found += bo.tt.resident;

@@ -190,7 +190,7 @@ describe("checksums", () => {
     const slot = slotOf(device.global, bo.tt, 33);
     // RAM swap lies behind the frames: its first slot is where the memory's last frame ends.
     const frames = Math.min(...addressesOfAll(64));
-    const page = engine.view(frames + 64 * PAGE_SIZE + (slot - 1) * PAGE_SIZE, 1);
+    const page = engine.view(frames + 64 * PAGE_SIZE + (slot - 1) * PAGE_SIZE, PAGE_SIZE);
     page[1000] = (page[1000] as number) ^ 1;
     const error = failsSync("EIO", () => contentSync(bo));
     expect(error.message).toContain(`page 33 of buffer ${bo.id} came back from slot ${slot} of`);

@@ -256,14 +256,9 @@ export class Engine {
     return view.buffer === this.#buffer;
   }
 
-  /** Bytes of the page of entry `index`, which is in memory. */
-  pageBytes(index: number, from: number, length: number): Uint8Array {
-    return new Uint8Array(this.#buffer, (this.#entries[index] as number) + from, length);
-  }
-
-  /** A view of `pages` pages at `address`. */
-  view(address: number, pages: number): Uint8Array {
-    return new Uint8Array(this.#buffer, address, pages * abi.PAGE_SIZE);
+  /** A view of `length` bytes at `address`. */
+  view(address: number, length: number): Uint8Array {
+    return new Uint8Array(this.#buffer, address, length);
   }
 
   /** First entry of a new vector, or -ENOMEM. */

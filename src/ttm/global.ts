@@ -93,7 +93,9 @@ export class TtmGlobal implements TransferContext {
   readonly iommu: Iommu = new Iommu();
   readonly activity: Activity = new Activity();
   readonly faults: Faults = new Faults();
-  readonly shrinkers: ShrinkerRegistry = new ShrinkerRegistry();
+  readonly shrinkers: ShrinkerRegistry = new ShrinkerRegistry((wanted, released) => {
+    this.trace?.({ type: "reclaim", wanted, released });
+  });
   readonly stats: TtmStats = {
     pagesOut: 0,
     pagesIn: 0,

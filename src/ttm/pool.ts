@@ -117,11 +117,8 @@ export class Pool {
   }
 
   /** Frees frames of other tts when an allocation finds none: the shrinkers, in their order. */
-  *reclaim(pages: number): Steps<Released> {
-    const { global } = this;
-    const { released, failure } = yield* global.shrinkers.shrink(pages, false);
-    global.trace?.({ type: "reclaim", wanted: pages, released });
-    return failure === undefined ? { released } : { released, failure };
+  reclaim(pages: number): Steps<Released> {
+    return this.global.shrinkers.shrink(pages, false);
   }
 
   /**

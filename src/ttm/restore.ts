@@ -80,8 +80,16 @@ export function* populate(pool: Pool, tt: Tt, keep: Keep): Steps<void> {
   try {
     if (tt.vector < 0 && !tt.sg) tt.vector = vectorFor(pool, tt);
     while (state.cursor < tt.numPages && !tt.sg) {
-      yield* makeRoom(pool, tt);
-      yield* fill(pool, tt, state, keep);
+      if (!hasRoom(pool, tt)) yield* makeRoom(pool, tt);
+      const window = windowAt(tt, state);
+      const how = pool.how(tt);
+      const covered = prepare(pool, tt, state, window, how, keep);
+      const result =
+        transferAtOnce(pool.global, false, covered, state.read) ??
+        (yield* transferExtents(pool.global, false, covered, state.read));
+      stats.pagesIn += result.pages;
+      commit(pool, tt, state, window, how, covered, result.moved);
+      if (result.failure) throw failureOf(pool, tt, window, result.failure);
       if (state.cursor < tt.numPages) yield BORDER;
     }
     finish(pool, tt);
@@ -103,6 +111,17 @@ function vectorFor({ global }: Pool, tt: Tt): number {
   if (vector >= 0) return vector;
   const text = `no room for the page vector of a buffer of ${tt.numPages} pages; destroy buffers`;
   throw new TtmError("ENOMEM", "populate", text);
+}
+
+/** Whether the frames that `tt` still needs are free, within the limits: nothing is to be reclaimed. */
+function hasRoom(pool: Pool, tt: Tt): boolean {
+  const { allocated, limits, watermarks } = pool.global;
+  const need = tt.numPages - tt.resident;
+  // One more, so that new content leaves a frame free.
+  if (pool.free <= need + watermarks.min) return false;
+  if (!tt.counted) return true;
+  if (pool.dma32 && allocated.dma32Pages + need > limits.dma32Pages) return false;
+  return allocated.pages + need <= limits.pages;
 }
 
 /** Reclaims until the frames that `tt` still needs are free or pooled for it, within the limits. */
@@ -159,20 +178,9 @@ function noMemory(pool: Pool, tt: Tt, need: number): TtmError {
   return new TtmError("ENOMEM", tt.shrunken ? "restore" : "populate", text);
 }
 
-/** One batch: hold chunks, read them, commit. */
-function* fill(pool: Pool, tt: Tt, state: RestoreState, keep: Keep): Steps<void> {
-  const { global } = pool;
-  const window = { vector: tt.vector, entries: tt.numPages, start: state.cursor, done: state.read };
-  const how = pool.how(tt);
-  const covered = prepare(pool, tt, state, window, how, keep);
-  const result =
-    transferAtOnce(global, false, covered, state.read) ??
-    (yield* transferExtents(global, false, covered, state.read));
-  global.stats.pagesIn += result.pages;
-  commit(pool, tt, state, window, how, covered, result.moved);
-  const { failure } = result;
-  if (failure instanceof Mismatch) throw badChecksum(pool, tt, window.start + failure.at, failure);
-  if (failure) throw failure;
+/** Where the next batch begins. */
+function windowAt(tt: Tt, { cursor, read }: RestoreState): FillWindow {
+  return { vector: tt.vector, entries: tt.numPages, start: cursor, done: read };
 }
 
 /** Holds the next chunks: one at a time when each has to be mapped, or may be made to fail. */
@@ -279,14 +287,16 @@ export function dropHeld(pool: Pool, tt: Tt): number {
   if (!state || state.read === 0) return 0;
   tt.restore = undefined;
   const resident = tt.resident;
-  const window = { vector: tt.vector, entries: tt.numPages, start: state.cursor, done: 0 };
+  const window = { ...windowAt(tt, state), done: 0 };
   commit(pool, tt, state, window, pool.howToSystem(tt), 1, 0);
   return resident - tt.resident;
 }
 
-function badChecksum({ global }: Pool, tt: Tt, page: number, { slot }: Mismatch): TtmError {
+/** What stopped a batch, as an error of ours: a page with another checksum is named. */
+function failureOf({ global }: Pool, tt: Tt, { start }: FillWindow, failure: unknown): unknown {
+  if (!(failure instanceof Mismatch)) return failure;
   const text =
-    `checksum mismatch: page ${page} of buffer ${tt.id} came back from slot ${slot} of ` +
-    `swap device ${global.swap.name} with other content`;
+    `checksum mismatch: page ${start + failure.at} of buffer ${tt.id} came back from slot ` +
+    `${failure.slot} of swap device ${global.swap.name} with other content`;
   return new TtmError("EIO", "restore", text);
 }

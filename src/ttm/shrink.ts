@@ -8,7 +8,14 @@ import type { ShrinkItem } from "../engine/engine.ts";
 import { TtmError } from "../errors.ts";
 import type { Pool } from "./pool.ts";
 import { dropHeld } from "./restore.ts";
-import { BATCH_PAGES, BORDER, type Steps, transferAtOnce, transferExtents } from "./transfer.ts";
+import {
+  BATCH_PAGES,
+  BORDER,
+  type Moved,
+  type Steps,
+  transferAtOnce,
+  transferExtents,
+} from "./transfer.ts";
 import { TT_FLAG_PRIV_POPULATED, TT_FLAG_PRIV_SHRUNKEN, TT_FLAG_SWAPPED, type Tt } from "./tt.ts";
 
 /** What a shrink or a reclaim came to: pages released, and what stopped it, if anything did. */
@@ -47,9 +54,18 @@ export function* shrink(pool: Pool, tts: readonly Tt[], target: number): Steps<R
     if (released >= target || first === tts.length) return { released };
     const want = Math.min(Math.ceil(target - released), BATCH_PAGES);
     const { items, pages } = choose(tts, first, start, want);
-    const batch = yield* shrinkBatch(pool, items, Math.min(want, pages));
-    released += batch.released;
-    if (batch.failure || batch.released === 0) return { released, failure: batch.failure };
+    try {
+      if (released > 0) yield BORDER;
+      const prepared = prepare(pool, items, Math.min(want, pages));
+      const moved =
+        transferAtOnce(pool.global, true, prepared, 0) ??
+        (yield* transferExtents(pool.global, true, prepared, 0));
+      const left = commit(pool, items, moved);
+      released += left;
+      if (moved.failure || left === 0) return { released, failure: moved.failure };
+    } catch (failure) {
+      return { released, failure };
+    }
     // All before the last item's end have left.
     const last = items[items.length - 1] as Entry;
     first = last.index;
@@ -57,11 +73,6 @@ export function* shrink(pool: Pool, tts: readonly Tt[], target: number): Steps<R
     if (last.tt.resident === 0) {
       first++;
       start = 0;
-    }
-    try {
-      yield BORDER;
-    } catch (failure) {
-      return { released, failure };
     }
   }
 }
@@ -86,27 +97,29 @@ function choose(
   return { items, pages };
 }
 
-function* shrinkBatch(pool: Pool, items: readonly Entry[], budget: number): Steps<Released> {
+/** Reserves slots for about `budget` pages. @throws TtmError ENOSPC when there is not one */
+function prepare(pool: Pool, items: readonly Entry[], budget: number): number {
   const { global } = pool;
-  const { engine, stats } = global;
+  const { engine } = global;
   // One chunk at a time when it may be made to fail.
   const pages = global.faults.on ? 1 : budget;
-  if (global.fails("slot")) {
-    return { released: 0, failure: new TtmError("ENOSPC", "shrink", "injected fault") };
-  }
+  if (global.fails("slot")) throw new TtmError("ENOSPC", "shrink", "injected fault");
   if (engine.freeSlots < pages) global.reclaimSlots(pages - engine.freeSlots);
   let prepared = engine.shrinkPrepare(items, pages);
   // The last slots may be those of clean pages in this very batch.
   if (prepared === -ENOSPC && forget(pool, items)) prepared = engine.shrinkPrepare(items, pages);
-  if (prepared === -ENOSPC) return { released: 0, failure: global.swapFull() };
-  const result =
-    transferAtOnce(global, true, prepared, 0) ??
-    (yield* transferExtents(global, true, prepared, 0));
-  const released = engine.shrinkCommit(items, result.moved);
-  stats.pagesOut += result.pages;
-  stats.pagesClean += Math.max(released - result.pages, 0);
+  if (prepared === -ENOSPC) throw global.swapFull();
+  return prepared;
+}
+
+/** Lets the pages go that were moved. Returns how many. */
+function commit(pool: Pool, items: readonly Entry[], { moved, pages }: Moved): number {
+  const { engine, stats } = pool.global;
+  const released = engine.shrinkCommit(items, moved);
+  stats.pagesOut += pages;
+  stats.pagesClean += Math.max(released - pages, 0);
   for (const { tt, released } of items) if (released > 0) left(pool, tt, released);
-  return result.failure ? { released, failure: result.failure } : { released };
+  return released;
 }
 
 /** Makes clean pages of a batch dirty; says whether that freed a slot. */

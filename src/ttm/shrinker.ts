@@ -28,7 +28,7 @@ export interface Shrinker {
   readonly seeks?: number;
   /** Pages of one scan. Default 128. */
   readonly batch?: number;
-  /** Pages it could give up, 0 if it does not know, SHRINK_EMPTY. */
+  /** Pages it could give up; 0 or SHRINK_EMPTY: none. */
   countObjects(control: ShrinkControl): number;
   /** Gives pages up, and returns how many it freed, or SHRINK_STOP. */
   scanObjects(control: ShrinkControl): number | Steps<number>;
@@ -46,6 +46,12 @@ const SEEKS = 2;
 
 export class ShrinkerRegistry {
   #shrinkers: Shrinker[] = [];
+  readonly #done: (target: number, released: number) => void;
+
+  /** `done` is told of every shrink that came to its end: pages that were wanted, and released. */
+  constructor(done: (target: number, released: number) => void) {
+    this.#done = done;
+  }
 
   get list(): readonly Shrinker[] {
     return this.#shrinkers;
@@ -66,34 +72,22 @@ export class ShrinkerRegistry {
     let scanned = 0;
     let failure: unknown;
     for (const shrinker of this.#shrinkers) {
-      if (released >= target) break;
-      const result = yield* this.#shrinkOne(shrinker, target - released, kswapd);
-      released += result.released;
-      scanned += result.scanned;
-      failure = result.failure ?? failure;
-    }
-    return failure === undefined ? { released, scanned } : { released, scanned, failure };
-  }
-
-  *#shrinkOne(shrinker: Shrinker, target: number, kswapd: boolean): Steps<Shrunk> {
-    const { batch = BATCH, seeks = SEEKS } = shrinker;
-    let released = 0;
-    let scanned = 0;
-    const control: ShrinkControl = { nrToScan: 0, nrScanned: 0, kswapd };
-    while (released < target) {
-      const count = shrinker.countObjects(control);
-      if (count === SHRINK_EMPTY || count <= 0) break;
+      const { batch = BATCH, seeks = SEEKS } = shrinker;
       const most = Math.max(1, Math.floor((batch * SEEKS) / seeks));
-      control.nrToScan = Math.min(most, target - released);
-      control.nrScanned = control.nrToScan;
-      const scan = shrinker.scanObjects(control);
-      const freed = typeof scan === "number" ? scan : yield* scan;
-      if (freed === SHRINK_STOP) break;
-      scanned += control.nrScanned;
-      released += freed;
-      if (freed === 0 || control.failure !== undefined) break;
+      const control: ShrinkControl = { nrToScan: 0, nrScanned: 0, kswapd };
+      while (released < target && control.failure === undefined) {
+        if (shrinker.countObjects(control) <= 0) break;
+        control.nrToScan = control.nrScanned = Math.min(most, target - released);
+        const scan = shrinker.scanObjects(control);
+        const freed = typeof scan === "number" ? scan : yield* scan;
+        if (freed === SHRINK_STOP) break;
+        scanned += control.nrScanned;
+        released += freed;
+        if (freed === 0) break;
+      }
+      failure = control.failure ?? failure;
     }
-    const { failure } = control;
+    this.#done(target, released);
     return failure === undefined ? { released, scanned } : { released, scanned, failure };
   }
 }

@@ -56,7 +56,7 @@ export interface Moved {
 
 /**
  * Moves the extents of the prepare that was just made, `total` entries in all, at once: what RAM swap
- * can do. `undefined`: this device wants `transferExtents`.
+ * can do, and all can when there are none. `undefined`: this device wants `transferExtents`.
  */
 export function transferAtOnce(
   context: TransferContext,
@@ -65,8 +65,9 @@ export function transferAtOnce(
   untouched: number,
 ): Moved | undefined {
   const { engine, swap, checksums } = context;
+  if (engine.extentCount === 0) return { moved: total, pages: 0 };
   if (!isRam(swap)) return undefined;
-  if (engine.extentCount > 0 && context.fails(out ? "write" : "read")) {
+  if (context.fails(out ? "write" : "read")) {
     return { moved: untouched, pages: 0, failure: injected(out) };
   }
   const pages = engine.ramTransfer(out, checksums);
@@ -143,14 +144,14 @@ export class Mismatch {
   }
 }
 
-/** Extents with slots side by side go together, up to the size of a call; larger ones are cut. */
+/** Extents with slots side by side go together, up to the size of a call; larger ones are cut up. */
 function group(extents: readonly Extent[], out: boolean, most: number): Transfer[] {
   const transfers: Transfer[] = [];
   let some: Extent[] = [];
   let pages = 0;
   let next = 0;
   for (const extent of extents) {
-    for (const piece of cut(extent, most)) {
+    for (const piece of extent.pages > most ? cut(extent, most) : [extent]) {
       if (some.length === 0 || piece.slot !== next || pages + piece.pages > most) {
         some = [];
         pages = 0;
@@ -165,7 +166,6 @@ function group(extents: readonly Extent[], out: boolean, most: number): Transfer
 }
 
 function cut(extent: Extent, most: number): Extent[] {
-  if (extent.pages <= most) return [extent];
   const pieces: Extent[] = [];
   for (let done = 0; done < extent.pages; done += most) {
     pieces.push({
@@ -184,7 +184,7 @@ function perform(context: TransferContext, t: Transfer): void | Promise<void> {
   const { engine, swap } = context;
   if (isRam(swap)) return;
   if (context.fails(t.out ? "write" : "read")) throw injected(t.out);
-  const views = t.extents.map((extent) => engine.view(extent.address, extent.pages));
+  const views = t.extents.map((extent) => engine.view(extent.address, extent.pages * PAGE_SIZE));
   return t.out ? swap.write(t.slot, views) : swap.read(t.slot, views);
 }
 

@@ -200,7 +200,7 @@ function forEachPart(
   let page = 0;
   for (const { address, pages } of engine.vectorExtents(vector, numPages, 0, numPages)) {
     const part = bytes.subarray(page * PAGE_SIZE, (page + pages) * PAGE_SIZE);
-    use(engine.view(address, pages), part, page);
+    use(engine.view(address, pages * PAGE_SIZE), part, page);
     page += pages;
   }
 }

@@ -14,7 +14,7 @@ describe("entries", () => {
     const store = new Store(largest);
     const global = new TtmGlobal(engine, store, { keepClean: false });
     const pool = new Pool(global);
-    const memory = engine.view(0, 1).buffer;
+    const memory = engine.view(0, PAGE_SIZE).buffer;
     const map = new Uint32Array(memory, HEADER)[H_SWAP_MAP] as number;
     for (const slot of [1, 2, 3, 2 ** 20, 2 ** 30 - 1, 2 ** 30, largest - 1, largest]) {
       // Where the search for a free slot starts, and up to where slots were used so far.
@@ -22,13 +22,13 @@ describe("entries", () => {
       new Uint32Array(memory, map)[12] = slot;
       const tt = new Tt(1);
       populateTtSync(pool, tt);
-      engine.view(engine.entry(tt.vector), 1).fill(slot % 251);
+      engine.view(engine.entry(tt.vector), PAGE_SIZE).fill(slot % 251);
       expect(shrinkTtSync(pool, tt)).toBe(1);
       expect(store.writes.at(-1)).toBe(slot);
       expect(engine.entry(tt.vector)).toBe(slot * 2 + 1);
       populateTtSync(pool, tt);
       expect(store.reads.at(-1)).toBe(slot);
-      expect(engine.view(engine.entry(tt.vector), 1)[PAGE_SIZE - 1]).toBe(slot % 251);
+      expect(engine.view(engine.entry(tt.vector), PAGE_SIZE)[PAGE_SIZE - 1]).toBe(slot % 251);
       finiTt(pool, tt);
       expect(engine.freeSlots).toBe(largest);
     }

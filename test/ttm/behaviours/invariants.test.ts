@@ -3,6 +3,7 @@
  * part, stopped, shrunken in the middle of a restore, restored, purged and ended, on top of each other.
  */
 import { describe, expect, test } from "vitest";
+import { PAGE_SIZE } from "../../../src/index.ts";
 import {
   finiTt,
   Pool,
@@ -169,9 +170,9 @@ describe("invariants", () => {
     const [page] = rig.entries(tt) as [number];
     unpopulateTt(rig.pool, tt);
     expect(rig.facts().broken).toBe(undefined);
-    rig.global.engine.view(page, 1)[4095] = 1;
+    rig.global.engine.view(page, PAGE_SIZE)[4095] = 1;
     expect(rig.facts().broken).toContain("pool");
-    rig.global.engine.view(page, 1)[4095] = 0;
+    rig.global.engine.view(page, PAGE_SIZE)[4095] = 0;
   });
 
   test("each mapping is undone once, with the size it was made with", () => {

@@ -1,6 +1,6 @@
 /* What the kernel has today between a tt and its backup: here the swap device. */
 import { describe, expect, test } from "vitest";
-import { type BufferObject, TtmError } from "../../../src/index.ts";
+import { type BufferObject, PAGE_SIZE, TtmError } from "../../../src/index.ts";
 import { finiTt, populateTt, populateTtSync, shrinkTt, shrinkTtSync } from "../../../src/ttm.ts";
 import { abortAt, codeOf, codeOfAsync, Rig } from "./rig.ts";
 
@@ -126,7 +126,7 @@ describe("kernel today: backup", () => {
 
   test("pages go to the device as they lie: views on the memory, nothing in between", () => {
     using rig = new Rig();
-    const memory = rig.global.engine.view(0, 1).buffer;
+    const memory = rig.global.engine.view(0, PAGE_SIZE).buffer;
     const tt = rig.filled(1);
     const [address] = rig.entries(tt);
     shrinkTtSync(rig.pool, tt);

@@ -93,7 +93,7 @@ describe("kernel today: pools", () => {
     const old = rig.filled(4, { caching: "wc" });
     const [address] = rig.entries(old) as [number];
     unpopulateTt(rig.pool, old);
-    expect(rig.global.engine.view(address, 4).every((byte) => byte === 0)).toBe(true);
+    expect(rig.global.engine.view(address, 4 * PAGE_SIZE).every((byte) => byte === 0)).toBe(true);
     expect(rig.entries(rig.filled(4, { caching: "uc" }))).not.toContain(address);
     const tt = rig.tt(4, { caching: "wc" });
     populateTtSync(rig.pool, tt);
@@ -187,7 +187,7 @@ describe("kernel today: pools", () => {
       const step = registry.shrink(pages, false).next();
       return step.done ? step.value : undefined;
     };
-    const registry = new ShrinkerRegistry();
+    const registry = new ShrinkerRegistry(() => {});
     const stuck = shrinker("stuck", 1, { scanObjects: () => SHRINK_STOP });
     for (const each of [
       shrinker("empty", 0, {}),

@@ -225,7 +225,7 @@ export class Rig implements Disposable, AsyncDisposable {
   }
 
   wordsAt(page: number): Uint32Array {
-    const { buffer, byteOffset } = this.global.engine.view(page, 1);
+    const { buffer, byteOffset } = this.global.engine.view(page, PAGE_SIZE);
     return new Uint32Array(buffer, byteOffset, PAGE_SIZE / 4);
   }
 
