@@ -20,8 +20,17 @@ const LEVEL: usize = 16; // address of each level, 8 at most
 const HIGH: usize = 48; // first unit that was never used
 const HEAD_BYTES: usize = 56;
 
-/** Runs looked at before the longest one is taken: keeps an allocation O(1) when nearly full. */
-const PROBES: i32 = 8;
+/**
+ * Runs looked at, at most, before the longest one is taken: keeps an allocation O(1). The fuller the map,
+ * the shorter its runs, and the fewer are looked at: one when nearly full.
+ */
+const PROBES: u32 = 8;
+
+// @ts-ignore: decorator
+@inline
+function probesOf(map: usize): u32 {
+  return 1 + min(PROBES - 1, <u32>(((<u64>mapFree(map)) << 4) / mapSize(map)));
+}
 /** A freed run this long pulls the cursor back to it: its place in a store is still warm. */
 const CLUSTER: u32 = 16;
 
@@ -241,7 +250,8 @@ export function mapTake(map: usize, want: u32, exact: bool, lengthAt: usize): i3
   if (from >= high && sparse) from = 0;
   let wrapped = false;
   const start = from;
-  for (let probe: i32 = 0; exact || probe < PROBES; probe++) {
+  const probes = probesOf(map);
+  for (let probe: u32 = 0; exact || best < 0 || probe < probes; probe++) {
     const at = nextFree(map, from);
     if (at < 0 || <u32>at >= end || (wrapped && <u32>at >= start)) {
       // Once round: past the end, or back at the start. The run under the start was seen first.

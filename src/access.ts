@@ -6,7 +6,14 @@ import type { BufferObject } from "./buffer_object.ts";
 import type { Device } from "./device.ts";
 import { TtmError, type TtmOperation } from "./errors.ts";
 import { type Keep, populate } from "./ttm/restore.ts";
-import { interruptible, run, runSync, type Signal, type Steps } from "./ttm/transfer.ts";
+import {
+  interruptible,
+  run,
+  runSync,
+  type Signal,
+  type Steps,
+  throwFailure,
+} from "./ttm/transfer.ts";
 
 /** What is done, for error messages; what will be overwritten; and what may stop it. */
 export interface Access {
@@ -29,11 +36,18 @@ export function access(
 /** Runs `use` while every page of `bo` is in memory. */
 export function withPagesSync<T>(device: Device, bo: BufferObject, a: Access, use: () => T): T {
   interruptible(a.signal, a.op);
-  return lockedSync(device, bo, a.op, true, () => {
-    const fresh = bo.tt.vector < 0;
-    if (!bo.tt.populated) runSync(device.global, a.op, steps(device, bo, a), a.signal);
-    return useOrRelease(device, bo, fresh, use);
-  });
+  lockSync(bo, a.op);
+  const fresh = bo.tt.vector < 0;
+  let done: { result: T } | undefined;
+  let failure: unknown;
+  try {
+    if (!bo.tt.populated) failure = runSync(device.global, a.op, steps(device, bo, a), a.signal);
+    if (failure === undefined) done = { result: useOrRelease(device, bo, fresh, use) };
+  } finally {
+    release(device, bo, done !== undefined);
+  }
+  if (!done) throw failure;
+  return done.result;
 }
 
 /** Runs `use` while every page of `bo` is in memory; brings them in asynchronously. */
@@ -48,7 +62,7 @@ export function withPages<T>(
     while (!bo.tt.populated) {
       const { changes } = device.global.activity;
       try {
-        await run(device.global, a.op, steps(device, bo, a), until(bo, a.signal));
+        throwFailure(await run(device.global, a.op, steps(device, bo, a), until(bo, a.signal)));
       } catch (error) {
         await memoryOrThrow(device, bo, error, changes);
       }
@@ -71,9 +85,12 @@ function useOrRelease<T>(device: Device, bo: BufferObject, fresh: boolean, use: 
 /** Runs steps on a locked `bo`, synchronously. */
 export function stepsSync<T>(device: Device, bo: BufferObject, a: Access, work: () => Steps<T>): T {
   interruptible(a.signal, a.op);
-  return lockedSync(device, bo, a.op, false, () =>
-    runSync(device.pool.global, a.op, work(), a.signal),
-  );
+  lockSync(bo, a.op);
+  try {
+    return runSync(device.global, a.op, work(), a.signal);
+  } finally {
+    release(device, bo, false);
+  }
 }
 
 /** Runs steps on a locked `bo`, asynchronously. */
@@ -88,7 +105,7 @@ export function stepsAsync<T>(
   );
 }
 
-function steps({ pool }: Device, { tt }: BufferObject, { keep }: Access): Steps<void> {
+function steps({ pool }: Device, { tt }: BufferObject, { keep }: Access): Steps<unknown> {
   // A restore may stop and go on for another caller, so it clears what has no content.
   return populate(pool, tt, tt.shrunken ? KEEP_NONE : keep);
 }
@@ -129,27 +146,12 @@ async function memoryOrThrow(
 }
 
 /** Operations take their turns; then they lock the pages, which they may let go of and lock again. */
-function lockedSync<T>(
-  device: Device,
-  bo: BufferObject,
-  op: TtmOperation,
-  use: boolean,
-  body: () => T,
-): T {
+function lockSync(bo: BufferObject, op: TtmOperation): void {
   const turn = bo.turn.tryLock();
-  if (!turn || !bo.tt.lock.tryLock()) {
-    if (turn) bo.turn.unlock();
-    const text = "an asynchronous operation on this buffer is in flight; await it first";
-    throw new TtmError("EBUSY", op, text);
-  }
-  let done = false;
-  try {
-    const result = body();
-    done = true;
-    return result;
-  } finally {
-    release(device, bo, done && use);
-  }
+  if (turn && bo.tt.lock.tryLock()) return;
+  if (turn) bo.turn.unlock();
+  const text = "an asynchronous operation on this buffer is in flight; await it first";
+  throw new TtmError("EBUSY", op, text);
 }
 
 function locked<T>(

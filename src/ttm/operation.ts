@@ -6,7 +6,7 @@ import { TtmError, type TtmOperation } from "../errors.ts";
 import type { Pool } from "./pool.ts";
 import { populate } from "./restore.ts";
 import { partial, type Released, shrink } from "./shrink.ts";
-import { interruptible, run, runSync, type Signal, type Steps } from "./transfer.ts";
+import { interruptible, run, runSync, type Signal, type Steps, throwFailure } from "./transfer.ts";
 import { TT_FLAG_EXTERNAL, TT_FLAG_EXTERNAL_MAPPABLE, type Tt } from "./tt.ts";
 
 /** How an operation may behave (struct ttm_operation_ctx). */
@@ -19,12 +19,12 @@ export interface OperationContext {
 const KEEP_NONE = { from: 0, to: 0 };
 
 /** Populates or restores all pages (ttm_tt_populate, ttm_tt_restore). An interrupted one resumes. */
-export function populateTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<void> {
-  return locked(pool, tt, "populate", context, () => populate(pool, tt, KEEP_NONE));
+export async function populateTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<void> {
+  throwFailure(await locked(pool, tt, "populate", context, () => populate(pool, tt, KEEP_NONE)));
 }
 
 export function populateTtSync(pool: Pool, tt: Tt, context?: OperationContext): void {
-  lockedSync(pool, tt, "populate", context, () => populate(pool, tt, KEEP_NONE));
+  throwFailure(lockedSync(pool, tt, "populate", context, () => populate(pool, tt, KEEP_NONE)));
 }
 
 /** What a shrink is to do (struct ttm_backup_flags). */

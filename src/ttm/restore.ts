@@ -29,14 +29,7 @@ import { formatSize } from "../size.ts";
 import { cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
 import type { Pool } from "./pool.ts";
-import {
-  BATCH_PAGES,
-  BORDER,
-  Mismatch,
-  type Steps,
-  transferAtOnce,
-  transferExtents,
-} from "./transfer.ts";
+import { BORDER, Mismatch, type Steps, transferAtOnce, transferExtents } from "./transfer.ts";
 import {
   TT_FLAG_DONTNEED,
   TT_FLAG_PRIV_POPULATED,
@@ -65,10 +58,11 @@ export interface Keep {
  * Makes `tt` populated (ttm_pool_alloc, ttm_pool_restore_and_alloc). Stopped while it restores, it
  * goes on there next time; stopped while it populates an empty tt, that one is empty again.
  *
- * @throws TtmError ENOMEM, ENOSPC (no frame could be reclaimed, and why), EINTR, EIO, EFAULT (DMA)
+ * Returns what stopped it, if something did: a TtmError ENOMEM, ENOSPC (no frame could be reclaimed, and
+ * why), EINTR, EIO, EFAULT (DMA).
  */
-export function* populate(pool: Pool, tt: Tt, keep: Keep): Steps<void> {
-  if (tt.populated) return;
+export function* populate(pool: Pool, tt: Tt, keep: Keep): Steps<unknown> {
+  if (tt.populated) return undefined;
   const { stats, trace } = pool.global;
   const restoring = tt.shrunken;
   const state = tt.restore ?? { cursor: 0, read: 0, mapping: undefined };
@@ -77,6 +71,24 @@ export function* populate(pool: Pool, tt: Tt, keep: Keep): Steps<void> {
     trace?.({ type: "resume", tt: tt.id, cursor: state.cursor, read: state.read });
   }
   tt.restore = state;
+  const failure = yield* fill(pool, tt, state, keep);
+  if (failure !== undefined) {
+    if (restoring) stats.interrupted++;
+    else pool.release(tt);
+    trace?.({ type: "interrupt", tt: tt.id, code: codeOf(failure) });
+    return failure;
+  }
+  tt.restore = undefined;
+  tt.purged = false;
+  tt.flags &= ~(TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED | TT_FLAG_DONTNEED);
+  tt.flags |= TT_FLAG_PRIV_POPULATED;
+  trace?.({ type: restoring ? "restore" : "populate", tt: tt.id, pages: tt.numPages });
+  return undefined;
+}
+
+/** Batch by batch: hold chunks, read them, commit. Returns what stopped it. */
+function* fill(pool: Pool, tt: Tt, state: RestoreState, keep: Keep): Steps<unknown> {
+  const { global } = pool;
   try {
     if (tt.vector < 0 && !tt.sg) tt.vector = vectorFor(pool, tt);
     while (state.cursor < tt.numPages && !tt.sg) {
@@ -84,26 +96,19 @@ export function* populate(pool: Pool, tt: Tt, keep: Keep): Steps<void> {
       const window = windowAt(tt, state);
       const how = pool.how(tt);
       const covered = prepare(pool, tt, state, window, how, keep);
-      const result =
-        transferAtOnce(pool.global, false, covered, state.read) ??
-        (yield* transferExtents(pool.global, false, covered, state.read));
-      stats.pagesIn += result.pages;
+      const atOnce = transferAtOnce(global, false, covered, state.read);
+      const result = atOnce ?? (yield* transferExtents(global, false, covered, state.read));
+      global.stats.pagesIn += result.pages;
       commit(pool, tt, state, window, how, covered, result.moved);
-      if (result.failure) throw failureOf(pool, tt, window, result.failure);
-      if (state.cursor < tt.numPages) yield BORDER;
+      if (result.failure) return failureOf(pool, tt, window, result.failure);
+      const stopped = atOnce && state.cursor < tt.numPages ? yield BORDER : undefined;
+      if (stopped) return stopped;
     }
     finish(pool, tt);
+    return undefined;
   } catch (error) {
-    if (restoring) stats.interrupted++;
-    else pool.release(tt);
-    trace?.({ type: "interrupt", tt: tt.id, code: codeOf(error) });
-    throw error;
+    return error;
   }
-  tt.restore = undefined;
-  tt.purged = false;
-  tt.flags &= ~(TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED | TT_FLAG_DONTNEED);
-  tt.flags |= TT_FLAG_PRIV_POPULATED;
-  trace?.({ type: restoring ? "restore" : "populate", tt: tt.id, pages: tt.numPages });
 }
 
 function vectorFor({ global }: Pool, tt: Tt): number {
@@ -195,7 +200,8 @@ function prepare(
   const { global } = pool;
   const { engine, faults } = global;
   const mapped = tt.dma !== undefined || pool.coherent;
-  const budget = mapped || faults.on ? 1 : BATCH_PAGES;
+  // Else as much as one transfer moves: what else was held would be given back when it is the last.
+  const budget = mapped || faults.on ? 1 : global.transferPages;
   const allowed = faults.on && state.read === 0 ? withoutFailing(pool, tt, state, how) : how;
   const free = engine.freePages + engine.pooledPages;
   let covered = engine.fillPrepare(window, budget, allowed, keep.from, keep.to);

@@ -55,7 +55,8 @@ export function* shrink(pool: Pool, tts: readonly Tt[], target: number): Steps<R
     const want = Math.min(Math.ceil(target - released), BATCH_PAGES);
     const { items, pages } = choose(tts, first, start, want);
     try {
-      if (released > 0) yield BORDER;
+      const failure = released > 0 ? yield BORDER : undefined;
+      if (failure) return { released, failure };
       const prepared = prepare(pool, items, Math.min(want, pages));
       const moved =
         transferAtOnce(pool.global, true, prepared, 0) ??

@@ -2,8 +2,9 @@
  * One step machine, two drivers. Whatever moves content is written once, as a generator that yields
  * the transfers it wants done and commits when they are; it knows nothing of promises, signals or
  * event loops. `runSync` drives it to its end; `run` awaits a device, and lets others run now and
- * then. Both look at the signal between two transfers, and throw what went wrong into the generator,
- * which commits what was moved, rolls back the rest and passes the error on.
+ * then. Both look at the signal between two transfers. What went wrong is the value of the `yield`: the
+ * generator commits what was moved, rolls back the rest and returns the failure, which is thrown once, at
+ * the end (an error thrown from frame to frame costs more than a chunk).
  */
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import type { Engine, Extent } from "../engine/engine.ts";
@@ -26,8 +27,8 @@ export interface Transfer {
 /** Between two batches: nothing to do, but a place to stop (RAM swap has no transfers). */
 export const BORDER: undefined = undefined;
 
-/** A generator of the transfers it wants done, and of borders. */
-export type Steps<T> = Generator<Transfer | undefined, T, void>;
+/** A generator of the transfers it wants done, and of borders; it is told what went wrong, if something did. */
+export type Steps<T> = Generator<Transfer | undefined, T, TtmError | undefined>;
 
 /** Most pages of one device call: 1 MiB, beyond which calls get no faster. */
 export const TRANSFER_PAGES_MAX = 256;
@@ -99,24 +100,21 @@ export function* transferExtents(
   const { engine, checksums } = context;
   let moved = untouched;
   let pages = 0;
-  try {
-    for (const transfer of group(engine.extents(), out, context.transferPages)) {
-      const { extents } = transfer;
-      // What leaves without a transfer, because swap still has it, has left up to here.
-      if (out) moved = (extents[0] as Extent).at;
-      yield transfer;
-      // Behind the copy, when the bytes are in the CPU's cache.
-      if (out && checksums) for (const extent of extents) engine.sum(extent);
-      for (const extent of extents) pages += extent.pages;
-      const bad = out || !checksums ? undefined : findBad(context, extents);
-      if (bad) return { moved: bad.at, pages, failure: new Mismatch(bad) };
-      const last = extents[extents.length - 1] as Extent;
-      moved = last.at + last.pages;
-    }
-    return { moved: total, pages };
-  } catch (failure) {
-    return { moved, pages, failure };
+  for (const transfer of group(engine.extents(), out, context.transferPages)) {
+    const { extents } = transfer;
+    // What leaves without a transfer, because swap still has it, has left up to here.
+    if (out) moved = (extents[0] as Extent).at;
+    const failure = yield transfer;
+    if (failure) return { moved, pages, failure };
+    // Behind the copy, when the bytes are in the CPU's cache.
+    if (out && checksums) for (const extent of extents) engine.sum(extent);
+    for (const extent of extents) pages += extent.pages;
+    const bad = out || !checksums ? undefined : findBad(context, extents);
+    if (bad) return { moved: bad.at, pages, failure: new Mismatch(bad) };
+    const last = extents[extents.length - 1] as Extent;
+    moved = last.at + last.pages;
   }
+  return { moved: total, pages };
 }
 
 /** The first page that came back other than it went. */
@@ -219,6 +217,11 @@ function unexpected(pending: Promise<void>): Error {
   return new Error("it returned a promise without `async: true`");
 }
 
+/** @throws what stopped some steps, if something did */
+export function throwFailure(failure: unknown): void {
+  if (failure !== undefined) throw failure;
+}
+
 /** Runs the steps to their end, synchronously. */
 export function runSync<T>(
   context: TransferContext,
@@ -230,14 +233,14 @@ export function runSync<T>(
   let step = steps.next();
   while (!step.done) {
     const transfer = step.value;
+    let failure: TtmError | undefined;
     try {
-      interruptible(signal, op);
-      if (transfer) performSync(context, transfer);
+      if (signal?.aborted) failure = interrupted(signal, op);
+      else if (transfer) performSync(context, transfer);
     } catch (error) {
-      step = steps.throw(ownError(context, op, transfer, error));
-      continue;
+      failure = ownError(context, op, transfer, error);
     }
-    step = steps.next();
+    step = steps.next(failure);
   }
   return step.value;
 }
@@ -271,15 +274,17 @@ export async function run<T>(
       slice = performance.now();
     }
     const transfer = step.value;
+    let failure: TtmError | undefined;
     try {
-      interruptible(signal, op);
-      const pending = transfer && perform(context, transfer);
-      if (pending) await pending;
+      if (signal?.aborted) failure = interrupted(signal, op);
+      else {
+        const pending = transfer && perform(context, transfer);
+        if (pending) await pending;
+      }
     } catch (error) {
-      step = steps.throw(ownError(context, op, transfer, error));
-      continue;
+      failure = ownError(context, op, transfer, error);
     }
-    step = steps.next();
+    step = steps.next(failure);
   }
   return step.value;
 }
