@@ -116,6 +116,26 @@ describe.each(kinds)("with $kind", ({ create }) => {
   });
 });
 
+test("the event loop turns between many short operations on a synchronous device", async () => {
+  const swap = fileSwap({ size: 64 * PAGE_SIZE });
+  const slow = {
+    ...swap,
+    write(slot: number, views: readonly Uint8Array[]) {
+      const end = performance.now() + 5; // shorter than a single operation may hold the event loop
+      while (performance.now() < end);
+      return swap.write(slot, views);
+    },
+  };
+  const device = blockDevice(64, slow);
+  const buffers = Array.from({ length: 20 }, (_, i) => filled(device, 2, i));
+  let turns = 0;
+  const interval = setInterval(() => turns++, 0);
+  for (const bo of buffers) await bo.shrink();
+  clearInterval(interval);
+  expect(turns).toBeGreaterThan(2);
+  await device.close({ force: true });
+});
+
 describe("with an asynchronous device", () => {
   test("the signal of one operation does not stop another", async () => {
     const device = blockDevice(600, new MapSwap({ slots: 4000, delay: turn }));

@@ -255,8 +255,22 @@ function performSync(context: TransferContext, transfer: Transfer): void {
   if (pending) throw unexpected(pending);
 }
 
-/** How long the async driver holds the event loop at a stretch (milliseconds). */
+/** How long async drivers hold the event loop at a stretch (milliseconds), one operation or many. */
 const SLICE_MS = 8;
+
+/** When the first of them began since the event loop turned last; `undefined`: none has. */
+let slice: number | undefined;
+
+/** Whether it is time to let the event loop turn. */
+function sliceEnded(): boolean {
+  const now = performance.now();
+  if (slice !== undefined) return now - slice > SLICE_MS;
+  slice = now;
+  turn().then(() => {
+    slice = undefined;
+  });
+  return false;
+}
 
 /** Runs the steps to their end, letting the event loop turn between transfers now and then. */
 export async function run<T>(
@@ -266,12 +280,11 @@ export async function run<T>(
   signal?: Signal,
 ): Promise<T> {
   interruptible(signal, op);
-  let slice = performance.now();
   let step = steps.next();
   while (!step.done) {
-    if (performance.now() - slice > SLICE_MS) {
+    if (sliceEnded()) {
       await turn();
-      slice = performance.now();
+      slice = undefined;
     }
     const transfer = step.value;
     let failure: TtmError | undefined;
