@@ -291,7 +291,8 @@ export class BufferObject implements LruNode, Disposable {
     const count = pagesOf(offset + length) - first;
     let skip = offset - first * PAGE_SIZE;
     const { vector, numPages } = this.tt;
-    if (count === 1) return [engine.view(engine.entry(vector + first) + skip, length)];
+    const page = engine.entry(vector + first);
+    if (engine.chunkPages(page) >= count) return [engine.view(page + skip, length)];
     let left = length;
     const segments: Uint8Array[] = [];
     for (const { address, pages } of engine.vectorExtents(vector, numPages, first, count)) {

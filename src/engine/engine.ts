@@ -235,6 +235,12 @@ export class Engine {
     };
   }
 
+  /** Pages of the chunk that begins at `address`; 1 for a page inside one. */
+  chunkPages(address: number): number {
+    const at = ((address >>> abi.PAGE_SHIFT) - this.#word(abi.H_FIRST_PFN)) * 16;
+    return 1 << (this.#pages[at] as number);
+  }
+
   /** The chunk that is held for entry `index` by a restore: its address. */
   held(index: number): number {
     return this.#shadows[index] as number;
