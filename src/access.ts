@@ -114,7 +114,7 @@ function steps({ pool }: Device, { tt }: BufferObject, { keep }: Access): Steps<
 function until(bo: BufferObject, signal: Signal | undefined): Signal {
   return {
     get aborted() {
-      return bo.destroyed || signal?.aborted === true;
+      return bo.destroyed || Boolean(signal?.aborted);
     },
     get reason() {
       return signal?.reason;

@@ -214,8 +214,13 @@ export class BufferObject implements LruNode, Disposable {
   destroy(): void {
     this.assertAlive();
     this.#assertUnpinned("destroy");
-    this.#destroyed = true;
     this.#device.removed();
+    this.end();
+  }
+
+  /** @internal Frees everything, at once or when whoever moves its pages lets go of them. */
+  end(): void {
+    this.#destroyed = true;
     if (this.tt.lock.tryLock()) this.unlock();
   }
 

@@ -15,13 +15,12 @@ const FILES: Readonly<Record<DebugfsName, (device: Device) => string>> = {
 
 /** @throws RangeError when there is no such file */
 export function debugfs(device: Device, name: DebugfsName): string {
-  const file = FILES[name];
-  if (!file) {
+  if (!Object.hasOwn(FILES, name)) {
     throw new RangeError(
-      `debugfs name must be one of ${Object.keys(FILES).join(", ")}, not ${name}`,
+      `debugfs name must be one of ${Object.keys(FILES).join(", ")}, not ${String(name)}`,
     );
   }
-  return file(device);
+  return FILES[name](device);
 }
 
 /** Chunks pooled of each type and order, then pages pooled and their limit (ttm_pool_debugfs). */

@@ -13,7 +13,7 @@ import { type Caching, cachingCode } from "./ttm/caching.ts";
 import type { FaultOptions, FaultSite } from "./ttm/fault.ts";
 import { type TraceEvent, TtmGlobal, type TtmGlobalOptions, type TtmStats } from "./ttm/global.ts";
 import { Pool, type PoolOptions } from "./ttm/pool.ts";
-import { partial } from "./ttm/shrink.ts";
+import { assertTarget, partial } from "./ttm/shrink.ts";
 import type { Shrunk } from "./ttm/shrinker.ts";
 import { run, runSync, type Signal, type Steps } from "./ttm/transfer.ts";
 
@@ -198,7 +198,11 @@ export class Device implements Disposable, AsyncDisposable {
   async close(options: { readonly force?: boolean } = {}): Promise<void> {
     this.#assertClosable(options.force === true);
     await this.kswapd.stop();
-    await this.#close(options.force === true);
+    try {
+      await this.#close(options.force === true);
+    } finally {
+      if (!this.#closed) this.kswapd.restart();
+    }
   }
 
   /** @throws TtmError EWOULDBLOCK when the swap device closes asynchronously: await `close()` then */
@@ -283,9 +287,7 @@ export class Device implements Disposable, AsyncDisposable {
 
   #shrinkSteps({ pages = Number.POSITIVE_INFINITY }: ShrinkOptions): Steps<Shrunk> {
     this.assertOpen();
-    if (typeof pages !== "number" || !(pages > 0)) {
-      throw new RangeError(`pages must be a number of pages above 0, not ${String(pages)}`);
-    }
+    assertTarget(pages);
     return this.global.shrinkers.shrink(pages, false);
   }
 
@@ -309,8 +311,8 @@ export class Device implements Disposable, AsyncDisposable {
     }
     this.#closed = true;
     const { global } = this;
-    // What other devices on this memory may use now.
-    for (const bo of this.reclaimer.all()) this.pool.release(bo.tt);
+    // What other devices on this memory may use now, or when they let go of it.
+    for (const bo of this.reclaimer.all()) bo.end();
     global.shrinkers.unregister(this.reclaimer);
     this.pool.close();
     global.devices--;

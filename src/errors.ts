@@ -56,17 +56,32 @@ export class TtmError extends Error {
 
   /** True for errors of any copy of this package in the process. */
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return typeof value === "object" && value !== null && BRAND in value;
+    return typeof value === "object" && value !== null && look(() => BRAND in value, false);
+  }
+}
+
+/** What `at` finds on a foreign value, or `otherwise`: whatever was thrown may throw when it is looked at. */
+function look<T>(at: () => T, otherwise: T): T {
+  try {
+    return at();
+  } catch {
+    return otherwise;
   }
 }
 
 /** The code a foreign error carries, when it is one of ours, else EIO. */
 export function codeOf(error: unknown): TtmErrorCode {
-  const code = (error as { code?: unknown } | null)?.code;
+  const code = look(() => (error as { code?: unknown } | null)?.code, undefined);
   return typeof code === "string" && Object.hasOwn(ERRNO, code) ? (code as TtmErrorCode) : "EIO";
 }
 
 /** Message of whatever was thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const text = () => `${error instanceof Error ? error.message : String(error)}`;
+  return look(text, "something that cannot be shown");
+}
+
+/** Whatever was thrown, as a failure: never `undefined`, which would mean that there was none. */
+export function failureOf(op: TtmOperation, error: unknown): unknown {
+  return error || new TtmError("EIO", op, `${messageOf(error)} was thrown`, error);
 }

@@ -31,12 +31,20 @@ export class Kswapd {
   wake(): void {
     const { engine, watermarks } = this.#global;
     if (this.#stopped || this.#running || engine.freePages >= watermarks.low) return;
-    this.#running = this.#loop().finally(() => {
+    // What stops it is told to whoever needs memory next; here nobody could hear it.
+    const ended = () => {
       this.#running = undefined;
-    });
+    };
+    this.#running = this.#loop().then(ended, ended);
   }
 
-  /** Ends it for good; resolves when it has come to rest. */
+  /** Lets it work again after `stop()`. */
+  restart(): void {
+    this.#stopped = false;
+    this.wake();
+  }
+
+  /** Ends it; resolves when it has come to rest. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#running;

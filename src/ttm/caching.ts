@@ -11,11 +11,10 @@ const CODES: Readonly<Record<Caching, number>> = {
 
 /** @throws TypeError when it is none of the three */
 export function cachingCode(caching: Caching): number {
-  const code = CODES[caching];
-  if (code === undefined) {
+  if (!Object.hasOwn(CODES, caching)) {
     throw new TypeError(`caching must be "cached", "wc" or "uc", not ${String(caching)}`);
   }
-  return code;
+  return CODES[caching];
 }
 
 /** Pool types that all pools of one memory share: write-combined and uncached, each also in DMA32. */

@@ -40,6 +40,21 @@ export type TraceEvent =
   | { readonly type: "reclaim"; readonly wanted: number; readonly released: number }
   | { readonly type: "fault"; readonly site: string };
 
+export type Trace = (event: TraceEvent) => void;
+
+/** `trace`, but what it throws is thrown where nobody is at work: as an error that is not caught. */
+function guarded(trace: Trace): Trace {
+  return (event) => {
+    try {
+      trace(event);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  };
+}
+
 /** A list of free chunks for each order, of one caching; of one pool if it is its own. */
 export interface PoolType {
   readonly name: string;
@@ -111,8 +126,7 @@ export class TtmGlobal implements TransferContext {
   readonly allocated: { pages: number; dma32Pages: number } = { pages: 0, dma32Pages: 0 };
   /** Tts with pages whose copy in swap is valid, the oldest first. */
   readonly clean: Set<Tt> = new Set();
-  /** Called with each event; unset, it costs a comparison. */
-  trace: ((event: TraceEvent) => void) | undefined = undefined;
+  #trace: Trace | undefined;
   readonly poolShrinker: PoolShrinker = new PoolShrinker(this);
   readonly #types: (PoolType | undefined)[] = SHARED_TYPES.map((type) => ({ ...type }));
 
@@ -135,6 +149,10 @@ export class TtmGlobal implements TransferContext {
     const none = Number.POSITIVE_INFINITY;
     this.limits = { pagePoolSize: Math.floor(frames / 2), pages: none, dma32Pages: none };
     for (const [name, value] of Object.entries(limits)) {
+      if (!Object.hasOwn(this.limits, name)) {
+        const names = Object.keys(this.limits).join(", ");
+        throw new RangeError(`limits has no ${name}; there are ${names}`);
+      }
       if (!Number.isInteger(value) || (value as number) < 0) {
         throw new RangeError(`limit ${name} must be a whole number of pages, not ${value}`);
       }
@@ -145,6 +163,15 @@ export class TtmGlobal implements TransferContext {
     this.keepClean = keepClean;
     this.transferPages = transferPages;
     this.shrinkers.register(this.poolShrinker);
+  }
+
+  /** Called with each event; unset, it costs a comparison. What it throws is reported, and stops nothing. */
+  get trace(): Trace | undefined {
+    return this.#trace;
+  }
+
+  set trace(trace: Trace | undefined) {
+    this.#trace = trace && guarded(trace);
   }
 
   /** Pages that tts hold. */

@@ -5,7 +5,7 @@
 import { TtmError, type TtmOperation } from "../errors.ts";
 import type { Pool } from "./pool.ts";
 import { populate } from "./restore.ts";
-import { partial, type Released, shrink } from "./shrink.ts";
+import { assertTarget, partial, type Released, shrink } from "./shrink.ts";
 import { interruptible, run, runSync, type Signal, type Steps, throwFailure } from "./transfer.ts";
 import { TT_FLAG_EXTERNAL, TT_FLAG_EXTERNAL_MAPPABLE, type Tt } from "./tt.ts";
 
@@ -56,6 +56,7 @@ export function shrinkTtSync(pool: Pool, tt: Tt, options?: ShrinkTtOptions): num
 
 function* shrinkSteps(pool: Pool, tt: Tt, options: ShrinkTtOptions): Steps<Released> {
   const { pages = Number.POSITIVE_INFINITY, purge = tt.purgeable } = options;
+  assertTarget(pages);
   assertShrinkable(tt);
   if (purge) return { released: pool.purge(tt) };
   return yield* shrink(pool, [tt], pages);

@@ -24,7 +24,7 @@
  */
 import { ENOMEM, HOW_KEEP, HOW_ORDERS } from "../../assembly/abi.ts";
 import type { FillWindow } from "../engine/engine.ts";
-import { codeOf, TtmError } from "../errors.ts";
+import { codeOf, failureOf, TtmError } from "../errors.ts";
 import { formatSize } from "../size.ts";
 import { cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
@@ -37,6 +37,9 @@ import {
   TT_FLAG_SWAPPED,
   type Tt,
 } from "./tt.ts";
+
+/** Reclaims in a row that gained nothing before memory counts as exhausted (MAX_RECLAIM_RETRIES). */
+const RECLAIM_RETRIES_MAX = 16;
 
 /** Where a restore stands (struct ttm_pool_tt_restore). */
 export interface RestoreState {
@@ -100,14 +103,14 @@ function* fill(pool: Pool, tt: Tt, state: RestoreState, keep: Keep): Steps<unkno
       const result = atOnce ?? (yield* transferExtents(global, false, covered, state.read));
       global.stats.pagesIn += result.pages;
       commit(pool, tt, state, window, how, covered, result.moved);
-      if (result.failure) return failureOf(pool, tt, window, result.failure);
+      if (result.failure) return asError(pool, tt, window, result.failure);
       const stopped = atOnce && state.cursor < tt.numPages ? yield BORDER : undefined;
       if (stopped) return stopped;
     }
     finish(pool, tt);
     return undefined;
   } catch (error) {
-    return error;
+    return failureOf("populate", error);
   }
 }
 
@@ -134,10 +137,16 @@ function* makeRoom(pool: Pool, tt: Tt): Steps<void> {
   const { global } = pool;
   const need = tt.numPages - tt.resident;
   const { min } = global.watermarks;
-  while (pool.free < need + min && pool.free + pool.pooledFor(tt) < need + min) {
+  let there = pool.free + pool.pooledFor(tt);
+  for (let retries = 0; pool.free < need + min && there < need + min; ) {
+    const before = there;
     const { released, failure } = yield* pool.reclaim(need + min - pool.free);
-    if (released > 0 || pool.dirty(tt, 0, tt.numPages) > 0) continue;
-    const there = pool.free + pool.pooledFor(tt);
+    there = pool.free + pool.pooledFor(tt);
+    // Others may have taken what was released, or a shrinker may have freed what is no frame.
+    if (there > before) retries = 0;
+    else if (released > 0) retries++;
+    if (released > 0 && retries < RECLAIM_RETRIES_MAX) continue;
+    if (pool.dirty(tt, 0, tt.numPages) > 0) continue;
     // With swap full a restore goes on with little: what it reads frees slots for others to leave to.
     if (there >= need || (failure && tt.shrunken && there > 0)) break;
     throw failure ?? noMemory(pool, tt, need);
@@ -299,7 +308,7 @@ export function dropHeld(pool: Pool, tt: Tt): number {
 }
 
 /** What stopped a batch, as an error of ours: a page with another checksum is named. */
-function failureOf({ global }: Pool, tt: Tt, { start }: FillWindow, failure: unknown): unknown {
+function asError({ global }: Pool, tt: Tt, { start }: FillWindow, failure: unknown): unknown {
   if (!(failure instanceof Mismatch)) return failure;
   const text =
     `checksum mismatch: page ${start + failure.at} of buffer ${tt.id} came back from slot ` +

@@ -5,7 +5,7 @@
  */
 import { ENOSPC, ITEMS_MAX } from "../../assembly/abi.ts";
 import type { ShrinkItem } from "../engine/engine.ts";
-import { TtmError } from "../errors.ts";
+import { failureOf, TtmError } from "../errors.ts";
 import type { Pool } from "./pool.ts";
 import { dropHeld } from "./restore.ts";
 import {
@@ -28,6 +28,12 @@ export interface Released {
 export function partial({ released, failure }: Released): number {
   if (released === 0 && failure) throw failure;
   return released;
+}
+
+/** @throws RangeError unless `pages` is a number of pages above 0 */
+export function assertTarget(pages: unknown): void {
+  if (typeof pages === "number" && pages > 0) return;
+  throw new RangeError(`pages must be a number of pages above 0, not ${String(pages)}`);
 }
 
 interface Entry extends ShrinkItem {
@@ -64,17 +70,13 @@ export function* shrink(pool: Pool, tts: readonly Tt[], target: number): Steps<R
       const left = commit(pool, items, moved);
       released += left;
       if (moved.failure || left === 0) return { released, failure: moved.failure };
-    } catch (failure) {
-      return { released, failure };
+    } catch (error) {
+      return { released, failure: failureOf("shrink", error) };
     }
-    // All before the last item's end have left.
-    const last = items[items.length - 1] as Entry;
-    first = last.index;
-    start = last.next;
-    if (last.tt.resident === 0) {
-      first++;
-      start = 0;
-    }
+    // All before the first walk that did not come to its end have left.
+    const open = items.find(({ next, entries }) => next < entries);
+    first = open ? open.index : (items[items.length - 1] as Entry).index + 1;
+    start = open ? open.next : 0;
   }
 }
 

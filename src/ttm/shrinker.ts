@@ -2,7 +2,7 @@
  * The shrinker registry (mm/shrinker.c): who can give pages up, asked in the order of registration,
  * pools before objects.
  */
-import type { Steps } from "./transfer.ts";
+import { BORDER, type Steps } from "./transfer.ts";
 
 /** What scanObjects returns when it can do nothing now. */
 export const SHRINK_STOP: number = -1;
@@ -30,7 +30,10 @@ export interface Shrinker {
   readonly batch?: number;
   /** Pages it could give up; 0 or SHRINK_EMPTY: none. */
   countObjects(control: ShrinkControl): number;
-  /** Gives pages up, and returns how many it freed, or SHRINK_STOP. */
+  /**
+   * Gives pages up, and returns how many it freed, or SHRINK_STOP. As a generator it may yield `undefined`
+   * where it can be stopped: the yield returns the failure then, and it should end.
+   */
   scanObjects(control: ShrinkControl): number | Steps<number>;
 }
 
@@ -75,15 +78,16 @@ export class ShrinkerRegistry {
       const { batch = BATCH, seeks = SEEKS } = shrinker;
       const most = Math.max(1, Math.floor((batch * SEEKS) / seeks));
       const control: ShrinkControl = { nrToScan: 0, nrScanned: 0, kswapd };
-      while (released < target && control.failure === undefined) {
-        if (shrinker.countObjects(control) <= 0) break;
+      for (let scans = 0; released < target && control.failure === undefined; scans++) {
+        if (scans > 0) control.failure = yield BORDER;
+        if (control.failure || !(shrinker.countObjects(control) > 0)) break;
         control.nrToScan = control.nrScanned = Math.min(most, target - released);
         const scan = shrinker.scanObjects(control);
         const freed = typeof scan === "number" ? scan : yield* scan;
         if (freed === SHRINK_STOP) break;
         scanned += control.nrScanned;
+        if (!(freed > 0)) break;
         released += freed;
-        if (freed === 0) break;
       }
       failure = control.failure ?? failure;
     }

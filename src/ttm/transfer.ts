@@ -252,7 +252,7 @@ function performSync(context: TransferContext, transfer: Transfer): void {
     throw new TtmError("EWOULDBLOCK", transfer.out ? "shrink" : "restore", text);
   }
   const pending = perform(context, transfer);
-  if (pending) throw unexpected(pending);
+  if (typeof pending?.then === "function") throw unexpected(pending);
 }
 
 /** How long async drivers hold the event loop at a stretch (milliseconds), one operation or many. */
@@ -266,7 +266,7 @@ function sliceEnded(): boolean {
   const now = performance.now();
   if (slice !== undefined) return now - slice > SLICE_MS;
   slice = now;
-  turn().then(() => {
+  onTurn(() => {
     slice = undefined;
   });
   return false;
@@ -302,10 +302,13 @@ export async function run<T>(
   return step.value;
 }
 
+/** Calls `then` when the event loop has turned. */
+function onTurn(then: () => void): void {
+  if (typeof setImmediate === "function") setImmediate(then);
+  else setTimeout(then, 0);
+}
+
 /** One turn of the event loop (cond_resched): timers and I/O get their chance. */
 function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    if (typeof setImmediate === "function") setImmediate(resolve);
-    else setTimeout(resolve, 0);
-  });
+  return new Promise(onTurn);
 }

@@ -62,7 +62,11 @@ export class Tt {
   /** Mapping of each chunk that has one, by its first entry; `undefined`: it wants none. */
   readonly dma: Map<number, DmaMapping> | undefined;
 
+  /** @throws RangeError unless `numPages` is a whole number of pages above 0 */
   constructor(numPages: number, options: TtOptions = {}) {
+    if (!Number.isInteger(numPages) || numPages < 1) {
+      throw new RangeError(`numPages must be a whole number above 0, not ${String(numPages)}`);
+    }
     const { caching = "cached", flags = 0, dma = false, sg, id = 0 } = options;
     this.numPages = numPages;
     this.caching = caching;

@@ -184,8 +184,10 @@ describe("kernel today: pools", () => {
       };
     };
     const run = (registry: ShrinkerRegistry, pages: number) => {
-      const step = registry.shrink(pages, false).next();
-      return step.done ? step.value : undefined;
+      const steps = registry.shrink(pages, false);
+      let step = steps.next();
+      while (!step.done) step = steps.next();
+      return step.value;
     };
     const registry = new ShrinkerRegistry(() => {});
     const stuck = shrinker("stuck", 1, { scanObjects: () => SHRINK_STOP });

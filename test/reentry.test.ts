@@ -1,0 +1,207 @@
+/* What users hand in may fail in odd ways: devices, shrinkers, traces, signals. Nobody else pays for it. */
+import { describe, expect, test } from "vitest";
+import { createDeviceSync, PAGE_SIZE, ramSwap, TtmError } from "../src/index.ts";
+import { type Shrinker, shrinkTtSync, Tt } from "../src/ttm.ts";
+import { contentSync, expectSame, pattern } from "./support/bytes.ts";
+import { Gate, until } from "./support/delays.ts";
+import { blockDevice, filled } from "./support/devices.ts";
+import { fails, failsSync } from "./support/errors.ts";
+import { MapSwap } from "./support/map_swap.ts";
+import { CountingSignal } from "./support/signals.ts";
+import { ArraySwap } from "./support/ttm_swap.ts";
+
+const ODD: [string, unknown][] = [
+  ["undefined", undefined],
+  ["null", null],
+  ["an object without a prototype", Object.create(null)],
+  ["an error with a symbol for a message", Object.assign(new Error(), { message: Symbol("x") })],
+  [
+    "an object that cannot be looked at",
+    new Proxy(
+      {},
+      {
+        has: () => {
+          throw new Error("has");
+        },
+        get: () => {
+          throw new Error("get");
+        },
+      },
+    ),
+  ],
+];
+
+/** Two buffers that fill a memory of 16 frames. */
+function full(swap = new ArraySwap(64)) {
+  const device = blockDevice(16, swap);
+  return { device, swap, buffers: [filled(device, 8, 1), filled(device, 8, 2)] as const };
+}
+
+describe("a device that throws", () => {
+  test.each(ODD)("%s fails with EIO, and leaves all as it was", (_, thrown) => {
+    const { device, swap, buffers } = full();
+    const write = swap.write.bind(swap);
+    swap.write = () => {
+      throw thrown;
+    };
+    const third = device.createBuffer(8 * PAGE_SIZE);
+    failsSync("EIO", () => third.writeSync(0, pattern(3, third.size)));
+    buffers.forEach((bo, i) => {
+      expectSame(contentSync(bo), pattern(i + 1, bo.size), `buffer ${i}`);
+    });
+    swap.write = write;
+    third.writeSync(0, pattern(3, third.size));
+    expectSame(contentSync(third), pattern(3, third.size), "third");
+    device.check();
+  });
+});
+
+describe("a shrinker of the user's", () => {
+  const shrinker = (scan: Shrinker["scanObjects"]): Shrinker => ({
+    name: "user",
+    countObjects: () => 1,
+    scanObjects: scan,
+  });
+
+  test.each(ODD)("that throws %s stops a write that needs memory, and no more", (_, thrown) => {
+    const { device, buffers } = full();
+    for (const bo of buffers) bo.pinSync();
+    const third = device.createBuffer(PAGE_SIZE);
+    device.global.shrinkers.register(
+      shrinker(() => {
+        throw thrown;
+      }),
+    );
+    let threw = false;
+    try {
+      third.writeSync(0, new Uint8Array(1));
+    } catch {
+      threw = true;
+    }
+    expect(threw).toBe(true);
+    expect(third.residentPages).toBe(0);
+    buffers.forEach((bo, i) => {
+      expectSame(contentSync(bo), pattern(i + 1, bo.size), `buffer ${i}`);
+    });
+    device.check();
+  });
+
+  test.each([-2, -7, Number.NaN])("that returns %d is not asked for ever", (freed) => {
+    const { device } = full();
+    device.global.shrinkers.register(shrinker(() => freed));
+    expect(device.shrinkSync()).toBe(16);
+  });
+
+  test("that frees what is no frame does not keep a write waiting for ever", () => {
+    const { device, buffers } = full();
+    for (const bo of buffers) bo.pinSync();
+    device.global.shrinkers.register(shrinker(() => 1));
+    const third = device.createBuffer(PAGE_SIZE);
+    failsSync("ENOMEM", () => third.writeSync(0, new Uint8Array(1)));
+  });
+});
+
+describe("a trace that throws", () => {
+  test.each(["shrink", "restore", "populate"] as const)("on %s changes nothing", async (type) => {
+    const { device, buffers } = full();
+    const reported: unknown[] = [];
+    const onError = (error: unknown) => reported.push(error);
+    const listeners = process.listeners("uncaughtException");
+    process.removeAllListeners("uncaughtException");
+    process.on("uncaughtException", onError);
+    try {
+      device.trace = (event) => {
+        if (event.type === type) throw new Error("trace");
+      };
+      expect(device.shrinkSync()).toBe(16);
+      const third = device.createBuffer(PAGE_SIZE);
+      third.writeSync(0, pattern(3, PAGE_SIZE));
+      expectSame(contentSync(third), pattern(3, PAGE_SIZE), "third");
+      buffers.forEach((bo, i) => {
+        expectSame(contentSync(bo), pattern(i + 1, bo.size), `buffer ${i}`);
+      });
+      device.check();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      expect(reported.length).toBeGreaterThan(0);
+    } finally {
+      process.off("uncaughtException", onError);
+      for (const listener of listeners) process.on("uncaughtException", listener);
+    }
+  });
+});
+
+test("a sibling closed while another moves its pages frees them afterwards", async () => {
+  const gate = new Gate();
+  gate.open();
+  const swap = new MapSwap({ slots: 200, delay: gate.pass });
+  const other = createDeviceSync({ memory: 32 * PAGE_SIZE, swap, checksums: false });
+  const device = other.createSibling();
+  const a = other.createBuffer(16 * PAGE_SIZE);
+  await a.write(0, pattern(1, a.size));
+  const b = device.createBuffer(12 * PAGE_SIZE);
+  await b.write(0, pattern(2, b.size));
+  const c = device.createBuffer(16 * PAGE_SIZE);
+  gate.close();
+  const writing = c.write(0, pattern(3, c.size));
+  await until(() => gate.waiting > 0);
+  await other.close({ force: true });
+  const { free } = device.stats().slots;
+  expect(free).toBeLessThan(200); // its slots are still being written
+  gate.open();
+  await writing;
+  await device.shrink();
+  expectSame(await b.read(0, new Uint8Array(b.size)), pattern(2, b.size), "b");
+  expectSame(await c.read(0, new Uint8Array(c.size)), pattern(3, c.size), "c");
+  device.check();
+  b.destroy();
+  c.destroy();
+  expect(device.stats().slots.free).toBe(200);
+  expect(device.stats().pages.free).toBe(32);
+  await device.close();
+});
+
+test("a shrink on RAM swap looks at its signal again and again", () => {
+  const device = createDeviceSync({ memory: 8192 * PAGE_SIZE, swap: ramSwap() });
+  for (let i = 0; i < 4; i++) filled(device, 2000, i);
+  const released = device.shrinkSync({ signal: new CountingSignal(4) });
+  expect(released).toBeGreaterThan(0);
+  expect(released).toBeLessThan(8000);
+});
+
+test("a close that fails lets the background loop work again", async () => {
+  const gate = new Gate();
+  gate.open();
+  const swap = new MapSwap({ slots: 200, delay: gate.pass });
+  const watermarks = { min: 2, low: 8, high: 16 };
+  const device = createDeviceSync({ memory: 32 * PAGE_SIZE, swap, watermarks });
+  const bo = device.createBuffer(12 * PAGE_SIZE);
+  await bo.write(0, pattern(1, bo.size));
+  await fails("EBUSY", device.close());
+  const more = device.createBuffer(14 * PAGE_SIZE);
+  await more.write(0, pattern(2, more.size));
+  await expect.poll(() => device.stats().pages.free).toBeGreaterThanOrEqual(16);
+  await device.close({ force: true });
+});
+
+test("with faults armed, the least recently used leave first and whole, as without", () => {
+  const resident = [false, true].map((armed) => {
+    const device = createDeviceSync({ memory: 32 * PAGE_SIZE, pool: { orders: [0] } });
+    const buffers = [1, 2, 3].map((seed) => filled(device, 8, seed));
+    if (armed) device.injectFault("write", { probability: 100, space: 1e6 });
+    expect(device.shrinkSync({ pages: 12 })).toBeGreaterThanOrEqual(12);
+    return buffers.map(({ residentPages }) => residentPages);
+  });
+  expect(resident[1]).toEqual(resident[0]);
+});
+
+test("names that are none are refused, those of Object.prototype too", () => {
+  const device = createDeviceSync({ memory: "1 MiB" });
+  expect(() => device.debugfs("constructor" as never)).toThrow(RangeError);
+  expect(() => device.createBuffer(1, { caching: "toString" as never })).toThrow(TypeError);
+  expect(() => createDeviceSync({ memory: "1 MiB", limits: { page: 1 } as never })).toThrow(/page/);
+  for (const pages of [0, -1, 1.5, Number.NaN]) expect(() => new Tt(pages)).toThrow(RangeError);
+  const tt = new Tt(1);
+  const pages = Number.NaN;
+  expect(() => shrinkTtSync(device.pool, tt, { pages })).toThrow(RangeError);
+  expect(new TtmError("EIO", "shrink", "x")).toBeInstanceOf(TtmError);
+});
