@@ -1,6 +1,6 @@
 /**
  * Writes docs/performance.md, and the charts in it to bench/charts/, from what scripts/bench.js left in
- * build/bench: `node scripts/bench_report.js [--results FOLDER] [--to FOLDER]`. `--to`: the folder that
+ * build/bench, and bench/peers/run.mjs in peers.md there: `node scripts/bench_report.js [--results FOLDER] [--to FOLDER]`. `--to`: the folder that
  * docs/ and bench/ are in. What is said by hand comes from bench/notes.md.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -374,11 +374,22 @@ function commands(runs, rows) {
 }
 
 /**
+ * @param {string} folder of results
+ * @returns {string[]} what bench/peers/run.mjs left there
+ */
+function peers(folder) {
+  const file = join(folder, "peers.md");
+  if (!existsSync(file)) return [];
+  return ["## Peers", "", notes("Peers"), "", readFileSync(file, "utf8")];
+}
+
+/**
  * @param {Row[]} rows
  * @param {import("./bench.js").About} about
+ * @param {string} folder of results
  * @returns {string}
  */
-function report(rows, about) {
+function report(rows, about, folder) {
   const runtimes = RUNTIMES.filter((runtime) => rows.some((row) => row.runtime === runtime));
   const known = benchNames();
   const benches = [...new Set(rows.map((row) => row.bench))];
@@ -417,6 +428,8 @@ function report(rows, about) {
     "## Where a number is missed",
     "",
     notes("Where a number is missed"),
+    "",
+    ...peers(folder),
     "",
     ...order.flatMap((bench) => {
       const own = rows.filter((row) => row.bench === bench);
@@ -459,7 +472,7 @@ function main() {
       writeFileSync(join(chartDir, `${name}.svg`), svg);
     }
   }
-  writeFileSync(join(values.to, "docs", "performance.md"), report(rows, about));
+  writeFileSync(join(values.to, "docs", "performance.md"), report(rows, about, values.results));
   console.log("bench_report: wrote docs/performance.md and bench/charts/");
   return 0;
 }

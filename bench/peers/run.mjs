@@ -128,6 +128,18 @@ async function measureAll(peers, dir) {
   return runs;
 }
 
+/** The tables, who measured them, and where the library stands. */
+function markdown(peers, rows, runs) {
+  const when = new Date().toISOString().slice(0, 10);
+  const what = `${args.size} of objects, the median of ${args.rounds} rounds.`;
+  const verdicts = verdictsOf(peers, runs).map((line) => `- ${line}`);
+  return [
+    `${when}, Node ${process.version}, ${what}`,
+    markdownOf(peers, rows),
+    verdicts.join("\n"),
+  ].join("\n\n");
+}
+
 if (args.help) {
   process.stdout.write(HELP);
 } else {
@@ -141,7 +153,7 @@ if (args.help) {
     console.log(`\n${verdictsOf(peers, runs).join("\n")}`);
     if (args.json) writeFileSync(args.json, `${JSON.stringify(rows, null, 1)}\n`);
     if (args.runs) writeFileSync(args.runs, `${JSON.stringify(runs)}\n`);
-    if (args.markdown) writeFileSync(args.markdown, `${markdownOf(peers, rows)}\n`);
+    if (args.markdown) writeFileSync(args.markdown, `${markdown(peers, rows, runs)}\n`);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
