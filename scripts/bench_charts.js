@@ -41,6 +41,7 @@ function svg(height, title, runtimes, body) {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}">`,
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
+    `<title>${escaped(title)}</title>`,
     text(12, 24, title, 'font-weight="600"'),
     ...legend,
     ...body,
