@@ -57,6 +57,47 @@ export function rowsOf(peers, runs) {
   return rows;
 }
 
+/** What is known of a run, of each phase and of all of it. `less`: the less, the better. */
+const FIGURES = [
+  ...PHASES.flatMap((phase) => [
+    { text: phase, unit: "MB/s", value: (run) => run.phases[phase].mbps },
+    { text: `${phase}, p50`, unit: "µs", value: (run) => run.phases[phase].p50us, less: true },
+    { text: `${phase}, p99`, unit: "µs", value: (run) => run.phases[phase].p99us, less: true },
+    { text: `${phase}, p999`, unit: "µs", value: (run) => run.phases[phase].p999us, less: true },
+  ]),
+  { text: "peak RSS", unit: "MiB", value: (run) => run.peak / MIB, less: true },
+];
+
+/** The rows as those of the other benchmarks; `ratio` above 1: better than ours. */
+export function jsonOf(peers, runs) {
+  const sizes = [...new Set(runs.map((run) => run.objectBytes))];
+  return sizes.flatMap((objectBytes) => {
+    const all = runs.filter((run) => run.objectBytes === objectBytes);
+    return peers.flatMap(({ name }) => {
+      const own = all.filter((run) => run.peer === name);
+      return own.length === 0 ? [] : FIGURES.map((figure) => rowOf(figure, all, own));
+    });
+  });
+}
+
+function rowOf({ text, unit, value, less = false }, all, own) {
+  const [{ peer, objectBytes }] = own;
+  const values = own.map(value);
+  const times = ratio(all, peer, "ttm", value);
+  return {
+    bench: "peers",
+    case: `${text}, objects of ${objectBytes / 1024} KiB, ${peer}`,
+    runtime: "node",
+    unit,
+    median: median(values),
+    min: Math.min(...values),
+    max: Math.max(...values),
+    rounds: own.length,
+    ratio: times === undefined ? null : less ? 1 / times : times,
+    against: times === undefined ? null : "ttm",
+  };
+}
+
 const number = (value, digits = 0) => (value === null ? "-" : value.toFixed(digits));
 
 /** Lines of cells, the first the head, for one object size. */

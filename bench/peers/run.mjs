@@ -13,7 +13,7 @@ import { parseArgs, promisify } from "node:util";
 import { buildLibrary } from "./build.mjs";
 import { checksums, writeCorpus } from "./corpus.mjs";
 import { PEERS } from "./peers.mjs";
-import { markdownOf, PHASES, rowsOf, textOf, verdictsOf } from "./report.mjs";
+import { jsonOf, markdownOf, PHASES, rowsOf, textOf, verdictsOf } from "./report.mjs";
 
 const HELP = `node run.mjs [options]
 
@@ -151,7 +151,7 @@ if (args.help) {
     const rows = rowsOf(peers, runs);
     console.log(textOf(peers, rows));
     console.log(`\n${verdictsOf(peers, runs).join("\n")}`);
-    if (args.json) writeFileSync(args.json, `${JSON.stringify(rows, null, 1)}\n`);
+    if (args.json) writeFileSync(args.json, `${JSON.stringify(jsonOf(peers, runs), null, 1)}\n`);
     if (args.runs) writeFileSync(args.runs, `${JSON.stringify(runs)}\n`);
     if (args.markdown) writeFileSync(args.markdown, `${markdown(peers, rows, runs)}\n`);
   } finally {
