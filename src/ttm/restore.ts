@@ -28,6 +28,7 @@ import { codeOf, failureOf, TtmError } from "../errors.ts";
 import { formatSize } from "../size.ts";
 import { cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
+import type { TtmGlobal } from "./global.ts";
 import type { Pool } from "./pool.ts";
 import { BORDER, Mismatch, type Steps, transferAtOnce, transferExtents } from "./transfer.ts";
 import {
@@ -38,7 +39,7 @@ import {
   type Tt,
 } from "./tt.ts";
 
-/** Reclaims in a row that gained nothing before memory counts as exhausted (MAX_RECLAIM_RETRIES). */
+/** Reclaims in a row that freed no frame before memory counts as exhausted (MAX_RECLAIM_RETRIES). */
 const RECLAIM_RETRIES_MAX = 16;
 
 /** Where a restore stands (struct ttm_pool_tt_restore). */
@@ -132,21 +133,30 @@ function hasRoom(pool: Pool, tt: Tt): boolean {
   return allocated.pages + need <= limits.pages;
 }
 
+/**
+ * Says after each reclaim, told what that released, whether another one may help: not for ever, as it may
+ * have been what is no frame, or others may have taken it.
+ */
+function worthRetrying(global: TtmGlobal): (released: number) => boolean {
+  let held = global.heldPages;
+  let left = RECLAIM_RETRIES_MAX;
+  return (released) => {
+    left = global.heldPages < held ? RECLAIM_RETRIES_MAX : left - 1;
+    held = global.heldPages;
+    return released > 0 && left > 0;
+  };
+}
+
 /** Reclaims until the frames that `tt` still needs are free or pooled for it, within the limits. */
 function* makeRoom(pool: Pool, tt: Tt): Steps<void> {
   const { global } = pool;
   const need = tt.numPages - tt.resident;
   const { min } = global.watermarks;
-  let there = pool.free + pool.pooledFor(tt);
-  for (let retries = 0; pool.free < need + min && there < need + min; ) {
-    const before = there;
+  const again = worthRetrying(global);
+  while (pool.free < need + min && pool.free + pool.pooledFor(tt) < need + min) {
     const { released, failure } = yield* pool.reclaim(need + min - pool.free);
-    there = pool.free + pool.pooledFor(tt);
-    // Others may have taken what was released, or a shrinker may have freed what is no frame.
-    if (there > before) retries = 0;
-    else if (released > 0) retries++;
-    if (released > 0 && retries < RECLAIM_RETRIES_MAX) continue;
-    if (pool.dirty(tt, 0, tt.numPages) > 0) continue;
+    if (again(released) || pool.dirty(tt, 0, tt.numPages) > 0) continue;
+    const there = pool.free + pool.pooledFor(tt);
     // With swap full a restore goes on with little: what it reads frees slots for others to leave to.
     if (there >= need || (failure && tt.shrunken && there > 0)) break;
     throw failure ?? noMemory(pool, tt, need);
@@ -160,12 +170,12 @@ function* makeRoom(pool: Pool, tt: Tt): Steps<void> {
     const over = allocated.pages + need - limits.pages;
     const { released, failure } = yield* pool.reclaim(over);
     if (failure && !tt.shrunken) throw failure;
-    if (released === 0) break;
+    if (!again(released)) break;
   }
   while (pool.dma32 && allocated.dma32Pages + need > limits.dma32Pages) {
     const { released, failure } = yield* pool.reclaim(1);
     if (failure && !tt.shrunken) throw failure;
-    if (released === 0) break;
+    if (!again(released)) break;
   }
 }
 
