@@ -4,53 +4,13 @@
  * benchmark gets hold of them here, where the module is instantiated.
  */
 import * as abi from "../assembly/abi.ts";
+import type { Exports } from "../src/engine/exports.ts";
 import { engineModule } from "../src/engine/module.ts";
 import type { Device } from "../src/index.ts";
 
-/** The raw exports: integers in, integers out (assembly/index.ts). */
-export interface EngineExports {
-  readonly memory: WebAssembly.Memory;
-  memoryPages(frames: number, slots: number, entries: number, ram: number): number;
-  init(frames: number, slots: number, entries: number, ram: number, dma32: number): number;
-  vectorAlloc(entries: number): number;
-  vectorFree(vector: number, entries: number): number;
-  vectorDrop(vector: number, entries: number, how: number): number;
-  vectorDirty(vector: number, entries: number, start: number, count: number): number;
-  vectorExtents(vector: number, entries: number, start: number, count: number): number;
-  fillPrepare(
-    vector: number,
-    entries: number,
-    start: number,
-    done: number,
-    budget: number,
-    how: number,
-    keepFrom: number,
-    keepTo: number,
-  ): number;
-  fillCommit(
-    vector: number,
-    entries: number,
-    start: number,
-    done: number,
-    covered: number,
-    read: number,
-    how: number,
-  ): number;
-  shrinkPrepare(items: number, budget: number): number;
-  shrinkCommit(items: number, moved: number): number;
-  ramTransfer(out: number): number;
-  pageCopy(to: number, from: number): number;
-  allocPages(order: number): number;
-  freePages(pfn: number, order: number): number;
-  slotAlloc(want: number): number;
-  slotFree(slot: number, count: number): number;
-  slotsFree(): number;
-  check(): number;
-}
-
 /** An engine of its own, laid out; and its header words, which hold counters and addresses. */
 export interface RawEngine {
-  readonly wasm: EngineExports;
+  readonly wasm: Exports;
   readonly buffer: ArrayBuffer;
   readonly header: Uint32Array;
 }
@@ -63,7 +23,7 @@ export function rawEngine(frames: number, slots: number, entries: number, ram: b
       },
     },
   });
-  const wasm = exports as unknown as EngineExports;
+  const wasm = exports as unknown as Exports;
   const pages = wasm.memoryPages(frames, slots, entries, Number(ram));
   wasm.memory.grow(pages - wasm.memory.buffer.byteLength / 65536);
   const rc = wasm.init(frames, slots, entries, Number(ram), frames);

@@ -174,13 +174,59 @@ test("a close that fails lets the background loop work again", async () => {
   const swap = new MapSwap({ slots: 200, delay: gate.pass });
   const watermarks = { min: 2, low: 8, high: 16 };
   const device = createDeviceSync({ memory: 32 * PAGE_SIZE, swap, watermarks });
-  const bo = device.createBuffer(12 * PAGE_SIZE);
-  await bo.write(0, pattern(1, bo.size));
-  await fails("EBUSY", device.close());
+  const [a, b, c] = await Promise.all(
+    [1, 2, 3].map(async (seed) => {
+      const bo = device.createBuffer(9 * PAGE_SIZE);
+      await bo.write(0, pattern(seed, bo.size));
+      return bo;
+    }),
+  );
+  // The loop writes a page; while the close waits for it, somebody reads: the close gives up then.
+  gate.close();
+  await until(() => gate.waiting > 0);
+  const closing = fails("EBUSY", device.close({ force: true }));
+  const reading = Promise.all([a, b, c].map((bo) => bo?.read(0, new Uint8Array(bo.size))));
+  gate.open();
+  gate.close(); // what was waiting goes on, and the reads wait in its place
+  await closing;
+  gate.open();
+  await reading;
   const more = device.createBuffer(14 * PAGE_SIZE);
-  await more.write(0, pattern(2, more.size));
+  await more.write(0, pattern(4, more.size));
   await expect.poll(() => device.stats().pages.free).toBeGreaterThanOrEqual(16);
   await device.close({ force: true });
+});
+
+test("what stops the background loop is nobody's unhandled rejection", async () => {
+  const rejected: unknown[] = [];
+  const onRejection = (error: unknown) => rejected.push(error);
+  const listeners = process.listeners("unhandledRejection");
+  process.removeAllListeners("unhandledRejection");
+  process.on("unhandledRejection", onRejection);
+  try {
+    const swap = new ArraySwap(200);
+    const watermarks = { min: 0, low: 8, high: 16 };
+    const device = createDeviceSync({ memory: 32 * PAGE_SIZE, swap, watermarks });
+    let asked = 0;
+    device.global.shrinkers.register({
+      name: "user",
+      countObjects: () => 1,
+      scanObjects({ kswapd }) {
+        if (!kswapd) return -1;
+        asked++;
+        throw new Error("not now");
+      },
+    });
+    const bo = device.createBuffer(30 * PAGE_SIZE);
+    bo.pinSync();
+    await until(() => asked > 0);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(rejected).toEqual([]);
+    await device.close({ force: true });
+  } finally {
+    process.off("unhandledRejection", onRejection);
+    for (const listener of listeners) process.on("unhandledRejection", listener);
+  }
 });
 
 test("with faults armed, the least recently used leave first and whole, as without", () => {

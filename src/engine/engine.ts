@@ -2,48 +2,8 @@ import { instantiateSync } from "@assemblyscript/loader";
 import * as abi from "../../assembly/abi.ts";
 import { TtmError, type TtmOperation } from "../errors.ts";
 import { formatSize } from "../size.ts";
+import type { Exports } from "./exports.ts";
 import { engineModule } from "./module.ts";
-
-/** The engine's raw exports: integers in, integers out, negative errno (assembly/index.ts). */
-interface Exports {
-  readonly memory: WebAssembly.Memory;
-  memoryPages(frames: number, slots: number, entries: number, ram: number): number;
-  init(frames: number, slots: number, entries: number, ram: number, dma32: number): number;
-  vectorAlloc(entries: number): number;
-  vectorFree(vector: number, entries: number): number;
-  vectorDrop(vector: number, entries: number, how: number): number;
-  vectorDirty(vector: number, entries: number, start: number, count: number): number;
-  vectorCaching(vector: number, entries: number, start: number, caching: number): number;
-  vectorExtents(vector: number, entries: number, start: number, count: number): number;
-  fillPrepare(
-    vector: number,
-    entries: number,
-    start: number,
-    done: number,
-    budget: number,
-    how: number,
-    keepFrom: number,
-    keepTo: number,
-  ): number;
-  fillCommit(
-    vector: number,
-    entries: number,
-    start: number,
-    done: number,
-    covered: number,
-    read: number,
-    how: number,
-  ): number;
-  shrinkPrepare(items: number, budget: number): number;
-  shrinkCommit(items: number, moved: number): number;
-  ramTransfer(out: number, sums: number): number;
-  sumEntries(index: number, count: number): number;
-  verifyEntries(index: number, count: number): number;
-  slotsFree(): number;
-  poolCount(type: number, order: number): number;
-  poolShrink(type: number, order: number): number;
-  check(): number;
-}
 
 /**
  * Sizes of an engine: page frames, swap slots, vector entries; whether slots lie in memory too; and how

@@ -33,7 +33,7 @@ export type Steps<T> = Generator<Transfer | undefined, T, TtmError | undefined>;
 /** Most pages of one device call: 1 MiB, beyond which calls get no faster. */
 export const TRANSFER_PAGES_MAX = 256;
 
-/** Pages of one batch: prepared, moved and committed together. */
+/** Pages of one batch of a shrink: prepared, moved and committed together. */
 export const BATCH_PAGES = 512;
 
 /** What the drivers need to know. */

@@ -16,10 +16,10 @@ import {
   MAX_ORDER,
   POOL_TYPES_MAX,
 } from "../../assembly/abi.ts";
+import type { Exports } from "../../src/engine/exports.ts";
 import {
   type Dice,
   EngineUnderTest,
-  type Exports,
   equal,
   forAll,
   how,

@@ -1,0 +1,50 @@
+/** The engine's raw exports: integers in, integers out, negative errno (assembly/index.ts). */
+export interface Exports {
+  readonly memory: WebAssembly.Memory;
+  memoryPages(frames: number, slots: number, entries: number, ram: number): number;
+  init(frames: number, slots: number, entries: number, ram: number, dma32: number): number;
+  vectorAlloc(entries: number): number;
+  vectorFree(vector: number, entries: number): number;
+  vectorDrop(vector: number, entries: number, how: number): number;
+  vectorDirty(vector: number, entries: number, start: number, count: number): number;
+  vectorCaching(vector: number, entries: number, start: number, caching: number): number;
+  vectorExtents(vector: number, entries: number, start: number, count: number): number;
+  vectorSpace(): number;
+  fillPrepare(
+    vector: number,
+    entries: number,
+    start: number,
+    done: number,
+    budget: number,
+    how: number,
+    keepFrom: number,
+    keepTo: number,
+  ): number;
+  fillCommit(
+    vector: number,
+    entries: number,
+    start: number,
+    done: number,
+    covered: number,
+    read: number,
+    how: number,
+  ): number;
+  shrinkPrepare(items: number, budget: number): number;
+  shrinkCommit(items: number, moved: number): number;
+  ramTransfer(out: number, sums?: number): number;
+  sumEntries(index: number, count: number): number;
+  verifyEntries(index: number, count: number): number;
+  pageCopy(to: number, from: number): number;
+  pageClear(pfn: number): number;
+  pageIsZero(pfn: number): number;
+  pageChecksum(pfn: number): number;
+  poolCount(type: number, order: number): number;
+  poolShrink(type: number, order: number): number;
+  allocPages(order: number): number;
+  freePages(pfn: number, order: number): number;
+  splitPage(pfn: number): number;
+  slotAlloc(want: number): number;
+  slotFree(slot: number, count: number): number;
+  slotsFree(): number;
+  check(): number;
+}
