@@ -5,21 +5,22 @@
 import type { BufferObject } from "./buffer_object.ts";
 import type { Device } from "./device.ts";
 import { TtmError, type TtmOperation } from "./errors.ts";
-import { type Keep, populate } from "./ttm/restore.ts";
+import { type Keep, populate, populateNow } from "./ttm/restore.ts";
 import {
   interruptible,
   run,
+  runNow,
   runSync,
   type Signal,
   type Steps,
+  type Task,
   throwFailure,
 } from "./ttm/transfer.ts";
+import type { Tt } from "./ttm/tt.ts";
 
-/** What is done, for error messages; what will be overwritten; and what may stop it. */
-export interface Access {
-  readonly op: TtmOperation;
+/** What is done, what may stop it, and what it will overwrite. */
+export interface Access extends Task {
   readonly keep: Keep;
-  readonly signal: Signal | undefined;
 }
 
 const KEEP_NONE: Keep = { from: 0, to: 0 };
@@ -35,13 +36,16 @@ export function access(
 
 /** Runs `use` while every page of `bo` is in memory. */
 export function withPagesSync<T>(device: Device, bo: BufferObject, a: Access, use: () => T): T {
-  interruptible(a.signal, a.op);
+  interruptible(a);
   lockSync(bo, a.op);
-  const fresh = bo.tt.vector < 0;
+  const { pool } = device;
+  const { tt } = bo;
+  const fresh = tt.vector < 0;
   let done: { result: T } | undefined;
   let failure: unknown;
   try {
-    if (!bo.tt.populated) failure = runSync(device.global, a.op, steps(device, bo, a), a.signal);
+    if (!tt.populated)
+      failure = runNow(device.global, a, () => populateNow(pool, tt, keepOf(tt, a)));
     if (failure === undefined) done = { result: useOrRelease(device, bo, fresh, use) };
   } finally {
     release(device, bo, done !== undefined);
@@ -62,7 +66,9 @@ export function withPages<T>(
     while (!bo.tt.populated) {
       const { changes } = device.global.activity;
       try {
-        throwFailure(await run(device.global, a.op, steps(device, bo, a), until(bo, a.signal)));
+        throwFailure(
+          await run(device.global, until(bo, a), populate(device.pool, bo.tt, keepOf(bo.tt, a))),
+        );
       } catch (error) {
         await memoryOrThrow(device, bo, error, changes);
       }
@@ -84,10 +90,10 @@ function useOrRelease<T>(device: Device, bo: BufferObject, fresh: boolean, use: 
 
 /** Runs steps on a locked `bo`, synchronously. */
 export function stepsSync<T>(device: Device, bo: BufferObject, a: Access, work: () => Steps<T>): T {
-  interruptible(a.signal, a.op);
+  interruptible(a);
   lockSync(bo, a.op);
   try {
-    return runSync(device.global, a.op, work(), a.signal);
+    return runSync(device.global, a, work());
   } finally {
     release(device, bo, false);
   }
@@ -100,19 +106,17 @@ export function stepsAsync<T>(
   a: Access,
   work: () => Steps<T>,
 ): Promise<T> {
-  return locked(device, bo, a, false, () =>
-    run(device.pool.global, a.op, work(), until(bo, a.signal)),
-  );
+  return locked(device, bo, a, false, () => run(device.global, until(bo, a), work()));
 }
 
-function steps({ pool }: Device, { tt }: BufferObject, { keep }: Access): Steps<unknown> {
-  // A restore may stop and go on for another caller, so it clears what has no content.
-  return populate(pool, tt, tt.shrunken ? KEEP_NONE : keep);
+/** A restore may stop and go on for another caller, so it clears what has no content. */
+function keepOf(tt: Tt, { keep }: Access): Keep {
+  return tt.shrunken ? KEEP_NONE : keep;
 }
 
 /** Stops for the caller's signal, or because the buffer is destroyed. */
-function until(bo: BufferObject, signal: Signal | undefined): Signal {
-  return {
+function until(bo: BufferObject, { op, signal }: Task): Task {
+  const either = {
     get aborted() {
       return bo.destroyed || Boolean(signal?.aborted);
     },
@@ -120,6 +124,7 @@ function until(bo: BufferObject, signal: Signal | undefined): Signal {
       return signal?.reason;
     },
   };
+  return { op, signal: either };
 }
 
 /**
@@ -157,7 +162,7 @@ function lockSync(bo: BufferObject, op: TtmOperation): void {
 function locked<T>(
   device: Device,
   bo: BufferObject,
-  { op, signal }: Access,
+  a: Access,
   use: boolean,
   body: () => Promise<T>,
 ): Promise<T> {
@@ -167,7 +172,7 @@ function locked<T>(
     let done = false;
     try {
       bo.assertAlive();
-      interruptible(signal, op);
+      interruptible(a);
       const result = await body();
       bo.assertAlive();
       done = true;

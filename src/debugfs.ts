@@ -1,7 +1,8 @@
 import { NR_ORDERS } from "../assembly/abi.ts";
 import type { Device } from "./device.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
-import { runSync } from "./ttm/transfer.ts";
+import { scanNow } from "./ttm/shrinker.ts";
+import { runNow } from "./ttm/transfer.ts";
 
 /** Files of the kernel's debugfs directory `ttm`. */
 export type DebugfsName = "page_pool" | "page_pool_shrink" | "tt_shrink" | "buffer_objects";
@@ -47,6 +48,8 @@ function pagePoolShrink({ poolShrinker }: TtmGlobal): string {
 /** Shrinks one buffer, and says how many pages that released (ttm_tt_debugfs_shrink). */
 function ttShrink({ global, reclaimer }: Device): string {
   const control = { nrToScan: 1, nrScanned: 1, kswapd: false };
-  const released = runSync(global, "shrink", reclaimer.scanObjects(control));
+  const released = runNow(global, { op: "shrink", signal: undefined }, () =>
+    scanNow(global, reclaimer, control),
+  );
   return `${Math.max(released, 0)}\n`;
 }

@@ -150,13 +150,13 @@ export class Device implements Disposable, AsyncDisposable {
    */
   async shrink(options: ShrinkOptions = {}): Promise<number> {
     const steps = this.#shrinkSteps(options);
-    const work = () => run(this.global, "shrink", steps, options.signal);
+    const work = () => run(this.global, { op: "shrink", signal: options.signal }, steps);
     return partial(await this.operations.track(work));
   }
 
   shrinkSync(options: ShrinkOptions = {}): number {
     const steps = this.#shrinkSteps(options);
-    return partial(runSync(this.global, "shrink", steps, options.signal));
+    return partial(runSync(this.global, { op: "shrink", signal: options.signal }, steps));
   }
 
   stats(): DeviceStats {

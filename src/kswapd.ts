@@ -71,7 +71,9 @@ export class Kswapd {
     const { shrinkers, swap } = this.#global;
     const steps = shrinkers.shrink(wanted, true);
     const drive = isRam(swap) || !swap.async ? runSync : run;
-    return this.#operations.background(async () => drive(this.#global, "shrink", steps));
+    return this.#operations.background(async () =>
+      drive(this.#global, { op: "shrink", signal: undefined }, steps),
+    );
   }
 }
 

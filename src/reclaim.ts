@@ -1,9 +1,10 @@
 import type { BufferObject } from "./buffer_object.ts";
 import { Lru } from "./lru.ts";
 import type { Pool } from "./ttm/pool.ts";
-import { shrink } from "./ttm/shrink.ts";
+import { type Released, shrink, shrinkNow } from "./ttm/shrink.ts";
 import { SHRINK_EMPTY, SHRINK_STOP, type ShrinkControl, type Shrinker } from "./ttm/shrinker.ts";
-import { BATCH_PAGES, type Steps } from "./ttm/transfer.ts";
+import { BATCH_PAGES, immediate, type Steps } from "./ttm/transfer.ts";
+import type { Tt } from "./ttm/tt.ts";
 
 /** Priorities of buffers, the lowest reclaimed first (TTM_MAX_BO_PRIORITY). */
 export const PRIORITIES = 4;
@@ -72,28 +73,27 @@ export class Reclaim implements Shrinker {
   }
 
   /** Purges, then shrinks: about `nrToScan` pages, at least a cluster if they can be had. */
-  *scanObjects(control: ShrinkControl): Steps<number> {
-    let freed = this.#purge(control.nrToScan);
-    let scanned = freed;
+  scanObjects(control: ShrinkControl): number | Steps<number> {
+    const purged = this.#purge(control.nrToScan);
+    control.nrScanned = purged;
     // Pages for coherent DMA stay, unless they can be purged.
-    if (freed < control.nrToScan && !this.#pool.coherent) {
-      const target = Math.max(control.nrToScan, CLUSTER_PAGES) - freed;
-      const victims = this.#victims(target);
-      const tts = victims.map(({ tt }) => tt);
-      for (const { resident } of tts) scanned += resident;
-      try {
-        const { released, failure } = yield* shrink(this.#pool, tts, target);
-        freed += released;
-        if (failure !== undefined) control.failure = failure;
-      } finally {
-        for (const bo of victims) {
-          this.settle(bo);
-          bo.unlock();
-        }
-      }
+    if (purged >= control.nrToScan || this.#pool.coherent) return purged || SHRINK_STOP;
+    if (!immediate(this.#pool.global)) return this.#scanLater(control, purged);
+    const { victims, tts, target } = this.#victims(control, purged);
+    try {
+      return scanned(control, purged, shrinkNow(this.#pool, tts, target));
+    } finally {
+      this.#letGo(victims);
     }
-    control.nrScanned = scanned;
-    return scanned > 0 ? freed : SHRINK_STOP;
+  }
+
+  *#scanLater(control: ShrinkControl, purged: number): Steps<number> {
+    const { victims, tts, target } = this.#victims(control, purged);
+    try {
+      return scanned(control, purged, yield* shrink(this.#pool, tts, target));
+    } finally {
+      this.#letGo(victims);
+    }
   }
 
   /** Throws away purgeable buffers until `pages` pages are free. Returns pages released. */
@@ -110,17 +110,40 @@ export class Reclaim implements Shrinker {
     return released;
   }
 
-  /** The next buffers that together hold `pages` pages, locked. */
-  #victims(pages: number): BufferObject[] {
+  /** The next buffers that together hold `target` pages, locked; they count as scanned. */
+  #victims(control: ShrinkControl, purged: number): Victims {
+    const target = Math.max(control.nrToScan, CLUSTER_PAGES) - purged;
     const victims: BufferObject[] = [];
+    const tts: Tt[] = [];
     let found = 0;
     for (const list of this.#priorities) {
-      for (let bo = list.first; bo && found < pages; bo = list.after(bo)) {
+      for (let bo = list.first; bo && found < target; bo = list.after(bo)) {
         if (!bo.tt.lock.tryLock()) continue;
         victims.push(bo);
+        tts.push(bo.tt);
         found += bo.tt.resident;
       }
     }
-    return victims;
+    control.nrScanned = purged + found;
+    return { victims, tts, target };
   }
+
+  #letGo(victims: readonly BufferObject[]): void {
+    for (const bo of victims) {
+      this.settle(bo);
+      bo.unlock();
+    }
+  }
+}
+
+interface Victims {
+  readonly victims: readonly BufferObject[];
+  readonly tts: readonly Tt[];
+  readonly target: number;
+}
+
+/** What a scan came to: pages freed, or SHRINK_STOP when there was nothing to look at. */
+function scanned(control: ShrinkControl, purged: number, { released, failure }: Released): number {
+  if (failure !== undefined) control.failure = failure;
+  return control.nrScanned > 0 ? purged + released : SHRINK_STOP;
 }

@@ -10,7 +10,7 @@ import { Faults } from "./fault.ts";
 import type { Pool } from "./pool.ts";
 import { PoolShrinker } from "./pool_shrinker.ts";
 import { ShrinkerRegistry } from "./shrinker.ts";
-import { TRANSFER_PAGES_MAX, type TransferContext } from "./transfer.ts";
+import { type Task, TRANSFER_PAGES_MAX, type TransferContext } from "./transfer.ts";
 import type { Tt } from "./tt.ts";
 
 /** Running totals, in pages unless it says otherwise. */
@@ -120,6 +120,7 @@ export class TtmGlobal implements TransferContext {
     resumed: 0,
     faults: 0,
   };
+  current: Task | undefined;
   /** Devices on this memory (a count). */
   devices = 0;
   /** Pages held by counted tts, in all and in DMA32 pools. */

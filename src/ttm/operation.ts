@@ -4,9 +4,18 @@
  */
 import { TtmError, type TtmOperation } from "../errors.ts";
 import type { Pool } from "./pool.ts";
-import { populate } from "./restore.ts";
+import { populate, populateNow } from "./restore.ts";
 import { assertTarget, partial, type Released, shrink } from "./shrink.ts";
-import { interruptible, run, runSync, type Signal, type Steps, throwFailure } from "./transfer.ts";
+import {
+  drain,
+  interruptible,
+  run,
+  runNow,
+  type Signal,
+  type Steps,
+  type Task,
+  throwFailure,
+} from "./transfer.ts";
 import { TT_FLAG_EXTERNAL, TT_FLAG_EXTERNAL_MAPPABLE, type Tt } from "./tt.ts";
 
 /** How an operation may behave (struct ttm_operation_ctx). */
@@ -24,7 +33,7 @@ export async function populateTt(pool: Pool, tt: Tt, context?: OperationContext)
 }
 
 export function populateTtSync(pool: Pool, tt: Tt, context?: OperationContext): void {
-  throwFailure(lockedSync(pool, tt, "populate", context, () => populate(pool, tt, KEEP_NONE)));
+  throwFailure(lockedSync(pool, tt, "populate", context, () => populateNow(pool, tt, KEEP_NONE)));
 }
 
 /** What a shrink is to do (struct ttm_backup_flags). */
@@ -50,7 +59,9 @@ export async function shrinkTt(pool: Pool, tt: Tt, options?: ShrinkTtOptions): P
 
 export function shrinkTtSync(pool: Pool, tt: Tt, options?: ShrinkTtOptions): number {
   return partial(
-    lockedSync(pool, tt, "shrink", options, () => shrinkSteps(pool, tt, options ?? {})),
+    lockedSync(pool, tt, "shrink", options, () =>
+      drain(pool.global, shrinkSteps(pool, tt, options ?? {})),
+    ),
   );
 }
 
@@ -74,7 +85,9 @@ function assertShrinkable(tt: Tt): void {
  */
 export function swapoutTtSync(pool: Pool, tt: Tt, context?: OperationContext): number {
   const { populated } = tt;
-  const result = lockedSync(pool, tt, "shrink", context, () => swapoutSteps(pool, tt));
+  const result = lockedSync(pool, tt, "shrink", context, () =>
+    drain(pool.global, swapoutSteps(pool, tt)),
+  );
   if (result.failure && populated && !tt.populated) populateTtSync(pool, tt);
   return wholly(result);
 }
@@ -123,13 +136,13 @@ function lockedSync<T>(
   tt: Tt,
   op: TtmOperation,
   context: OperationContext | undefined,
-  work: () => Steps<T>,
+  work: () => T,
 ): T {
-  const signal = signalOf(context);
-  interruptible(signal, op);
+  const task = taskOf(op, context);
+  interruptible(task);
   if (!tt.lock.tryLock()) throw busy(op);
   try {
-    return runSync(global, op, work(), signal);
+    return runNow(global, task, work);
   } finally {
     tt.lock.unlock();
   }
@@ -144,12 +157,12 @@ async function locked<T>(
 ): Promise<T> {
   await tt.lock.lock();
   try {
-    return await run(global, op, work(), signalOf(context));
+    return await run(global, taskOf(op, context), work());
   } finally {
     tt.lock.unlock();
   }
 }
 
-function signalOf(context: OperationContext = {}): Signal | undefined {
-  return context.interruptible === false ? undefined : context.signal;
+function taskOf(op: TtmOperation, context: OperationContext = {}): Task {
+  return { op, signal: context.interruptible === false ? undefined : context.signal };
 }

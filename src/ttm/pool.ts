@@ -121,6 +121,11 @@ export class Pool {
     return this.global.shrinkers.shrink(pages, false);
   }
 
+  /** The same at a stretch, where transfers are `immediate`. */
+  reclaimNow(pages: number): Released {
+    return this.global.shrinkers.shrinkNow(this.global, pages, false);
+  }
+
   /**
    * Empties `tt` in whatever state it is: chunks go to their pools or the system, swap slots and the
    * chunk of an interrupted restore are freed (ttm_pool_free, ttm_pool_release_shrunken). It reads as

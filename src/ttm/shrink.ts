@@ -13,8 +13,8 @@ import {
   BORDER,
   type Moved,
   type Steps,
-  transferAtOnce,
   transferExtents,
+  transferNow,
 } from "./transfer.ts";
 import { TT_FLAG_PRIV_POPULATED, TT_FLAG_PRIV_SHRUNKEN, TT_FLAG_SWAPPED, type Tt } from "./tt.ts";
 
@@ -42,42 +42,89 @@ interface Entry extends ShrinkItem {
   readonly index: number;
 }
 
+/** A shrink on its way through `tts`. */
+interface Walk {
+  readonly pool: Pool;
+  readonly tts: readonly Tt[];
+  readonly target: number;
+  released: number;
+  failure: unknown;
+  /** The first tt that may have pages left, and the entry from which to look at it. */
+  first: number;
+  start: number;
+}
+
+/** Some pages of a walk that leave together: `items` prepared, `pages` of them. */
+interface Batch {
+  readonly items: readonly Entry[];
+  readonly pages: number;
+}
+
 /**
  * Moves pages of `tts` to swap, in order, until `target` are released; a chunk leaves whole, so it may
  * be more. A chunk held by an interrupted restore is given back first.
  */
 export function* shrink(pool: Pool, tts: readonly Tt[], target: number): Steps<Released> {
+  const walk = begin(pool, tts, target);
+  for (let batch = next(walk); batch; batch = next(walk)) {
+    const { pages } = batch;
+    const now = transferNow(pool.global, true, pages, 0);
+    end(walk, batch, now ?? (yield* transferExtents(pool.global, true, pages, 0)));
+    if (!done(walk)) walk.failure = yield BORDER;
+  }
+  return walk;
+}
+
+/** The same at a stretch, where transfers are `immediate`: for a target of a batch or so. */
+export function shrinkNow(pool: Pool, tts: readonly Tt[], target: number): Released {
+  const walk = begin(pool, tts, target);
+  for (let batch = next(walk); batch; batch = next(walk)) {
+    end(walk, batch, transferNow(pool.global, true, batch.pages, 0) as Moved);
+  }
+  return walk;
+}
+
+function begin(pool: Pool, tts: readonly Tt[], target: number): Walk {
+  const walk: Walk = { pool, tts, target, released: 0, failure: undefined, first: 0, start: 0 };
   if (pool.coherent) {
     const text = "pages for coherent DMA cannot be shrunk, only purged";
-    return { released: 0, failure: new TtmError("EBUSY", "shrink", text) };
+    walk.failure = new TtmError("EBUSY", "shrink", text);
+  } else for (const tt of tts) walk.released += dropHeld(pool, tt);
+  return walk;
+}
+
+function done({ tts, target, released, failure, first }: Walk): boolean {
+  return failure !== undefined || released >= target || first >= tts.length;
+}
+
+/** Prepares the next batch; `undefined` when the walk has come to its end, or to a failure. */
+function next(walk: Walk): Batch | undefined {
+  const { pool, tts, target, released } = walk;
+  while (walk.first < tts.length && (tts[walk.first] as Tt).resident === 0) {
+    walk.first++;
+    walk.start = 0;
   }
-  let released = 0;
-  for (const tt of tts) released += dropHeld(pool, tt);
-  let first = 0;
-  let start = 0;
-  while (true) {
-    while (first < tts.length && (tts[first] as Tt).resident === 0) first++;
-    if (released >= target || first === tts.length) return { released };
-    const want = Math.min(Math.ceil(target - released), BATCH_PAGES);
-    const { items, pages } = choose(tts, first, start, want);
-    try {
-      const failure = released > 0 ? yield BORDER : undefined;
-      if (failure) return { released, failure };
-      const prepared = prepare(pool, items, Math.min(want, pages));
-      const moved =
-        transferAtOnce(pool.global, true, prepared, 0) ??
-        (yield* transferExtents(pool.global, true, prepared, 0));
-      const left = commit(pool, items, moved);
-      released += left;
-      if (moved.failure || left === 0) return { released, failure: moved.failure };
-    } catch (error) {
-      return { released, failure: failureOf("shrink", error) };
-    }
-    // All before the first walk that did not come to its end have left.
-    const open = items.find(({ next, entries }) => next < entries);
-    first = open ? open.index : (items[items.length - 1] as Entry).index + 1;
-    start = open ? open.next : 0;
+  if (done(walk)) return undefined;
+  const want = Math.min(Math.ceil(target - released), BATCH_PAGES);
+  const { items, pages } = choose(tts, walk.first, walk.start, want);
+  try {
+    return { items, pages: prepare(pool, items, Math.min(want, pages)) };
+  } catch (error) {
+    walk.failure = failureOf("shrink", error);
+    return undefined;
   }
+}
+
+/** Commits a batch, and moves the walk on: all before the first item that did not come to its end have left. */
+function end(walk: Walk, { items }: Batch, moved: Moved): void {
+  const left = commit(walk.pool, items, moved);
+  walk.released += left;
+  walk.failure = moved.failure;
+  const open = items.find(({ next, entries }) => next < entries);
+  walk.first = open ? open.index : (items[items.length - 1] as Entry).index + 1;
+  walk.start = open ? open.next : 0;
+  // Nothing moved, and nothing stopped it: there is nothing to go on with.
+  if (left === 0) walk.first = walk.tts.length;
 }
 
 /** The tts from `first` on that together have `want` pages; the walk of the first begins at `start`. */

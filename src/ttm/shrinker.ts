@@ -2,7 +2,7 @@
  * The shrinker registry (mm/shrinker.c): who can give pages up, asked in the order of registration,
  * pools before objects.
  */
-import { BORDER, type Steps } from "./transfer.ts";
+import { BORDER, drain, type Steps, stopped, type TransferContext } from "./transfer.ts";
 
 /** What scanObjects returns when it can do nothing now. */
 export const SHRINK_STOP: number = -1;
@@ -44,6 +44,16 @@ export interface Shrunk {
   readonly failure?: unknown;
 }
 
+/** One scan, in the middle of what does not yield. */
+export function scanNow(
+  context: TransferContext,
+  shrinker: Shrinker,
+  control: ShrinkControl,
+): number {
+  const freed = shrinker.scanObjects(control);
+  return typeof freed === "number" ? freed : drain(context, freed);
+}
+
 const BATCH = 128;
 const SEEKS = 2;
 
@@ -71,27 +81,76 @@ export class ShrinkerRegistry {
 
   /** Asks one after the other until `target` pages are freed (shrink_slab). */
   *shrink(target: number, kswapd: boolean): Steps<Shrunk> {
-    let released = 0;
-    let scanned = 0;
-    let failure: unknown;
-    for (const shrinker of this.#shrinkers) {
-      const { batch = BATCH, seeks = SEEKS } = shrinker;
-      const most = Math.max(1, Math.floor((batch * SEEKS) / seeks));
-      const control: ShrinkControl = { nrToScan: 0, nrScanned: 0, kswapd };
-      for (let scans = 0; released < target && control.failure === undefined; scans++) {
-        if (scans > 0) control.failure = yield BORDER;
-        if (control.failure || !(shrinker.countObjects(control) > 0)) break;
-        control.nrToScan = control.nrScanned = Math.min(most, target - released);
-        const scan = shrinker.scanObjects(control);
-        const freed = typeof scan === "number" ? scan : yield* scan;
-        if (freed === SHRINK_STOP) break;
-        scanned += control.nrScanned;
-        if (!(freed > 0)) break;
-        released += freed;
-      }
-      failure = control.failure ?? failure;
+    const slab = new Slab(this.#shrinkers, target, kswapd);
+    for (let each = slab.next(); each; each = slab.next()) {
+      const freed = each.scanObjects(slab.control);
+      slab.took(typeof freed === "number" ? freed : yield* freed);
+      if (slab.again) slab.control.failure = yield BORDER;
     }
+    return this.#ended(slab);
+  }
+
+  /** The same at a stretch, where transfers are `immediate`. */
+  shrinkNow(context: TransferContext, target: number, kswapd: boolean): Shrunk {
+    const slab = new Slab(this.#shrinkers, target, kswapd);
+    for (let each = slab.next(); each; each = slab.next()) {
+      slab.took(scanNow(context, each, slab.control));
+      if (slab.again) slab.control.failure = stopped(context);
+    }
+    return this.#ended(slab);
+  }
+
+  #ended({ target, released, scanned, failure }: Slab): Shrunk {
     this.#done(target, released);
     return failure === undefined ? { released, scanned } : { released, scanned, failure };
+  }
+}
+
+/** A walk over the shrinkers: each is asked as long as it frees pages and more are wanted. */
+class Slab {
+  readonly target: number;
+  released = 0;
+  scanned = 0;
+  failure: unknown;
+  /** Whether the shrinker that was asked last is to be asked again. */
+  again = false;
+  control: ShrinkControl;
+  readonly #shrinkers: readonly Shrinker[];
+  #index = 0;
+
+  constructor(shrinkers: readonly Shrinker[], target: number, kswapd: boolean) {
+    this.#shrinkers = shrinkers;
+    this.target = target;
+    this.control = { nrToScan: 0, nrScanned: 0, kswapd };
+  }
+
+  /** The shrinker to ask now, its `control` made ready; `undefined`: enough is freed, or all were asked. */
+  next(): Shrinker | undefined {
+    for (; this.#index < this.#shrinkers.length; this.#leave()) {
+      const { control } = this;
+      const shrinker = this.#shrinkers[this.#index] as Shrinker;
+      if (this.released >= this.target || control.failure !== undefined) continue;
+      if (!(shrinker.countObjects(control) > 0)) continue;
+      const { batch = BATCH, seeks = SEEKS } = shrinker;
+      const most = Math.max(1, Math.floor((batch * SEEKS) / seeks));
+      control.nrToScan = control.nrScanned = Math.min(most, this.target - this.released);
+      return shrinker;
+    }
+    return undefined;
+  }
+
+  /** Takes what it freed into account. */
+  took(freed: number): void {
+    if (freed !== SHRINK_STOP) this.scanned += this.control.nrScanned;
+    if (freed > 0) this.released += freed;
+    this.again = freed > 0 && this.released < this.target && this.control.failure === undefined;
+    if (!this.again) this.#leave();
+  }
+
+  #leave(): void {
+    const { kswapd, failure } = this.control;
+    this.failure = failure ?? this.failure;
+    this.#index++;
+    this.control = { nrToScan: 0, nrScanned: 0, kswapd };
   }
 }

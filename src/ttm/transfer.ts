@@ -1,10 +1,12 @@
 /*
  * One step machine, two drivers. Whatever moves content is written once, as a generator that yields
  * the transfers it wants done and commits when they are; it knows nothing of promises, signals or
- * event loops. `runSync` drives it to its end; `run` awaits a device, and lets others run now and
- * then. Both look at the signal between two transfers. What went wrong is the value of the `yield`: the
- * generator commits what was moved, rolls back the rest and returns the failure, which is thrown once, at
- * the end (an error thrown from frame to frame costs more than a chunk).
+ * event loops. `run` awaits a device, and lets others run now and then. `runSync` drives it to its end, and
+ * need not be asked for each transfer: while it runs, `transferNow` does those of a batch on the spot, and
+ * what is small enough for one batch never yields. Both look at the signal between two transfers. What
+ * went wrong is the value of the `yield`: the generator commits what was moved, rolls back the rest and
+ * returns the failure, which is thrown once, at the end (an error thrown from frame to frame costs more
+ * than a chunk).
  */
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import type { Engine, Extent } from "../engine/engine.ts";
@@ -24,7 +26,7 @@ export interface Transfer {
   readonly extents: readonly Extent[];
 }
 
-/** Between two batches: nothing to do, but a place to stop (RAM swap has no transfers). */
+/** Between two batches: nothing to do, but a place to stop. */
 export const BORDER: undefined = undefined;
 
 /** A generator of the transfers it wants done, and of borders; it is told what went wrong, if something did. */
@@ -44,8 +46,16 @@ export interface TransferContext {
   readonly transferPages: number;
   /** Whether pages in swap have checksums. */
   readonly checksums: boolean;
+  /** The task whose transfers are done on the spot, while its driver runs it (the kernel's `current`). */
+  current: Task | undefined;
   /** Whether to fail here, for tests. */
   fails(site: "write" | "read"): boolean;
+}
+
+/** What a driver runs: its name, for messages, and what may stop it. */
+export interface Task {
+  readonly op: TtmOperation;
+  readonly signal: Signal | undefined;
 }
 
 /** How far a batch came: entries before the first that did not move, pages moved, what stopped it. */
@@ -55,19 +65,54 @@ export interface Moved {
   readonly failure?: unknown;
 }
 
+/** Whether `transferNow` can: for RAM swap always, else while a sync driver runs the task. */
+export function immediate({ swap, current }: TransferContext): boolean {
+  return current !== undefined || isRam(swap);
+}
+
 /**
- * Moves the extents of the prepare that was just made, `total` entries in all, at once: what RAM swap
- * can do, and all can when there are none. `undefined`: this device wants `transferExtents`.
+ * Moves the extents of the prepare that was just made, `total` entries in all, on the spot. `undefined`:
+ * there is somebody to yield to, and a device to be awaited; use `transferExtents`.
  */
-export function transferAtOnce(
+export function transferNow(
   context: TransferContext,
   out: boolean,
   total: number,
   untouched: number,
 ): Moved | undefined {
-  const { engine, swap, checksums } = context;
+  const { engine, swap, current } = context;
   if (engine.extentCount === 0) return { moved: total, pages: 0 };
-  if (!isRam(swap)) return undefined;
+  if (isRam(swap)) return transferRam(context, out, total, untouched);
+  if (!current) return undefined;
+  const batch = new Batch(context, out, untouched);
+  for (const transfer of group(engine.extents(), out, context.transferPages)) {
+    if (!batch.took(transfer, performNow(context, current, transfer))) return batch;
+  }
+  return batch.ended(total);
+}
+
+/** The same, transfer by transfer. */
+export function* transferExtents(
+  context: TransferContext,
+  out: boolean,
+  total: number,
+  untouched: number,
+): Steps<Moved> {
+  const batch = new Batch(context, out, untouched);
+  for (const transfer of group(context.engine.extents(), out, context.transferPages)) {
+    if (!batch.took(transfer, yield transfer)) return batch;
+  }
+  return batch.ended(total);
+}
+
+/** The same for RAM swap: the engine copies. */
+function transferRam(
+  context: TransferContext,
+  out: boolean,
+  total: number,
+  untouched: number,
+): Moved {
+  const { engine, checksums } = context;
   if (context.fails(out ? "write" : "read")) {
     return { moved: untouched, pages: 0, failure: injected(out) };
   }
@@ -90,31 +135,46 @@ function injected(out: boolean): TtmError {
   return new TtmError("EIO", out ? "shrink" : "restore", "injected fault");
 }
 
-/** The same, transfer by transfer; checksums are taken while the bytes are in the CPU's cache. */
-export function* transferExtents(
-  context: TransferContext,
-  out: boolean,
-  total: number,
-  untouched: number,
-): Steps<Moved> {
-  const { engine, checksums } = context;
-  let moved = untouched;
-  let pages = 0;
-  for (const transfer of group(engine.extents(), out, context.transferPages)) {
-    const { extents } = transfer;
-    // What leaves without a transfer, because swap still has it, has left up to here.
-    if (out) moved = (extents[0] as Extent).at;
-    const failure = yield transfer;
-    if (failure) return { moved, pages, failure };
-    // Behind the copy, when the bytes are in the CPU's cache.
-    if (out && checksums) for (const extent of extents) engine.sum(extent);
-    for (const extent of extents) pages += extent.pages;
-    const bad = out || !checksums ? undefined : findBad(context, extents);
-    if (bad) return { moved: bad.at, pages, failure: new Mismatch(bad) };
-    const last = extents[extents.length - 1] as Extent;
-    moved = last.at + last.pages;
+/** The transfers of a batch, one after the other. */
+class Batch implements Moved {
+  moved: number;
+  pages = 0;
+  failure: unknown;
+  readonly #context: TransferContext;
+  readonly #out: boolean;
+
+  constructor(context: TransferContext, out: boolean, untouched: number) {
+    this.#context = context;
+    this.#out = out;
+    this.moved = untouched;
   }
-  return { moved: total, pages };
+
+  /** Takes a transfer into account that was done, or failed. Says whether the next one may follow. */
+  took({ extents }: Transfer, failure: unknown): boolean {
+    const { engine, checksums } = this.#context;
+    // What leaves without a transfer, because swap still has it, has left up to here.
+    if (this.#out) this.moved = (extents[0] as Extent).at;
+    this.failure = failure;
+    if (failure) return false;
+    // Checksums while the bytes are in the CPU's cache.
+    if (this.#out && checksums) for (const extent of extents) engine.sum(extent);
+    for (const extent of extents) this.pages += extent.pages;
+    const bad = this.#out || !checksums ? undefined : findBad(this.#context, extents);
+    if (bad) {
+      this.moved = bad.at;
+      this.failure = new Mismatch(bad);
+      return false;
+    }
+    const last = extents[extents.length - 1] as Extent;
+    this.moved = last.at + last.pages;
+    return true;
+  }
+
+  /** All transfers were done: so is what needed none. */
+  ended(total: number): this {
+    this.moved = total;
+    return this;
+  }
 }
 
 /** The first page that came back other than it went. */
@@ -144,6 +204,10 @@ export class Mismatch {
 
 /** Extents with slots side by side go together, up to the size of a call; larger ones are cut up. */
 function group(extents: readonly Extent[], out: boolean, most: number): Transfer[] {
+  const [first] = extents;
+  if (first && extents.length === 1 && first.pages <= most) {
+    return [{ out, slot: first.slot, extents }];
+  }
   const transfers: Transfer[] = [];
   let some: Extent[] = [];
   let pages = 0;
@@ -186,14 +250,43 @@ function perform(context: TransferContext, t: Transfer): void | Promise<void> {
   return t.out ? swap.write(t.slot, views) : swap.read(t.slot, views);
 }
 
-function interrupted(signal: Signal, op: TtmOperation): TtmError {
-  const text = "interrupted; nothing is lost, and the same call goes on where this one stopped";
-  return new TtmError("EINTR", op, text, signal.reason);
+/** One transfer of a task that cannot wait. Returns what went wrong. */
+function performNow(context: TransferContext, task: Task, t: Transfer): TtmError | undefined {
+  const { swap } = context;
+  try {
+    if (task.signal?.aborted) return interrupted(task);
+    if (!isRam(swap) && swap.async) return wouldBlock(swap.name, t.out);
+    const pending = perform(context, t);
+    if (typeof pending?.then === "function") throw unexpected(pending);
+    return undefined;
+  } catch (error) {
+    return ownError(context, task.op, t, error);
+  }
 }
 
-/** @throws TtmError EINTR when the signal is aborted */
-export function interruptible(signal: Signal | undefined, op: TtmOperation): void {
-  if (signal?.aborted) throw interrupted(signal, op);
+function wouldBlock(name: string, out: boolean): TtmError {
+  const text = `swap device ${name} is asynchronous; use the async form`;
+  return new TtmError("EWOULDBLOCK", out ? "shrink" : "restore", text);
+}
+
+function interrupted({ op, signal }: Task): TtmError {
+  const text = "interrupted; nothing is lost, and the same call goes on where this one stopped";
+  return new TtmError("EINTR", op, text, signal?.reason);
+}
+
+/** @throws TtmError EINTR when its signal is aborted */
+export function interruptible(task: Task): void {
+  if (task.signal?.aborted) throw interrupted(task);
+}
+
+/** What stops the task at work between two batches, if something does. */
+export function stopped(context: TransferContext): TtmError | undefined {
+  const { current } = context;
+  try {
+    return current?.signal?.aborted ? interrupted(current) : undefined;
+  } catch (error) {
+    return ownError(context, (current as Task).op, undefined, error);
+  }
 }
 
 /** What a device threw, or a signal, as an error of ours that keeps the code and the cause. */
@@ -222,37 +315,28 @@ export function throwFailure(failure: unknown): void {
   if (failure !== undefined) throw failure;
 }
 
-/** Runs the steps to their end, synchronously. */
-export function runSync<T>(
-  context: TransferContext,
-  op: TtmOperation,
-  steps: Steps<T>,
-  signal?: Signal,
-): T {
-  interruptible(signal, op);
-  let step = steps.next();
-  while (!step.done) {
-    const transfer = step.value;
-    let failure: TtmError | undefined;
-    try {
-      if (signal?.aborted) failure = interrupted(signal, op);
-      else if (transfer) performSync(context, transfer);
-    } catch (error) {
-      failure = ownError(context, op, transfer, error);
-    }
-    step = steps.next(failure);
+/** Does `work` at a stretch, its transfers on the spot. */
+export function runNow<T>(context: TransferContext, task: Task, work: () => T): T {
+  interruptible(task);
+  const outer = context.current;
+  context.current = task;
+  try {
+    return work();
+  } finally {
+    context.current = outer;
   }
+}
+
+/** Runs the steps of the task at work to their end, in the middle of what does not yield. */
+export function drain<T>(context: TransferContext, steps: Steps<T>): T {
+  let step = steps.next();
+  while (!step.done) step = steps.next(stopped(context));
   return step.value;
 }
 
-function performSync(context: TransferContext, transfer: Transfer): void {
-  const { swap } = context;
-  if (!isRam(swap) && swap.async) {
-    const text = `swap device ${swap.name} is asynchronous; use the async form`;
-    throw new TtmError("EWOULDBLOCK", transfer.out ? "shrink" : "restore", text);
-  }
-  const pending = perform(context, transfer);
-  if (typeof pending?.then === "function") throw unexpected(pending);
+/** Runs the steps to their end, synchronously. */
+export function runSync<T>(context: TransferContext, task: Task, steps: Steps<T>): T {
+  return runNow(context, task, () => drain(context, steps));
 }
 
 /** How long async drivers hold the event loop at a stretch (milliseconds), one operation or many. */
@@ -273,14 +357,9 @@ function sliceEnded(): boolean {
 }
 
 /** Runs the steps to their end, letting the event loop turn between transfers now and then. */
-export async function run<T>(
-  context: TransferContext,
-  op: TtmOperation,
-  steps: Steps<T>,
-  signal?: Signal,
-): Promise<T> {
-  interruptible(signal, op);
-  let step = steps.next();
+export async function run<T>(context: TransferContext, task: Task, steps: Steps<T>): Promise<T> {
+  interruptible(task);
+  let step = resume(context, steps);
   while (!step.done) {
     if (sliceEnded()) {
       await turn();
@@ -289,17 +368,32 @@ export async function run<T>(
     const transfer = step.value;
     let failure: TtmError | undefined;
     try {
-      if (signal?.aborted) failure = interrupted(signal, op);
+      if (task.signal?.aborted) failure = interrupted(task);
       else {
         const pending = transfer && perform(context, transfer);
         if (pending) await pending;
       }
     } catch (error) {
-      failure = ownError(context, op, transfer, error);
+      failure = ownError(context, task.op, transfer, error);
     }
-    step = steps.next(failure);
+    step = resume(context, steps, failure);
   }
   return step.value;
+}
+
+/** Goes on with steps that may wait, whoever called: a device or a shrinker may do so on the spot. */
+function resume<T>(
+  context: TransferContext,
+  steps: Steps<T>,
+  failure?: TtmError,
+): IteratorResult<Transfer | undefined, T> {
+  const outer = context.current;
+  context.current = undefined;
+  try {
+    return steps.next(failure);
+  } finally {
+    context.current = outer;
+  }
 }
 
 /** Calls `then` when the event loop has turned. */

@@ -2,12 +2,19 @@
 import { describe, expect, test } from "vitest";
 import { type BufferObject, PAGE_SIZE } from "../../../src/index.ts";
 import { Lru, type LruNode } from "../../../src/lru.ts";
-import { runSync } from "../../../src/ttm/transfer.ts";
+import { scanNow } from "../../../src/ttm/shrinker.ts";
+import { runNow } from "../../../src/ttm/transfer.ts";
 import { SHRINK_EMPTY, SHRINK_STOP } from "../../../src/ttm.ts";
 import { abortAt, codeOf, codeOfAsync, Rig, stopAt } from "./rig.ts";
 
 type Three = [BufferObject, BufferObject, BufferObject];
 const control = (nrToScan: number) => ({ nrToScan, nrScanned: nrToScan, kswapd: false });
+
+function scanOnce({ global, device }: Rig, how: ReturnType<typeof control>): number {
+  return runNow(global, { op: "shrink", signal: undefined }, () =>
+    scanNow(global, device.reclaimer, how),
+  );
+}
 
 class Node implements LruNode {
   lruPrev: LruNode | undefined;
@@ -214,7 +221,7 @@ describe("kernel today: objects", () => {
     using rig = new Rig();
     const { reclaimer } = rig.device;
     expect(reclaimer.countObjects()).toBe(SHRINK_EMPTY);
-    expect(runSync(rig.global, "shrink", reclaimer.scanObjects(control(8)))).toBe(SHRINK_STOP);
+    expect(scanOnce(rig, control(8))).toBe(SHRINK_STOP);
     const [bo] = rig.buffers(1, 4) as [BufferObject];
     expect(reclaimer.countObjects()).toBe(4);
     bo.advise("dontneed");
@@ -228,7 +235,7 @@ describe("kernel today: objects", () => {
     const [a, b, c] = rig.buffers(3, 16) as Three;
     c.advise("dontneed");
     const scan = control(16);
-    expect(runSync(rig.global, "shrink", rig.device.reclaimer.scanObjects(scan))).toBe(16);
+    expect(scanOnce(rig, scan)).toBe(16);
     expect([a, b, c].map((bo) => bo.residentPages)).toEqual([16, 16, 0]);
     expect(rig.swap.writes).toEqual([]);
     expect(scan.nrScanned).toBe(16);
@@ -239,8 +246,7 @@ describe("kernel today: objects", () => {
     rig.buffers(3, 16);
     rig.swap.failAt(true, 6);
     const scan: { nrScanned: number; failure?: unknown } = control(32);
-    const steps = rig.device.reclaimer.scanObjects(scan as ReturnType<typeof control>);
-    expect(runSync(rig.global, "shrink", steps)).toBe(5);
+    expect(scanOnce(rig, scan as ReturnType<typeof control>)).toBe(5);
     expect(scan.nrScanned).toBe(32);
     expect(scan.failure).toBeDefined();
   });

@@ -242,7 +242,7 @@ describe("shrink", () => {
       const free: number[] = [];
       rig.swap.before = () => free.push(rig.global.engine.freePages);
       const steps = rig.global.shrinkers.shrink(16, kswapd);
-      expect(runSync(rig.global, "shrink", steps).released).toBe(16);
+      expect(runSync(rig.global, { op: "shrink", signal: undefined }, steps).released).toBe(16);
       expect(free).toEqual(Array.from({ length: 16 }, () => 0));
       expect(rig.global.engine.freePages).toBe(16);
       bo.destroy();

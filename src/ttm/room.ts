@@ -1,0 +1,116 @@
+/*
+ * Room: what is reclaimed before a tt gets its frames, so that there are enough, within the limits, and
+ * something is left to exchange pages with (ttm_tt_populate, and the kernel's page allocator below it).
+ */
+import { TtmError } from "../errors.ts";
+import { formatSize } from "../size.ts";
+import type { TtmGlobal } from "./global.ts";
+import type { Pool } from "./pool.ts";
+import type { Released } from "./shrink.ts";
+import { drain, type Steps } from "./transfer.ts";
+import type { Tt } from "./tt.ts";
+
+/** Reclaims in a row that freed no frame before memory counts as exhausted (MAX_RECLAIM_RETRIES). */
+const RECLAIM_RETRIES_MAX = 16;
+
+/** Frames that `tt` still needs. */
+function needOf(tt: Tt): number {
+  return tt.numPages - tt.resident;
+}
+
+/** Frames that are lacking; those pooled for it count when they are enough. */
+function lackingFor(pool: Pool, tt: Tt): number {
+  const wanted = needOf(tt) + pool.global.watermarks.min;
+  const lacking = wanted - pool.free;
+  return lacking > 0 && lacking > pool.pooledFor(tt) ? lacking : 0;
+}
+
+/** Whether `makeRoom` has nothing to do. */
+export function hasRoom(pool: Pool, tt: Tt): boolean {
+  const { allocated, limits, watermarks } = pool.global;
+  const need = needOf(tt);
+  if (pool.free < need + watermarks.min || (!tt.shrunken && reserve(pool, need) <= 0)) return false;
+  if (!tt.counted) return true;
+  if (pool.dma32 && allocated.dma32Pages + need > limits.dma32Pages) return false;
+  return allocated.pages + need <= limits.pages;
+}
+
+/**
+ * Says after each reclaim, told what that released, whether another one may help: not for ever, as it may
+ * have been what is no frame, or others may have taken it.
+ */
+function worthRetrying(global: TtmGlobal): (released: number) => boolean {
+  let held = global.heldPages;
+  let left = RECLAIM_RETRIES_MAX;
+  return (released) => {
+    left = global.heldPages < held ? RECLAIM_RETRIES_MAX : left - 1;
+    held = global.heldPages;
+    return released > 0 && left > 0;
+  };
+}
+
+/** Reclaims until the frames that `tt` still needs are free or pooled for it, within the limits. */
+export function* makeRoom(pool: Pool, tt: Tt, first?: Released): Steps<void> {
+  const { global } = pool;
+  const need = needOf(tt);
+  const again = worthRetrying(global);
+  let last = first;
+  while (last || lackingFor(pool, tt) > 0) {
+    const { released, failure } = last ?? (yield* pool.reclaim(lackingFor(pool, tt)));
+    last = undefined;
+    if (again(released) || pool.dirty(tt, 0, tt.numPages) > 0) continue;
+    const there = pool.free + pool.pooledFor(tt);
+    // With swap full a restore goes on with little: what it reads frees slots for others to leave to.
+    if (there >= need || (failure && tt.shrunken && there > 0)) break;
+    throw failure ?? noMemory(pool, tt, need);
+  }
+  if (!tt.shrunken) yield* keepReserve(pool, need);
+  // Over a page limit, others shrink if they can (ttm_tt_populate); if nobody can, so be it. A restore
+  // goes on even if they fail to: it frees the slots they lack.
+  if (!tt.counted) return;
+  const { allocated, limits } = global;
+  while (allocated.pages + need > limits.pages) {
+    const over = allocated.pages + need - limits.pages;
+    const { released, failure } = yield* pool.reclaim(over);
+    if (failure && !tt.shrunken) throw failure;
+    if (!again(released)) break;
+  }
+  while (pool.dma32 && allocated.dma32Pages + need > limits.dma32Pages) {
+    const { released, failure } = yield* pool.reclaim(1);
+    if (failure && !tt.shrunken) throw failure;
+    if (!again(released)) break;
+  }
+}
+
+/** The same at a stretch. Mostly frames are all that is lacking, and one reclaim is enough. */
+export function makeRoomNow(pool: Pool, tt: Tt): void {
+  const lacking = lackingFor(pool, tt);
+  const first = lacking > 0 ? pool.reclaimNow(lacking) : undefined;
+  if (!hasRoom(pool, tt)) drain(pool.global, makeRoom(pool, tt, first));
+}
+
+/**
+ * With every frame and every slot taken, nothing could ever be exchanged again: new content leaves one
+ * of them free.
+ */
+function* keepReserve(pool: Pool, need: number): Steps<void> {
+  if (reserve(pool, need) > 0) return;
+  yield* pool.reclaim(1); // if something can be purged, that makes room
+  if (reserve(pool, need) <= 0) throw pool.global.swapFull();
+}
+
+/** Frames and slots that are left when `need` frames are taken. */
+function reserve(pool: Pool, need: number): number {
+  const { engine } = pool.global;
+  return engine.freePages + engine.pooledPages + engine.freeSlots + engine.cleanPages - need;
+}
+
+export function noMemory(pool: Pool, tt: Tt, need: number): TtmError {
+  const { global } = pool;
+  const { engine } = global;
+  const text =
+    `${need} pages are needed, ${pool.free} of ${engine.geometry.frames} are free, ` +
+    "and the others are pinned or in use: unmap or unpin buffers, or raise memory " +
+    `(now ${formatSize(global.memory)})`;
+  return new TtmError("ENOMEM", tt.shrunken ? "restore" : "populate", text);
+}
