@@ -60,6 +60,22 @@ export class TtmError extends Error {
   }
 }
 
+/**
+ * What `make` makes, without a stack: for what the caller asked for, and may ask for after every chunk.
+ * Where it was noticed tells nothing, and writing that down takes as long as reading 64 KiB.
+ */
+export function withoutStack<T>(make: () => T): T {
+  const { stackTraceLimit } = Error;
+  if (typeof stackTraceLimit !== "number") return make();
+  // Where errors are frozen this sets nothing, and does not throw.
+  Reflect.set(Error, "stackTraceLimit", 0);
+  try {
+    return make();
+  } finally {
+    Reflect.set(Error, "stackTraceLimit", stackTraceLimit);
+  }
+}
+
 /** What `at` finds on a foreign value, or `otherwise`: whatever was thrown may throw when it is looked at. */
 function look<T>(at: () => T, otherwise: T): T {
   try {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { codeOf, messageOf } from "../src/errors.ts";
 import { createDeviceSync, TtmError, type TtmErrorCode } from "../src/index.ts";
+import { contentSync, expectSame, pattern } from "./support/bytes.ts";
 import { filled } from "./support/devices.ts";
 import { failsSync, systemError } from "./support/errors.ts";
 
@@ -72,6 +73,32 @@ describe("a TtmError", () => {
     expect(failsSync("ENOMEM", () => device.createBuffer("1 MiB")).op).toBe("create");
     expect(failsSync("ENOMEM", () => filled(device, 1, 2)).op).toBe("populate");
     expect(failsSync("EBUSY", () => device.closeSync()).op).toBe("close");
+  });
+});
+
+describe("an interruption", () => {
+  test("has a message but no stack: where it was noticed tells nothing", () => {
+    using device = createDeviceSync({ memory: "64 KiB" });
+    const bo = filled(device, 4, 1);
+    const limit = Error.stackTraceLimit;
+    const error = failsSync("EINTR", () => bo.shrinkSync({ signal: { aborted: true } }));
+    expect(error.stack ?? "").not.toMatch(/\n +at |@/);
+    expect(Error.stackTraceLimit).toBe(limit);
+    expect(new Error("another").stack).toMatch(/errors\.test/);
+  });
+
+  test("whose reason throws leaves the stacks of others alone", () => {
+    using device = createDeviceSync({ memory: "64 KiB" });
+    const bo = filled(device, 4, 1);
+    const signal = {
+      aborted: true,
+      get reason(): unknown {
+        throw new RangeError("reason");
+      },
+    };
+    expect(() => bo.shrinkSync({ signal })).toThrow();
+    expect(new Error("another").stack).toMatch(/errors\.test/);
+    expectSame(contentSync(bo), pattern(1, bo.size), "the buffer");
   });
 });
 

@@ -1,6 +1,6 @@
 /* What users hand in may fail in odd ways: devices, shrinkers, traces, signals. Nobody else pays for it. */
 import { describe, expect, test } from "vitest";
-import { createDeviceSync, PAGE_SIZE, ramSwap, TtmError } from "../src/index.ts";
+import { createDeviceSync, type Device, PAGE_SIZE, ramSwap, TtmError } from "../src/index.ts";
 import { type Shrinker, shrinkTtSync, Tt } from "../src/ttm.ts";
 import { contentSync, expectSame, pattern } from "./support/bytes.ts";
 import { Gate, until } from "./support/delays.ts";
@@ -250,4 +250,59 @@ test("names that are none are refused, those of Object.prototype too", () => {
   const pages = Number.NaN;
   expect(() => shrinkTtSync(device.pool, tt, { pages })).toThrow(RangeError);
   expect(new TtmError("EIO", "shrink", "x")).toBeInstanceOf(TtmError);
+});
+
+describe("an operation begun in the middle of a transfer", () => {
+  /** Two buffers that fill `frames`, and a hook that is called once, in the write that comes `nth`. */
+  function hooked(frames: number, nth: number, hook: (device: Device, swap: ArraySwap) => void) {
+    const swap = new ArraySwap(2 * frames);
+    const device = blockDevice(frames, swap);
+    const buffers = [filled(device, frames / 2, 1), filled(device, frames / 2, 2)] as const;
+    const write = swap.write.bind(swap);
+    let writes = 0;
+    swap.write = (slot, views) => {
+      write(slot, views);
+      if (++writes === nth) hook(device, swap);
+    };
+    const intact = () => {
+      device.check();
+      buffers.forEach((bo, i) => {
+        expectSame(contentSync(bo), pattern(i + 1, bo.size), `buffer ${i}`);
+      });
+    };
+    return { device, buffers, intact };
+  }
+
+  test("stops for its own signal, not for that of the one around it", () => {
+    const { device, buffers, intact } = hooked(16, 1, (device) => {
+      failsSync("EINTR", () => device.shrinkSync({ signal: { aborted: true } }));
+    });
+    expect(buffers[0].shrinkSync({ signal: { aborted: false } })).toBe(8);
+    expect(device.shrinkSync()).toBe(8);
+    intact();
+  });
+
+  test("leaves the one around it its signal", () => {
+    const signal = { aborted: false };
+    // The second write is the last of the first 512 pages.
+    const { device, intact } = hooked(1024, 2, (device) => {
+      signal.aborted = true;
+      expect(device.createBuffer(1).shrinkSync()).toBe(0);
+    });
+    expect(device.shrinkSync({ signal })).toBe(512);
+    intact();
+  });
+
+  test("awaits the device if it is of the async form, though the one around it cannot", async () => {
+    let shrinking: Promise<number> | undefined;
+    const { buffers, intact } = hooked(16, 1, (device, swap) => {
+      const { write } = swap;
+      swap.write = ((slot, views) => Promise.resolve(write(slot, views))) as typeof write;
+      shrinking = device.shrink();
+      swap.write = write;
+    });
+    expect(buffers[0].shrinkSync()).toBe(8);
+    expect(await shrinking).toBe(8);
+    intact();
+  });
 });

@@ -10,7 +10,7 @@
  */
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import type { Engine, Extent } from "../engine/engine.ts";
-import { codeOf, messageOf, TtmError, type TtmOperation } from "../errors.ts";
+import { codeOf, messageOf, TtmError, type TtmOperation, withoutStack } from "../errors.ts";
 import { isRam, type SwapDevice } from "../swap/types.ts";
 
 /** What is looked at between two transfers: an `AbortSignal`, or anything with its two fields. */
@@ -271,7 +271,7 @@ function wouldBlock(name: string, out: boolean): TtmError {
 
 function interrupted({ op, signal }: Task): TtmError {
   const text = "interrupted; nothing is lost, and the same call goes on where this one stopped";
-  return new TtmError("EINTR", op, text, signal?.reason);
+  return withoutStack(() => new TtmError("EINTR", op, text, signal?.reason));
 }
 
 /** @throws TtmError EINTR when its signal is aborted */
