@@ -5,17 +5,9 @@
 import type { BufferObject } from "./buffer_object.ts";
 import type { Device } from "./device.ts";
 import { TtmError, type TtmOperation } from "./errors.ts";
+import { run, runNow, runSync, type Steps, throwFailure } from "./ttm/driver.ts";
 import { type Keep, populate, populateNow } from "./ttm/restore.ts";
-import {
-  interruptible,
-  run,
-  runNow,
-  runSync,
-  type Signal,
-  type Steps,
-  type Task,
-  throwFailure,
-} from "./ttm/transfer.ts";
+import { interruptible, type Signal, type Task } from "./ttm/task.ts";
 import type { Tt } from "./ttm/tt.ts";
 
 /** What is done, what may stop it, and what it will overwrite. */

@@ -6,8 +6,9 @@ import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
 import { Mapping } from "./mapping.ts";
 import { pagesOf } from "./size.ts";
+import type { Steps } from "./ttm/driver.ts";
 import { partial, type Released, shrink } from "./ttm/shrink.ts";
-import type { Signal, Steps } from "./ttm/transfer.ts";
+import type { Signal } from "./ttm/task.ts";
 import { TT_FLAG_DONTNEED, Tt, type TtOptions } from "./ttm/tt.ts";
 
 /** Where bytes are copied from or to: a typed array, a DataView or an ArrayBuffer. */

@@ -1,8 +1,8 @@
 import { NR_ORDERS } from "../assembly/abi.ts";
 import type { Device } from "./device.ts";
+import { runNow } from "./ttm/driver.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import { scanNow } from "./ttm/shrinker.ts";
-import { runNow } from "./ttm/transfer.ts";
 
 /** Files of the kernel's debugfs directory `ttm`. */
 export type DebugfsName = "page_pool" | "page_pool_shrink" | "tt_shrink" | "buffer_objects";

@@ -10,12 +10,13 @@ import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
 import { ramSwap } from "./swap/ram.ts";
 import { isRam, type SwapDevice } from "./swap/types.ts";
 import { type Caching, cachingCode } from "./ttm/caching.ts";
+import { run, runSync, type Steps } from "./ttm/driver.ts";
 import type { FaultOptions, FaultSite } from "./ttm/fault.ts";
 import { type TraceEvent, TtmGlobal, type TtmGlobalOptions, type TtmStats } from "./ttm/global.ts";
 import { Pool, type PoolOptions } from "./ttm/pool.ts";
 import { assertTarget, partial } from "./ttm/shrink.ts";
 import type { Shrunk } from "./ttm/shrinker.ts";
-import { run, runSync, type Signal, type Steps } from "./ttm/transfer.ts";
+import type { Signal } from "./ttm/task.ts";
 
 /** Options of `createDevice`. */
 export interface DeviceOptions extends TtmGlobalOptions {

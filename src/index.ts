@@ -14,4 +14,4 @@ export type { Mapping } from "./mapping.ts";
 export type { Size } from "./size.ts";
 export { type RamSwapOptions, ramSwap } from "./swap/ram.ts";
 export type { BlockSwapDevice, RamSwapDevice, SwapDevice } from "./swap/types.ts";
-export type { Signal } from "./ttm/transfer.ts";
+export type { Signal } from "./ttm/task.ts";

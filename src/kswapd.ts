@@ -1,8 +1,8 @@
 import type { Operations } from "./operations.ts";
 import { isRam } from "./swap/types.ts";
+import { run, runSync } from "./ttm/driver.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import type { Shrunk } from "./ttm/shrinker.ts";
-import { run, runSync } from "./ttm/transfer.ts";
 
 /** Pages of one step of the background loop: short enough not to be noticed. */
 const STEP_PAGES = 128;

@@ -1,9 +1,10 @@
 import type { BufferObject } from "./buffer_object.ts";
 import { Lru } from "./lru.ts";
+import type { Steps } from "./ttm/driver.ts";
 import type { Pool } from "./ttm/pool.ts";
 import { type Released, shrink, shrinkNow } from "./ttm/shrink.ts";
 import { SHRINK_EMPTY, SHRINK_STOP, type ShrinkControl, type Shrinker } from "./ttm/shrinker.ts";
-import { BATCH_PAGES, immediate, type Steps } from "./ttm/transfer.ts";
+import { BATCH_PAGES, immediate } from "./ttm/transfer.ts";
 import type { Tt } from "./ttm/tt.ts";
 
 /** Priorities of buffers, the lowest reclaimed first (TTM_MAX_BO_PRIORITY). */

@@ -10,7 +10,8 @@ import { Faults } from "./fault.ts";
 import type { Pool } from "./pool.ts";
 import { PoolShrinker } from "./pool_shrinker.ts";
 import { ShrinkerRegistry } from "./shrinker.ts";
-import { type Task, TRANSFER_PAGES_MAX, type TransferContext } from "./transfer.ts";
+import type { Task } from "./task.ts";
+import { TRANSFER_PAGES_MAX, type TransferContext } from "./transfer.ts";
 import type { Tt } from "./tt.ts";
 
 /** Running totals, in pages unless it says otherwise. */

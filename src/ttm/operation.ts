@@ -3,19 +3,11 @@
  * who drive pools and tts themselves. The tt is locked for the time of the operation.
  */
 import { TtmError, type TtmOperation } from "../errors.ts";
+import { drain, run, runNow, type Steps, throwFailure } from "./driver.ts";
 import type { Pool } from "./pool.ts";
 import { populate, populateNow } from "./restore.ts";
 import { assertTarget, partial, type Released, shrink } from "./shrink.ts";
-import {
-  drain,
-  interruptible,
-  run,
-  runNow,
-  type Signal,
-  type Steps,
-  type Task,
-  throwFailure,
-} from "./transfer.ts";
+import { interruptible, type Signal, type Task } from "./task.ts";
 import { TT_FLAG_EXTERNAL, TT_FLAG_EXTERNAL_MAPPABLE, type Tt } from "./tt.ts";
 
 /** How an operation may behave (struct ttm_operation_ctx). */

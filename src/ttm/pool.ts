@@ -8,9 +8,9 @@ import {
 } from "../../assembly/abi.ts";
 import { type Caching, COHERENT_TYPES, cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
+import type { Steps } from "./driver.ts";
 import type { TtmGlobal } from "./global.ts";
 import type { Released } from "./shrink.ts";
-import type { Steps } from "./transfer.ts";
 import { TT_FLAG_PRIV_POPULATED, TT_FLAG_PRIV_SHRUNKEN, TT_FLAG_SWAPPED, type Tt } from "./tt.ts";
 
 /** Options of a `Pool`. */

@@ -28,17 +28,10 @@ import { codeOf, failureOf, TtmError } from "../errors.ts";
 import { isRam } from "../swap/types.ts";
 import { cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
+import { BORDER, type Steps, stopped } from "./driver.ts";
 import type { Pool } from "./pool.ts";
 import { hasRoom, makeRoom, makeRoomNow, noMemory } from "./room.ts";
-import {
-  BORDER,
-  Mismatch,
-  type Moved,
-  type Steps,
-  stopped,
-  transferExtents,
-  transferNow,
-} from "./transfer.ts";
+import { Mismatch, type Moved, transferExtents, transferNow } from "./transfer.ts";
 import {
   TT_FLAG_DONTNEED,
   TT_FLAG_PRIV_POPULATED,

@@ -4,10 +4,10 @@
  */
 import { TtmError } from "../errors.ts";
 import { formatSize } from "../size.ts";
+import { drain, type Steps } from "./driver.ts";
 import type { TtmGlobal } from "./global.ts";
 import type { Pool } from "./pool.ts";
 import type { Released } from "./shrink.ts";
-import { drain, type Steps } from "./transfer.ts";
 import type { Tt } from "./tt.ts";
 
 /** Reclaims in a row that freed no frame before memory counts as exhausted (MAX_RECLAIM_RETRIES). */

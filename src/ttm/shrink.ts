@@ -6,16 +6,10 @@
 import { ENOSPC, ITEMS_MAX } from "../../assembly/abi.ts";
 import type { ShrinkItem } from "../engine/engine.ts";
 import { failureOf, TtmError } from "../errors.ts";
+import { BORDER, type Steps } from "./driver.ts";
 import type { Pool } from "./pool.ts";
 import { dropHeld } from "./restore.ts";
-import {
-  BATCH_PAGES,
-  BORDER,
-  type Moved,
-  type Steps,
-  transferExtents,
-  transferNow,
-} from "./transfer.ts";
+import { BATCH_PAGES, type Moved, transferExtents, transferNow } from "./transfer.ts";
 import { TT_FLAG_PRIV_POPULATED, TT_FLAG_PRIV_SHRUNKEN, TT_FLAG_SWAPPED, type Tt } from "./tt.ts";
 
 /** What a shrink or a reclaim came to: pages released, and what stopped it, if anything did. */

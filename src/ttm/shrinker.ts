@@ -2,7 +2,8 @@
  * The shrinker registry (mm/shrinker.c): who can give pages up, asked in the order of registration,
  * pools before objects.
  */
-import { BORDER, drain, type Steps, stopped, type TransferContext } from "./transfer.ts";
+import { BORDER, drain, type Steps, stopped } from "./driver.ts";
+import type { TransferContext } from "./transfer.ts";
 
 /** What scanObjects returns when it can do nothing now. */
 export const SHRINK_STOP: number = -1;

@@ -1,23 +1,15 @@
 /*
- * One step machine, two drivers. Whatever moves content is written once, as a generator that yields
- * the transfers it wants done and commits when they are; it knows nothing of promises, signals or
- * event loops. `run` awaits a device, and lets others run now and then. `runSync` drives it to its end, and
- * need not be asked for each transfer: while it runs, `transferNow` does those of a batch on the spot, and
- * what is small enough for one batch never yields. Both look at the signal between two transfers. What
- * went wrong is the value of the `yield`: the generator commits what was moved, rolls back the rest and
- * returns the failure, which is thrown once, at the end (an error thrown from frame to frame costs more
- * than a chunk).
+ * Transfers: how the extents of a prepared batch get to the device and back. `transferNow` does them on the
+ * spot, where a sync driver is at work; `transferExtents` yields them to one that can wait. The signal is
+ * looked at before each. What went wrong is a value, up to the public method that throws it: the batch is
+ * committed as far as it came, and an error thrown from frame to frame costs more than a chunk.
  */
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import type { Engine, Extent } from "../engine/engine.ts";
-import { codeOf, messageOf, TtmError, type TtmOperation, withoutStack } from "../errors.ts";
+import { codeOf, messageOf, TtmError, type TtmOperation } from "../errors.ts";
 import { isRam, type SwapDevice } from "../swap/types.ts";
-
-/** What is looked at between two transfers: an `AbortSignal`, or anything with its two fields. */
-export interface Signal {
-  readonly aborted: boolean;
-  readonly reason?: unknown;
-}
+import type { Steps } from "./driver.ts";
+import { interrupted, type Task } from "./task.ts";
 
 /** Pages that lie side by side in swap, from `slot` on, and in `views` in memory. */
 export interface Transfer {
@@ -25,12 +17,6 @@ export interface Transfer {
   readonly slot: number;
   readonly extents: readonly Extent[];
 }
-
-/** Between two batches: nothing to do, but a place to stop. */
-export const BORDER: undefined = undefined;
-
-/** A generator of the transfers it wants done, and of borders; it is told what went wrong, if something did. */
-export type Steps<T> = Generator<Transfer | undefined, T, TtmError | undefined>;
 
 /** Most pages of one device call: 1 MiB, beyond which calls get no faster. */
 export const TRANSFER_PAGES_MAX = 256;
@@ -50,12 +36,6 @@ export interface TransferContext {
   current: Task | undefined;
   /** Whether to fail here, for tests. */
   fails(site: "write" | "read"): boolean;
-}
-
-/** What a driver runs: its name, for messages, and what may stop it. */
-export interface Task {
-  readonly op: TtmOperation;
-  readonly signal: Signal | undefined;
 }
 
 /** How far a batch came: entries before the first that did not move, pages moved, what stopped it. */
@@ -242,7 +222,7 @@ function cut(extent: Extent, most: number): Extent[] {
 }
 
 /** Hands one transfer to the device. Views are made here, right before they are used. */
-function perform(context: TransferContext, t: Transfer): void | Promise<void> {
+export function perform(context: TransferContext, t: Transfer): void | Promise<void> {
   const { engine, swap } = context;
   if (isRam(swap)) return;
   if (context.fails(t.out ? "write" : "read")) throw injected(t.out);
@@ -269,28 +249,8 @@ function wouldBlock(name: string, out: boolean): TtmError {
   return new TtmError("EWOULDBLOCK", out ? "shrink" : "restore", text);
 }
 
-function interrupted({ op, signal }: Task): TtmError {
-  const text = "interrupted; nothing is lost, and the same call goes on where this one stopped";
-  return withoutStack(() => new TtmError("EINTR", op, text, signal?.reason));
-}
-
-/** @throws TtmError EINTR when its signal is aborted */
-export function interruptible(task: Task): void {
-  if (task.signal?.aborted) throw interrupted(task);
-}
-
-/** What stops the task at work between two batches, if something does. */
-export function stopped(context: TransferContext): TtmError | undefined {
-  const { current } = context;
-  try {
-    return current?.signal?.aborted ? interrupted(current) : undefined;
-  } catch (error) {
-    return ownError(context, (current as Task).op, undefined, error);
-  }
-}
-
 /** What a device threw, or a signal, as an error of ours that keeps the code and the cause. */
-function ownError(
+export function ownError(
   { swap }: TransferContext,
   op: TtmOperation,
   transfer: Transfer | undefined,
@@ -308,101 +268,4 @@ function ownError(
 function unexpected(pending: Promise<void>): Error {
   pending.catch(() => {}); // too late to wait for: the error below is what the caller learns
   return new Error("it returned a promise without `async: true`");
-}
-
-/** @throws what stopped some steps, if something did */
-export function throwFailure(failure: unknown): void {
-  if (failure !== undefined) throw failure;
-}
-
-/** Does `work` at a stretch, its transfers on the spot. */
-export function runNow<T>(context: TransferContext, task: Task, work: () => T): T {
-  interruptible(task);
-  const outer = context.current;
-  context.current = task;
-  try {
-    return work();
-  } finally {
-    context.current = outer;
-  }
-}
-
-/** Runs the steps of the task at work to their end, in the middle of what does not yield. */
-export function drain<T>(context: TransferContext, steps: Steps<T>): T {
-  let step = steps.next();
-  while (!step.done) step = steps.next(stopped(context));
-  return step.value;
-}
-
-/** Runs the steps to their end, synchronously. */
-export function runSync<T>(context: TransferContext, task: Task, steps: Steps<T>): T {
-  return runNow(context, task, () => drain(context, steps));
-}
-
-/** How long async drivers hold the event loop at a stretch (milliseconds), one operation or many. */
-const SLICE_MS = 8;
-
-/** When the first of them began since the event loop turned last; `undefined`: none has. */
-let slice: number | undefined;
-
-/** Whether it is time to let the event loop turn. */
-function sliceEnded(): boolean {
-  const now = performance.now();
-  if (slice !== undefined) return now - slice > SLICE_MS;
-  slice = now;
-  onTurn(() => {
-    slice = undefined;
-  });
-  return false;
-}
-
-/** Runs the steps to their end, letting the event loop turn between transfers now and then. */
-export async function run<T>(context: TransferContext, task: Task, steps: Steps<T>): Promise<T> {
-  interruptible(task);
-  let step = resume(context, steps);
-  while (!step.done) {
-    if (sliceEnded()) {
-      await turn();
-      slice = undefined;
-    }
-    const transfer = step.value;
-    let failure: TtmError | undefined;
-    try {
-      if (task.signal?.aborted) failure = interrupted(task);
-      else {
-        const pending = transfer && perform(context, transfer);
-        if (pending) await pending;
-      }
-    } catch (error) {
-      failure = ownError(context, task.op, transfer, error);
-    }
-    step = resume(context, steps, failure);
-  }
-  return step.value;
-}
-
-/** Goes on with steps that may wait, whoever called: a device or a shrinker may do so on the spot. */
-function resume<T>(
-  context: TransferContext,
-  steps: Steps<T>,
-  failure?: TtmError,
-): IteratorResult<Transfer | undefined, T> {
-  const outer = context.current;
-  context.current = undefined;
-  try {
-    return steps.next(failure);
-  } finally {
-    context.current = outer;
-  }
-}
-
-/** Calls `then` when the event loop has turned. */
-function onTurn(then: () => void): void {
-  if (typeof setImmediate === "function") setImmediate(then);
-  else setTimeout(then, 0);
-}
-
-/** One turn of the event loop (cond_resched): timers and I/O get their chance. */
-function turn(): Promise<void> {
-  return new Promise(onTurn);
 }

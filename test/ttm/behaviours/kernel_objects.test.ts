@@ -2,8 +2,8 @@
 import { describe, expect, test } from "vitest";
 import { type BufferObject, PAGE_SIZE } from "../../../src/index.ts";
 import { Lru, type LruNode } from "../../../src/lru.ts";
+import { runNow } from "../../../src/ttm/driver.ts";
 import { scanNow } from "../../../src/ttm/shrinker.ts";
-import { runNow } from "../../../src/ttm/transfer.ts";
 import { SHRINK_EMPTY, SHRINK_STOP } from "../../../src/ttm.ts";
 import { abortAt, codeOf, codeOfAsync, Rig, stopAt } from "./rig.ts";
 

@@ -1,6 +1,6 @@
 /* Shrinking a tt: what leaves, in which order, and what holds when it stops. */
 import { describe, expect, test } from "vitest";
-import { runSync } from "../../../src/ttm/transfer.ts";
+import { runSync } from "../../../src/ttm/driver.ts";
 import {
   Pool,
   populateTtSync,

@@ -1,0 +1,99 @@
+/*
+ * Checksums: what does a second pass over the bytes cost at least? The bare calls of a file, each followed by
+ * the engine's sums of the pages, by loads of all their bytes and nothing else, or by nothing.
+ *
+ * 64 MiB in calls of 1 MiB, straight from linear memory. Also the sum of a page that lies in the CPU's first
+ * cache already, against loads of the same.
+ */
+
+import { rawEngine } from "./engine_exports.ts";
+import { type Bench, MIB, main, PAGE, rounds, Samples } from "./harness.ts";
+import { micro } from "./micro.ts";
+import { bareFile, bareRead, bareWrite, closeFile, pieces1MiB, toucher } from "./roof.ts";
+
+const TOTAL = 64 * MIB;
+const FRAMES = TOTAL / PAGE;
+const CALL = MIB / PAGE;
+
+/** An engine whose frames all belong to one vector, in chunks of 2 MiB side by side. */
+function full() {
+  const engine = rawEngine(FRAMES, 64, FRAMES, false);
+  const { wasm, buffer } = engine;
+  const vector = wasm.vectorAlloc(FRAMES);
+  const BATCH = 512;
+  for (let start = 0; start < FRAMES; start += BATCH) {
+    const all = 0x3ff; // orders
+    wasm.fillPrepare(vector, FRAMES, start, 0, BATCH, all, 0, FRAMES);
+    wasm.fillCommit(vector, FRAMES, start, 0, BATCH, BATCH, all);
+  }
+  const entries = new Uint32Array(buffer, engine.header[8] as number, FRAMES);
+  return { ...engine, vector, first: entries[vector] as number };
+}
+
+async function files(bench: Bench): Promise<void> {
+  const { wasm, vector, first, buffer } = full();
+  new Uint8Array(buffer, first, TOTAL).fill(0x5a);
+  const fd = bareFile();
+  const views = pieces1MiB(buffer, first, TOTAL);
+  bareWrite(fd, views);
+  const touch = toucher(wasm.memory);
+  const behind: Record<string, (call: number) => void> = {
+    nothing: () => {},
+    loads: (call) => touch(first + call * MIB, MIB),
+    sums: (call) => {
+      if (wasm.sumEntries(vector + call * CALL, CALL) < 0) throw new Error("sums were refused");
+    },
+  };
+  for (const [side, transfer] of [
+    ["write", bareWrite],
+    ["read", bareRead],
+  ] as const) {
+    const samples = new Samples();
+    const phases = Object.entries(behind).map(([name, then]) => ({
+      name,
+      run: () => {
+        for (let call = 0; call < views.length; call++) {
+          transfer(fd, views.slice(call, call + 1), call * MIB);
+          then(call);
+        }
+      },
+    }));
+    await samples.interleave(
+      rounds(21),
+      phases.map((phase) => [phase]),
+    );
+    const options = { unit: "ns/page", per: FRAMES };
+    bench.row(`${side}`, samples, "nothing", options);
+    for (const name of ["loads", "sums"]) {
+      bench.row(`${side}, and ${name}`, samples, name, {
+        ...options,
+        against: "nothing",
+        label: `bare ${side}Sync`,
+      });
+    }
+  }
+  closeFile(fd);
+}
+
+async function hot(bench: Bench): Promise<void> {
+  const { wasm, vector, first } = full();
+  const touch = toucher(wasm.memory);
+  const pfn = first / PAGE;
+  const samples = new Samples();
+  wasm.sumEntries(vector, 1);
+  await micro(samples, rounds(11), [
+    { name: "loads", run: () => touch(first, PAGE) },
+    { name: "sum", run: () => wasm.pageChecksum(pfn) },
+  ]);
+  bench.row("loads of a page in the first cache", samples, "loads", { unit: "ns/page" });
+  bench.row("sum of a page in the first cache", samples, "sum", {
+    unit: "ns/page",
+    against: "loads",
+    label: "loads of it",
+  });
+}
+
+await main("sums", async (bench) => {
+  await files(bench);
+  await hot(bench);
+});

@@ -1,0 +1,24 @@
+import { TtmError, type TtmOperation, withoutStack } from "../errors.ts";
+
+/** What is looked at between two transfers: an `AbortSignal`, or anything with its two fields. */
+export interface Signal {
+  readonly aborted: boolean;
+  readonly reason?: unknown;
+}
+
+/** What a driver runs: its name, for messages, and what may stop it. */
+export interface Task {
+  readonly op: TtmOperation;
+  readonly signal: Signal | undefined;
+}
+
+/** What an aborted signal means for its task. */
+export function interrupted({ op, signal }: Task): TtmError {
+  const text = "interrupted; nothing is lost, and the same call goes on where this one stopped";
+  return withoutStack(() => new TtmError("EINTR", op, text, signal?.reason));
+}
+
+/** @throws TtmError EINTR when its signal is aborted */
+export function interruptible(task: Task): void {
+  if (task.signal?.aborted) throw interrupted(task);
+}
