@@ -98,6 +98,9 @@ export const H_END = 19;
 /** Slots about to be freed as one run: the first, and how many. */
 export const H_GIVE_SLOT = 20;
 export const H_GIVE_COUNT = 21;
+/** Frames about to be freed as one run: the first, and how many. */
+export const H_GIVE_PFN = 22;
+export const H_GIVE_FRAMES = 28;
 /** Address of the bits of slots handed out directly. */
 export const H_RAW_MAP = 16;
 /** First pfn behind the DMA32 zone. */

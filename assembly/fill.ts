@@ -17,6 +17,7 @@ import {
   H_FRESH_PFN,
   HOW_DMA32,
   HOW_KEEP,
+  HOW_ORDERS,
   MAX_ORDER,
   PAGE_SHIFT,
   POOL_TYPES_MAX,
@@ -34,12 +35,12 @@ import {
 import { addExtent, resetExtents } from "./exchange";
 import { add, get } from "./header";
 import { clearPages, pageOrder, pageStruct } from "./page";
-import { allocChunk, allocNear, largestFree } from "./page_alloc";
+import { allocChunk, allocNear, flushFrames, largestFree } from "./page_alloc";
 import { giveHeld, isBorder, vectorOk } from "./page_vector";
 import { poolTake, poolTypeOf } from "./pool";
 import { flushSlots, giveSlots } from "./swap_map";
 
-/** Said by hold(): the pages are zeros already. */
+/** Said by hold(): the pages come from a pool, and are zeros already. */
 const CLEARED: u32 = 1 << 31;
 
 /** Entries from `index` on that neither have a page nor a held one, `most` at most. */
@@ -57,29 +58,33 @@ function gap(index: u32, most: u32): u32 {
 
 /**
  * Holds the largest chunk that fits `most` entries from `index` on and that can be had: of the pool
- * type, at `near`, or anywhere; the order falls one by one (ttm_pool_alloc). Returns its pages, with
- * CLEARED if they are zeros; 0 without memory.
+ * type, at `near`, or anywhere; the order falls one by one (ttm_pool_alloc). At `near`, a run of chunks
+ * of that order, as many as fit `want` entries too: the next would all be the same. Returns their pages,
+ * with CLEARED if they are zeros; 0 without memory.
  */
-function hold(index: u32, most: u32, how: u32, near: u32): u32 {
+function hold(index: u32, most: u32, want: u32, how: u32, near: u32): u32 {
   const type = poolTypeOf(how);
   const dma32 = (how & HOW_DMA32) != 0;
-  let order: i32 = 31 - clz(min(most, 1 << MAX_ORDER));
+  const fits: u32 = (2 << (31 - clz(most))) - 1;
+  let order: i32 = 31 - clz(how & HOW_ORDERS & fits);
   // Without a pool there is nothing above the largest free chunk.
-  if (!type) order = min(order, largestFree(dma32));
+  if (!type && order > 0) order = min(order, largestFree(dma32));
   for (; order >= 0; order--) {
     if (!((how >> order) & 1)) continue;
-    const fresh = get(H_FRESH_PFN);
     const pooled = type ? poolTake(type - 1, order, index) : 0;
     let pfn = pooled;
-    if (!pfn) pfn = allocNear(near, order, index, dma32);
-    if (!pfn) pfn = allocChunk(order, index, dma32);
+    let count: u32 = 0;
+    if (!pfn) {
+      count = allocNear(near, order, index, dma32, max(1, min(most, want) >> order));
+      pfn = count ? near : allocChunk(order, index, dma32);
+    }
     if (!pfn) continue;
-    const pages: u32 = 1 << order;
+    const pages: u32 = max(1, count) << order;
     const shadows = shadowAddress(index);
     for (let i: u32 = 0; i < pages; i++) {
       store<u32>(shadows + ((<usize>i) << 2), (pfn + i) << PAGE_SHIFT);
     }
-    return pooled || pfn >= fresh ? pages | CLEARED : pages;
+    return pooled ? pages | CLEARED : pages;
   }
   return 0;
 }
@@ -119,7 +124,9 @@ export function fillPrepare(
       continue;
     }
     if (i >= open) open = i + gap(index, reach - i);
-    const held = shadowAt(index) ? heldPages(index) : hold(index, open - i, how, near);
+    const fresh = get(H_FRESH_PFN);
+    const want = start + budget - i;
+    const held = shadowAt(index) ? heldPages(index) : hold(index, open - i, want, how, near);
     if (!held) break;
     const pages = held & ~CLEARED;
     near = (shadowAt(index) >> PAGE_SHIFT) + pages;
@@ -133,7 +140,8 @@ export function fillPrepare(
         j += run;
         continue;
       }
-      if (held == pages && (i + j < keepFrom || i + j >= keepTo)) clearPages(page, 1);
+      const clean = held != pages || page >> PAGE_SHIFT >= fresh;
+      if (!clean && (i + j < keepFrom || i + j >= keepTo)) clearPages(page, 1);
       j++;
     }
     i += pages;
@@ -174,28 +182,34 @@ export function fillCommit(
   if (poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
   const stop = start + read;
   let committed: u32 = 0;
+  let run: u32 = 0; // entries before `i` whose chunks are complete, to be committed at once
   let i = start;
   while (i < start + covered) {
     const index = vector + i;
     const entry = entryAt(index);
-    if (!isPage(entry) && !shadowAt(index)) break;
-    const pages = isPage(entry)
-      ? (<u32>1) << pageOrder(pageStruct(entry >> PAGE_SHIFT))
-      : heldPages(index);
-    if (i + pages <= stop) {
-      if (!isPage(entry)) commitChunk(index, pages, (how & HOW_KEEP) != 0);
-      committed = i + pages - start;
-    } else if (i >= stop && !isPage(entry)) {
-      giveHeld(index, how);
+    const held = !isPage(entry);
+    const page = held ? shadowAt(index) : entry;
+    if (!page) break;
+    const pages: u32 = 1 << pageOrder(pageStruct(page >> PAGE_SHIFT));
+    const whole = i + pages <= stop;
+    if (whole) committed = i + pages - start;
+    if (whole && held) run += pages;
+    else {
+      commitRun(index - run, run, (how & HOW_KEEP) != 0);
+      run = 0;
+      if (i >= stop && held) giveHeld(index, how);
     }
     i += pages;
   }
+  commitRun(vector + i - run, run, (how & HOW_KEEP) != 0);
   resetExtents();
   flushSlots();
+  flushFrames();
   return committed;
 }
 
-function commitChunk(index: u32, pages: u32, keep: bool): void {
+/** Makes the pages held for `pages` entries from `index` on visible. */
+function commitRun(index: u32, pages: u32, keep: bool): void {
   if (!keep) giveHandles(index, pages);
   const entries = entryAddress(index);
   const shadows = shadowAddress(index);

@@ -15,6 +15,8 @@ import {
   H_FREE_HEAD,
   H_FREE_PAGES,
   H_FRESH_PFN,
+  H_GIVE_FRAMES,
+  H_GIVE_PFN,
   H_RAW_PAGES,
   MAX_ORDER,
   NONE,
@@ -55,16 +57,19 @@ function push(pfn: u32, order: u32): void {
   if (head) setPrev(pageStruct(head), pfn);
   set(H_FREE_HEAD + list, pfn);
   add(H_FREE_COUNT + list, 1);
+  add(H_FREE_PAGES, 1 << order);
 }
 
 function unlink(pfn: u32, order: u32): void {
   const page = pageStruct(pfn);
   const next = pageNext(page);
   const prev = pagePrev(page);
+  const list = listOf(pfn, order);
   if (next) setPrev(pageStruct(next), prev);
   if (prev) setNext(pageStruct(prev), next);
-  else set(H_FREE_HEAD + listOf(pfn, order), next);
-  add(H_FREE_COUNT + listOf(pfn, order), -1);
+  else set(H_FREE_HEAD + list, next);
+  add(H_FREE_COUNT + list, -1);
+  add(H_FREE_PAGES, -(1 << order));
   setPage(page, TAIL, 0);
 }
 
@@ -72,7 +77,7 @@ function unlink(pfn: u32, order: u32): void {
 export function initFreeLists(): void {
   const first = get(H_FIRST_PFN);
   let left = get(H_FRAMES);
-  set(H_FREE_PAGES, left);
+  set(H_FREE_PAGES, 0);
   set(H_FRESH_PFN, first);
   for (let list: i32 = 0; list < 2 * NR_ORDERS; list++) {
     set(H_FREE_HEAD + list, 0);
@@ -91,19 +96,23 @@ export function initFreeLists(): void {
   }
 }
 
-/** Takes free chunk `pfn` of order `have` off its list and cuts it down to `order`. */
-function take(pfn: u32, have: u32, order: u32, owner: u32): u32 {
+/** Takes free chunk `pfn` of order `have` off its list, and cuts `count` chunks of `order` from it. */
+function take(pfn: u32, have: u32, order: u32, owner: u32, count: u32): void {
   unlink(pfn, have);
-  while (have > order) {
-    have--;
-    push(pfn + (1 << have), have);
+  const first = get(H_FIRST_PFN);
+  const behind = pfn + (1 << have);
+  const end = pfn + (count << order);
+  for (let rest = end; rest < behind; ) {
+    const size = ctz(rest - first);
+    push(rest, size);
+    rest += 1 << size;
   }
-  const page = pageStruct(pfn);
-  setPage(page, ALLOCATED, order);
-  setOwner(page, owner);
-  add(H_FREE_PAGES, -(1 << order));
-  set(H_FRESH_PFN, max(get(H_FRESH_PFN), pfn + (1 << order)));
-  return pfn;
+  for (let at = pfn; at < end; at += 1 << order) {
+    const page = pageStruct(at);
+    setPage(page, ALLOCATED, order);
+    setOwner(page, owner + (at - pfn));
+  }
+  set(H_FRESH_PFN, max(get(H_FRESH_PFN), end));
 }
 
 /**
@@ -114,7 +123,9 @@ export function allocChunk(order: u32, owner: u32, dma32: bool): u32 {
   for (let zone = dma32 ? 0 : NR_ORDERS; zone >= 0; zone -= NR_ORDERS) {
     for (let have = order; have <= <u32>MAX_ORDER; have++) {
       const pfn = get(H_FREE_HEAD + zone + have);
-      if (pfn) return take(pfn, have, order, owner);
+      if (!pfn) continue;
+      take(pfn, have, order, owner, 1);
+      return pfn;
     }
   }
   return 0;
@@ -130,23 +141,27 @@ export function largestFree(dma32: bool): i32 {
   return order;
 }
 
-/** As allocChunk, at exactly `pfn` when that is free: 0 otherwise. */
-export function allocNear(pfn: u32, order: u32, owner: u32, dma32: bool): u32 {
+/**
+ * As allocChunk, but `most` chunks side by side from exactly `pfn` on, or as many as can be cut from the
+ * free chunk that begins there. Returns how many.
+ */
+export function allocNear(pfn: u32, order: u32, owner: u32, dma32: bool, most: u32): u32 {
   if (!isFrame(pfn) || (pfn - get(H_FIRST_PFN)) & ((1 << order) - 1)) return 0;
   const border = get(H_DMA32_END);
   // Not into the DMA32 zone for those who do not need it, nor out of it for those who do.
   if (dma32 ? pfn >= border : pfn < border && isFrame(border)) return 0;
   const page = pageStruct(pfn);
-  if (pageState(page) != FREE || pageOrder(page) < order) return 0;
-  return take(pfn, pageOrder(page), order, owner);
+  const have = pageOrder(page);
+  if (pageState(page) != FREE || have < order) return 0;
+  const count = min(most, 1 << (have - order));
+  take(pfn, have, order, owner, count);
+  return count;
 }
 
-/** Gives back a chunk, merging it with its buddy as long as that one is free. */
-export function freeChunk(pfn: u32, order: u32): void {
+/** Frees 2^order aligned frames, merging them with their buddy as long as that one is free. */
+function freeChunk(pfn: u32, order: u32): void {
   const first = get(H_FIRST_PFN);
   const frames = get(H_FRAMES);
-  add(H_FREE_PAGES, 1 << order);
-  setPage(pageStruct(pfn), TAIL, 0);
   let index = pfn - first;
   while (order < <u32>MAX_ORDER) {
     const buddy = index ^ (1 << order);
@@ -158,6 +173,34 @@ export function freeChunk(pfn: u32, order: u32): void {
     order++;
   }
   push(first + index, order);
+}
+
+/** Frees a chunk together with its neighbours: takes effect at the next gap or at flushFrames(). */
+// @ts-ignore: decorator
+@inline
+export function giveFrames(pfn: u32, pages: u32): void {
+  setPage(pageStruct(pfn), TAIL, 0);
+  const count = get(H_GIVE_FRAMES);
+  if (count && pfn == get(H_GIVE_PFN) + count) {
+    set(H_GIVE_FRAMES, count + pages);
+    return;
+  }
+  flushFrames();
+  set(H_GIVE_PFN, pfn);
+  set(H_GIVE_FRAMES, pages);
+}
+
+/** Ends a series of giveFrames(): what lies side by side is freed as few chunks, not one by one. */
+export function flushFrames(): void {
+  let pfn = get(H_GIVE_PFN);
+  let left = get(H_GIVE_FRAMES);
+  while (left) {
+    const order = min(ctz((pfn - get(H_FIRST_PFN)) | (1 << MAX_ORDER)), 31 - clz(left));
+    freeChunk(pfn, order);
+    pfn += 1 << order;
+    left -= 1 << order;
+  }
+  set(H_GIVE_FRAMES, 0);
 }
 
 /** Makes 2^order single pages of a chunk (the kernel's split_page). */
@@ -195,7 +238,8 @@ export function freePages(pfn: u32, order: u32): i32 {
   const page = rawChunk(pfn);
   if (!page || pageOrder(page) != order) return -EINVAL;
   add(H_RAW_PAGES, -(1 << order));
-  freeChunk(pfn, order);
+  giveFrames(pfn, 1 << order);
+  flushFrames();
   return 0;
 }
 

@@ -30,6 +30,7 @@ import {
   pageStruct,
   setCaching,
 } from "./page";
+import { flushFrames } from "./page_alloc";
 import { giveChunk, poolTypeOf } from "./pool";
 import { flushSlots, giveSlots } from "./swap_map";
 
@@ -98,6 +99,7 @@ export function vectorDrop(vector: u32, count: u32, how: u32): i32 {
     i++;
   }
   flushSlots();
+  flushFrames();
   resetExtents();
   return freed;
 }

@@ -30,7 +30,7 @@ import {
   setOwner,
   setPage,
 } from "./page";
-import { freeChunk } from "./page_alloc";
+import { flushFrames, giveFrames } from "./page_alloc";
 
 // @ts-ignore: decorator
 @inline
@@ -75,15 +75,13 @@ function poolGive(type: u32, pfn: u32, order: u32): void {
   add(H_POOLED, 1 << order);
 }
 
-/** Frees a chunk to the system: anything that goes there is cached. */
-export function freeCached(pfn: u32, order: u32): void {
-  const pages: u32 = 1 << order;
-  for (let i: u32 = 0; i < pages; i++) {
-    if (pageCaching(pageStruct(pfn + i)) == CACHED) continue;
-    setCaching(pfn, pages, CACHED);
-    break;
-  }
-  freeChunk(pfn, order);
+/**
+ * Frees a chunk, whose pages have one caching, to the system at the next flushFrames(): anything that goes
+ * there is cached.
+ */
+export function freeCached(pfn: u32, pages: u32): void {
+  if (pageCaching(pageStruct(pfn)) != CACHED) setCaching(pfn, pages, CACHED);
+  giveFrames(pfn, pages);
 }
 
 /** Frees a chunk as `how` says: to the pool type when it has the caching of its pages. */
@@ -92,7 +90,7 @@ export function giveChunk(pfn: u32, how: u32): void {
   const order = pageOrder(page);
   const type = poolTypeOf(how);
   if (type && pageCaching(page) == cachingOf(how)) poolGive(type - 1, pfn, order);
-  else freeCached(pfn, order);
+  else freeCached(pfn, 1 << order);
 }
 
 /**
@@ -103,7 +101,8 @@ export function poolShrink(type: u32, order: u32): i32 {
   if (type >= <u32>POOL_TYPES_MAX || order > <u32>MAX_ORDER) return -EINVAL;
   const pfn = poolTake(type, order, 0);
   if (!pfn) return -ENOMEM;
-  freeCached(pfn, order);
+  freeCached(pfn, 1 << order);
+  flushFrames();
   return pfn;
 }
 

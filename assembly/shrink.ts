@@ -16,6 +16,7 @@ import {
   entryToSlot,
   isHandle,
   isPage,
+  setShadow,
   shadowAddress,
   shadowAt,
 } from "./entry";
@@ -32,7 +33,7 @@ import {
 } from "./exchange";
 import { add, get } from "./header";
 import { pageOrder, pageStruct } from "./page";
-import { splitChunk } from "./page_alloc";
+import { flushFrames, splitChunk } from "./page_alloc";
 import { isBorder, vectorOk } from "./page_vector";
 import { freeCached } from "./pool";
 import { flushSlots, giveSlots, releaseSlots, takeSlots } from "./swap_map";
@@ -76,9 +77,9 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
         i++;
         continue;
       }
-      const stop = i + chunkPages(entry);
-      if (moving(i, stop)) {
-        i = stop;
+      const stop = i + ready(i, end, budget - prepared);
+      if (stop == i) {
+        i += chunkPages(entry);
         continue;
       }
       while (i < stop) {
@@ -114,6 +115,25 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
   }
   if (left) releaseSlots(slot, left);
   return prepared;
+}
+
+/**
+ * Entries from `index` on, before `end`, of whole chunks that lie side by side: `most`, or as many more
+ * as end the last chunk. 0 when the first cannot leave now.
+ */
+function ready(index: u32, end: u32, most: u32): u32 {
+  const first = entryAt(index);
+  let count: u32 = 0;
+  while (
+    count < most &&
+    index + count < end &&
+    entryAt(index + count) == first + (count << PAGE_SHIFT)
+  ) {
+    const pages = chunkPages(first + (count << PAGE_SHIFT));
+    if (moving(index + count, index + count + pages)) break;
+    count += pages;
+  }
+  return count;
 }
 
 /** True when slots are reserved for pages of a chunk: an earlier prepare has not ended. */
@@ -158,34 +178,40 @@ export function shrinkCommit(items: u32, moved: u32): i32 {
     setItemReleased(item, released - before);
   }
   flushSlots();
+  flushFrames();
   resetExtents();
   return released;
 }
 
 /** Commits up to `moved` prepared pages of one chunk, and rolls back its others. Returns released. */
+// @ts-ignore: decorator
+@inline
 function commitChunk(index: u32, entry: u32, pages: u32, moved: u32): u32 {
-  let prepared: u32 = 0;
-  while (prepared < pages && shadowAt(index + prepared)) prepared++;
-  const n = min(prepared, moved);
-  const pfn = entry >> PAGE_SHIFT;
-  if (n == pages) freeCached(pfn, pageOrder(pageStruct(pfn)));
-  else if (n) {
-    splitChunk(pfn);
-    for (let i: u32 = 0; i < n; i++) freeCached(pfn + i, 0);
-  }
   const entries = entryAddress(index);
   const shadows = shadowAddress(index);
+  const most = min(pages, moved);
   let clean: i32 = 0;
-  for (let i: u32 = 0; i < prepared; i++) {
-    const at = (<usize>i) << 2;
+  let n: u32 = 0;
+  for (; n < most; n++) {
+    const at = (<usize>n) << 2;
     const shadow = load<u32>(shadows + at);
-    if (i >= n && isHandle(shadow)) continue;
-    if (i < n) {
-      clean += isHandle(shadow);
-      store<u32>(entries + at, shadow | 1);
-    } else giveSlots(entryToSlot(shadow), 1);
+    if (!shadow) break;
+    clean += shadow & 1;
+    store<u32>(entries + at, shadow | 1);
     store<u32>(shadows + at, 0);
   }
-  add(H_CLEAN, -clean);
+  if (clean) add(H_CLEAN, -clean);
+  for (let i = n; i < pages && shadowAt(index + i); i++) {
+    const shadow = shadowAt(index + i);
+    if (isHandle(shadow)) continue;
+    giveSlots(entryToSlot(shadow), 1);
+    setShadow(index + i, 0);
+  }
+  const pfn = entry >> PAGE_SHIFT;
+  if (n == pages) freeCached(pfn, pages);
+  else if (n) {
+    splitChunk(pfn);
+    for (let i: u32 = 0; i < n; i++) freeCached(pfn + i, 1);
+  }
   return n;
 }

@@ -62,6 +62,17 @@ describe("the content of a new page", () => {
     }
   });
 
+  test.each([0, 2, 9])("is not touched on fresh frames, orders up to %i", (orderMax) => {
+    const e = new EngineUnderTest({ frames: 16, slots: 1, entries: 16 });
+    const used = Array.from({ length: 6 }, () => e.wasm.allocPages(0));
+    for (const pfn of used) expect(e.wasm.freePages(pfn, 0)).toBe(0);
+    e.page(e.firstPfn * PAGE_SIZE, 16).fill(0xa5);
+    const v = newVector(e, 16);
+    fillAll(e, v, { orderMax });
+    mustBeAll(e, v, 0, 6, 0);
+    mustBeAll(e, v, 6, 16, 0xa5);
+  });
+
   test("stays what it was where the caller keeps it, and only there", () => {
     for (const [keepFrom, keepTo] of [
       [0, 21],
@@ -212,6 +223,24 @@ describe("the window of one prepare", () => {
       expect(covered).toBe(borders.find((border) => border >= Math.min(budget, 27)));
       e.mustHold("fillPrepare");
       back();
+    }
+  });
+
+  test("ends there too where chunks of one order are taken as a run", () => {
+    const e = new EngineUnderTest({ frames: 64, slots: 1, entries: 64 });
+    const v = newVector(e, 28);
+    const back = e.snapshot();
+    for (const order of [0, 1, 2]) {
+      const pages = 1 << order;
+      for (let budget = 1; budget <= 40; budget++) {
+        const covered = prepareFill(e, v, 0, { budget, orders: [order] });
+        equal(covered, Math.min(Math.ceil(budget / pages) * pages, 28), `covered of ${budget}`);
+        const held = chunksOf(e, v).filter((chunk) => chunk > 0);
+        expect(held).toEqual(new Array(covered / pages).fill(pages));
+        equal(e.freePages, 64 - covered, "free pages");
+        e.mustHold("fillPrepare");
+        back();
+      }
     }
   });
 
