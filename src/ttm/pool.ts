@@ -160,7 +160,7 @@ export class Pool {
     for (const address of chunks) {
       if (!engine.chunk(address).pooled) this.unpooled(address);
     }
-    this.account(tt, -tt.resident);
+    this.account(tt, 0 - tt.resident); // never -0, which is no small integer
     this.global.clean.delete(tt);
     tt.vector = -1;
     this.global.poolShrinker.drain(this.global.limits.pagePoolSize);

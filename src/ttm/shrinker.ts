@@ -103,7 +103,7 @@ export class ShrinkerRegistry {
 
   #ended({ target, released, scanned, failure }: Slab): Shrunk {
     this.#done(target, released);
-    return failure === undefined ? { released, scanned } : { released, scanned, failure };
+    return { released, scanned, failure };
   }
 }
 

@@ -38,11 +38,18 @@ export interface TransferContext {
   fails(site: "write" | "read"): boolean;
 }
 
-/** How far a batch came: entries before the first that did not move, pages moved, what stopped it. */
-export interface Moved {
-  readonly moved: number;
-  readonly pages: number;
-  readonly failure?: unknown;
+/** How far a batch came. One shape, for all that look at it. */
+export class Moved {
+  /** Entries before the first that did not move. */
+  moved: number;
+  /** Pages that were transferred. */
+  pages = 0;
+  /** What stopped it, if something did. */
+  failure: unknown = undefined;
+
+  constructor(moved: number) {
+    this.moved = moved;
+  }
 }
 
 /** Whether `transferNow` can: for RAM swap always, else while a sync driver runs the task. */
@@ -61,14 +68,15 @@ export function transferNow(
   untouched: number,
 ): Moved | undefined {
   const { engine, swap, current } = context;
-  if (engine.extentCount === 0) return { moved: total, pages: 0 };
-  if (isRam(swap)) return transferRam(context, out, total, untouched);
+  if (engine.extentCount === 0) return new Moved(total);
+  const moved = new Moved(untouched);
+  if (isRam(swap)) return transferRam(context, moved, out, total);
   if (!current) return undefined;
-  const batch = new Batch(context, out, untouched);
   for (const transfer of group(engine.extents(), out, context.transferPages)) {
-    if (!batch.took(transfer, performNow(context, current, transfer))) return batch;
+    if (!took(context, moved, transfer, performNow(context, current, transfer))) return moved;
   }
-  return batch.ended(total);
+  moved.moved = total;
+  return moved;
 }
 
 /** The same, transfer by transfer. */
@@ -78,27 +86,26 @@ export function* transferExtents(
   total: number,
   untouched: number,
 ): Steps<Moved> {
-  const batch = new Batch(context, out, untouched);
+  const moved = new Moved(untouched);
   for (const transfer of group(context.engine.extents(), out, context.transferPages)) {
-    if (!batch.took(transfer, yield transfer)) return batch;
+    if (!took(context, moved, transfer, yield transfer)) return moved;
   }
-  return batch.ended(total);
+  moved.moved = total;
+  return moved;
 }
 
 /** The same for RAM swap: the engine copies. */
-function transferRam(
-  context: TransferContext,
-  out: boolean,
-  total: number,
-  untouched: number,
-): Moved {
+function transferRam(context: TransferContext, moved: Moved, out: boolean, total: number): Moved {
   const { engine, checksums } = context;
   if (context.fails(out ? "write" : "read")) {
-    return { moved: untouched, pages: 0, failure: injected(out) };
+    moved.failure = injected(out);
+    return moved;
   }
-  const pages = engine.ramTransfer(out, checksums);
-  const bad = out || !checksums ? undefined : pageAfter(engine.extents(), pages);
-  return bad ? { moved: bad.at, pages, failure: new Mismatch(bad) } : { moved: total, pages };
+  moved.pages = engine.ramTransfer(out, checksums);
+  const bad = out || !checksums ? undefined : pageAfter(engine.extents(), moved.pages);
+  if (bad) moved.failure = new Mismatch(bad);
+  moved.moved = bad ? bad.at : total;
+  return moved;
 }
 
 /** The page that follows the first `pages` of the extents, if there is one. */
@@ -115,46 +122,30 @@ function injected(out: boolean): TtmError {
   return new TtmError("EIO", out ? "shrink" : "restore", "injected fault");
 }
 
-/** The transfers of a batch, one after the other. */
-class Batch implements Moved {
-  moved: number;
-  pages = 0;
-  failure: unknown;
-  readonly #context: TransferContext;
-  readonly #out: boolean;
-
-  constructor(context: TransferContext, out: boolean, untouched: number) {
-    this.#context = context;
-    this.#out = out;
-    this.moved = untouched;
+/** Takes a transfer into account that was done, or failed. Says whether the next one may follow. */
+function took(
+  context: TransferContext,
+  moved: Moved,
+  { extents, out }: Transfer,
+  failure: unknown,
+): boolean {
+  const { engine, checksums } = context;
+  // What leaves without a transfer, because swap still has it, has left up to here.
+  if (out) moved.moved = (extents[0] as Extent).at;
+  moved.failure = failure;
+  if (failure) return false;
+  // Checksums while the bytes are in the CPU's cache.
+  if (out && checksums) for (const extent of extents) engine.sum(extent);
+  for (const extent of extents) moved.pages += extent.pages;
+  const bad = out || !checksums ? undefined : findBad(context, extents);
+  if (bad) {
+    moved.moved = bad.at;
+    moved.failure = new Mismatch(bad);
+    return false;
   }
-
-  /** Takes a transfer into account that was done, or failed. Says whether the next one may follow. */
-  took({ extents }: Transfer, failure: unknown): boolean {
-    const { engine, checksums } = this.#context;
-    // What leaves without a transfer, because swap still has it, has left up to here.
-    if (this.#out) this.moved = (extents[0] as Extent).at;
-    this.failure = failure;
-    if (failure) return false;
-    // Checksums while the bytes are in the CPU's cache.
-    if (this.#out && checksums) for (const extent of extents) engine.sum(extent);
-    for (const extent of extents) this.pages += extent.pages;
-    const bad = this.#out || !checksums ? undefined : findBad(this.#context, extents);
-    if (bad) {
-      this.moved = bad.at;
-      this.failure = new Mismatch(bad);
-      return false;
-    }
-    const last = extents[extents.length - 1] as Extent;
-    this.moved = last.at + last.pages;
-    return true;
-  }
-
-  /** All transfers were done: so is what needed none. */
-  ended(total: number): this {
-    this.moved = total;
-    return this;
-  }
+  const last = extents[extents.length - 1] as Extent;
+  moved.moved = last.at + last.pages;
+  return true;
 }
 
 /** The first page that came back other than it went. */
