@@ -8,7 +8,7 @@
  *
  * Slots count from 1, so the handle 1 (slot 0) never names content. Beside each entry lies a shadow
  * of the same form, which is what the entry becomes when the move in progress commits: the page held
- * for a restore, or `slot << 1` (even: not valid yet) reserved for a shrink. And its checksum.
+ * for a restore, or `slot << 1` (even: not valid) reserved for a shrink or kept for one. And its checksum.
  */
 import { H_ENTRY, H_SHADOW, H_SUM } from "./abi";
 import { get } from "./header";

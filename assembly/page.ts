@@ -4,6 +4,7 @@
  *   +0  u8   order   of the chunk, in its first page
  *   +1  u8   state   TAIL (not first in a chunk) | FREE | ALLOCATED | POOLED
  *   +2  u8   caching CACHED | WRITE_COMBINED | UNCACHED, of each page
+ *   +3  u8   leaving the chunk, in its first page: from the prepare of a shrink to its commit
  *   +4  u32  next    page number in a free list, 0 = end
  *   +8  u32  prev
  *   +12 u32  owner   vector entry that holds the chunk's first page, NONE = handed out directly
@@ -58,6 +59,18 @@ export function setPage(page: usize, state: u32, order: u32): void {
 @inline
 export function pageCaching(page: usize): u32 {
   return load<u8>(page, 2);
+}
+
+// @ts-ignore: decorator
+@inline
+export function isLeaving(page: usize): bool {
+  return load<u8>(page, 3) != 0;
+}
+
+// @ts-ignore: decorator
+@inline
+export function setLeaving(page: usize, leaving: bool): void {
+  store<u8>(page, <u8>leaving, 3);
 }
 
 /**

@@ -104,7 +104,7 @@ export function vectorDrop(vector: u32, count: u32, how: u32): i32 {
   return freed;
 }
 
-/** Gives up the slots of pages from entry `index` on: copies in swap, or reserved. Returns how many. */
+/** Gives up the slots of pages from entry `index` on: copies in swap, kept, or reserved. Returns how many. */
 function forget(index: u32, count: u32): u32 {
   let slots: u32 = 0;
   for (let i = index; i < index + count; i++) {
@@ -119,14 +119,25 @@ function forget(index: u32, count: u32): u32 {
 }
 
 /**
- * Entries [start, start + count) of a vector may have been written: pages that have a copy in swap
- * lose it. Returns slots freed. Not while the vector is being shrunk.
+ * Entries [start, start + count) of a vector may have been written: what pages have in swap is no longer
+ * valid. With `keep` they keep the slots and leave to them again, so that what lies side by side in swap
+ * stays so; else the slots are freed, also those kept before. Returns slots freed. Not while the vector
+ * is being shrunk.
  */
-export function vectorDirty(vector: u32, entries: u32, start: u32, count: u32): i32 {
+export function vectorDirty(vector: u32, entries: u32, start: u32, count: u32, keep: u32): i32 {
   if (<u64>start + count > entries || !vectorOk(vector, entries)) return -EINVAL;
-  const slots = forget(vector + start, count);
-  flushSlots();
-  return slots;
+  if (!keep) {
+    const slots = forget(vector + start, count);
+    flushSlots();
+    return slots;
+  }
+  for (let i = vector + start; i < vector + start + count; i++) {
+    const shadow = shadowAt(i);
+    if (!isHandle(shadow)) continue;
+    setShadow(i, shadow ^ 1);
+    add(H_CLEAN, -1);
+  }
+  return 0;
 }
 
 /**

@@ -7,7 +7,9 @@
  *   prepared   entry = page     shadow = slot << 1
  *   committed  entry = handle   shadow = 0           page free
  *
- * A clean page, whose copy in swap is still valid (shadow = slot << 1 | 1), is ready as it is.
+ * A clean page, whose copy in swap is still valid (shadow = slot << 1 | 1), is ready as it is. One that keeps
+ * a slot and was written since looks as a prepared one from the start: it is written to that slot. So what
+ * is on its way is marked in its chunk.
  */
 import { BATCH_PAGES_MAX, EINVAL, ENOSPC, H_CLEAN, H_RUN, PAGE_SHIFT } from "./abi";
 import {
@@ -32,7 +34,7 @@ import {
   setItemReleased,
 } from "./exchange";
 import { add, get } from "./header";
-import { pageOrder, pageStruct } from "./page";
+import { isLeaving, pageOrder, pageStruct, setLeaving } from "./page";
 import { flushFrames, splitChunk } from "./page_alloc";
 import { isBorder, vectorOk } from "./page_vector";
 import { freeCached } from "./pool";
@@ -83,7 +85,10 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
         continue;
       }
       while (i < stop) {
-        if (isHandle(shadowAt(i))) {
+        const shadow = shadowAt(i);
+        if (shadow) {
+          // It has a slot, and if it was written since, goes there again.
+          if (!isHandle(shadow)) addExtent(entryAt(i), entryToSlot(shadow), 1, prepared, i);
           prepared++;
           i++;
           continue;
@@ -108,6 +113,7 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
       if (i < stop) {
         // No slot left: later items stay as they are.
         budget = 0;
+        stay(i, stop);
         if (!prepared) return -ENOSPC;
       }
     }
@@ -129,20 +135,18 @@ function ready(index: u32, end: u32, most: u32): u32 {
     index + count < end &&
     entryAt(index + count) == first + (count << PAGE_SHIFT)
   ) {
-    const pages = chunkPages(first + (count << PAGE_SHIFT));
-    if (moving(index + count, index + count + pages)) break;
-    count += pages;
+    const chunk = pageStruct((first >> PAGE_SHIFT) + count);
+    // An earlier prepare has not ended.
+    if (isLeaving(chunk)) break;
+    setLeaving(chunk, true);
+    count += 1 << pageOrder(chunk);
   }
   return count;
 }
 
-/** True when slots are reserved for pages of a chunk: an earlier prepare has not ended. */
-function moving(index: u32, stop: u32): bool {
-  const end = shadowAddress(stop);
-  for (let at = shadowAddress(index); at < end; at += 4) {
-    if (isPage(load<u32>(at))) return true;
-  }
-  return false;
+/** Chunks that begin at entry `index` or behind it, before `stop`, do not leave now after all. */
+function stay(index: u32, stop: u32): void {
+  for (let i = index; i < stop; i++) setLeaving(pageStruct(entryAt(i) >> PAGE_SHIFT), false);
 }
 
 /** Pages from `index` on, before `stop`, that have no copy in swap. */
@@ -208,6 +212,7 @@ function commitChunk(index: u32, entry: u32, pages: u32, moved: u32): u32 {
     setShadow(index + i, 0);
   }
   const pfn = entry >> PAGE_SHIFT;
+  setLeaving(pageStruct(pfn), false);
   if (n == pages) freeCached(pfn, pages);
   else if (n) {
     splitChunk(pfn);

@@ -282,7 +282,7 @@ export class BufferObject implements LruNode, Disposable {
 
   #mapping(write: boolean): Mapping {
     const segments = this.#segments(0, this.size);
-    if (write) this.#device.pool.dirty(this.tt, 0, this.tt.numPages);
+    if (write) this.#device.pool.dirty(this.tt, 0, this.tt.numPages, false);
     this.#mappings++;
     return new Mapping(segments, () => {
       this.#mappings--;
@@ -314,7 +314,9 @@ export class BufferObject implements LruNode, Disposable {
     if (source.length !== length) throw new TypeError("source was detached or resized meanwhile");
     const { pool, global } = this.#device;
     const first = Math.floor(offset / PAGE_SIZE);
-    pool.dirty(this.tt, first, pagesOf(offset + length) - first);
+    const pages = pagesOf(offset + length) - first;
+    // What is written whole leaves as one piece in any case; a part of it should not tear it up.
+    pool.dirty(this.tt, first, pages, global.roomForClean && pages < this.tt.numPages);
     // A view of a mapping may overlap with where it goes.
     const bytes = global.engine.owns(source) ? source.slice() : source;
     let done = 0;

@@ -228,7 +228,7 @@ describe("the orders of chunks", () => {
     // 30 of 40 pages leave, 17 come back, 15 of those leave again: gaps of 15 and 13 pages.
     expect(shrinkTtSync(pool, tt, { signal: stopAt(30) })).toBe(30);
     failsSync("EINTR", () => populateTtSync(pool, tt, { signal: stopAt(17) }));
-    pool.dirty(tt, 0, 40);
+    pool.dirty(tt, 0, 40, false);
     expect(shrinkTtSync(pool, tt, { signal: stopAt(15) })).toBe(15);
     const pooled = written(pool, 16, 2, { caching: "wc" });
     const rest = written(pool, 40, 3);

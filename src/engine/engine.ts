@@ -201,7 +201,7 @@ export class Engine {
     return 1 << (this.#pages[at] as number);
   }
 
-  /** The chunk that is held for entry `index` by a restore: its address. */
+  /** The shadow of entry `index`: the page held for it by a restore; or, if it is a page, its slot. */
   held(index: number): number {
     return this.#shadows[index] as number;
   }
@@ -239,9 +239,19 @@ export class Engine {
     return freed;
   }
 
-  /** Pages of entries [start, start + count) lose their copies in swap. Returns slots freed. */
-  vectorDirty(vector: number, entries: number, start: number, count: number): number {
-    return this.#expect(this.#wasm.vectorDirty(vector, entries, start, count), "populate");
+  /**
+   * Pages of entries [start, start + count) may have been written: they lose their slots, or with `keep`
+   * only what these are worth. Returns slots freed.
+   */
+  vectorDirty(
+    vector: number,
+    entries: number,
+    start: number,
+    count: number,
+    keep: boolean,
+  ): number {
+    const rc = this.#wasm.vectorDirty(vector, entries, start, count, Number(keep));
+    return this.#expect(rc, "populate");
   }
 
   /** Gives all pages of a vector their caching. Returns pages changed. */

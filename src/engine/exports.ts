@@ -6,7 +6,7 @@ export interface Exports {
   vectorAlloc(entries: number): number;
   vectorFree(vector: number, entries: number): number;
   vectorDrop(vector: number, entries: number, how: number): number;
-  vectorDirty(vector: number, entries: number, start: number, count: number): number;
+  vectorDirty(vector: number, entries: number, start: number, count: number, keep: number): number;
   vectorCaching(vector: number, entries: number, start: number, caching: number): number;
   vectorExtents(vector: number, entries: number, start: number, count: number): number;
   vectorSpace(): number;

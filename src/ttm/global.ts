@@ -126,7 +126,7 @@ export class TtmGlobal implements TransferContext {
   devices = 0;
   /** Pages held by counted tts, in all and in DMA32 pools. */
   readonly allocated: { pages: number; dma32Pages: number } = { pages: 0, dma32Pages: 0 };
-  /** Tts with pages whose copy in swap is valid, the oldest first. */
+  /** Tts with pages in memory that keep their slots, the oldest first. */
   readonly clean: Set<Tt> = new Set();
   #trace: Trace | undefined;
   readonly poolShrinker: PoolShrinker = new PoolShrinker(this);
@@ -209,13 +209,13 @@ export class TtmGlobal implements TransferContext {
     return new TtmError("ENOSPC", "shrink", text);
   }
 
-  /** Makes clean pages of tts that nobody uses dirty until `slots` more slots are free, or none is left. */
+  /** Takes the slots that pages in memory keep, of tts that nobody uses, until `slots` more are free. */
   reclaimSlots(slots: number): number {
     let freed = 0;
     for (const tt of this.clean) {
       if (freed >= slots) break;
       if (!tt.lock.tryLock()) continue;
-      freed += this.engine.vectorDirty(tt.vector, tt.numPages, 0, tt.numPages);
+      freed += this.engine.vectorDirty(tt.vector, tt.numPages, 0, tt.numPages, false);
       this.clean.delete(tt);
       tt.lock.unlock();
     }

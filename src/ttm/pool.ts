@@ -192,12 +192,12 @@ export class Pool {
   }
 
   /**
-   * Entries [start, start + count) may be written: their copies in swap are no longer valid. Returns
-   * slots freed.
+   * Entries [start, start + count) may be written: their copies in swap are no longer valid. With `keep`
+   * they leave to the same slots again. Returns slots freed.
    */
-  dirty(tt: Tt, start: number, count: number): number {
+  dirty(tt: Tt, start: number, count: number, keep: boolean): number {
     const { clean, engine } = this.global;
-    return clean.has(tt) ? engine.vectorDirty(tt.vector, tt.numPages, start, count) : 0;
+    return clean.has(tt) ? engine.vectorDirty(tt.vector, tt.numPages, start, count, keep) : 0;
   }
 
   /** Notes that `tt` holds `pages` more, or fewer. */

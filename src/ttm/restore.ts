@@ -183,9 +183,10 @@ function prepare(fill: Fill, keep: Keep): Batch {
   }
   if (batch.covered === -ENOMEM) throw noMemory(pool, tt, tt.numPages - tt.resident);
   pool.account(tt, free - engine.freePages - engine.pooledPages);
-  const address = mapped ? engine.held(tt.vector + state.cursor) : 0;
-  // Odd: no held chunk, but the slot of a clean page that never left; finish() maps it.
-  if (address === 0 || address % 2 === 1 || state.mapping) return batch;
+  const at = tt.vector + state.cursor;
+  // A page that never left is mapped by finish().
+  if (!mapped || isPage(engine.entry(at)) || state.mapping) return batch;
+  const address = engine.held(at);
   if (pool.coherent) state.mapping = pool.coherentMapping(address, batch.covered);
   else if (!global.fails("map")) state.mapping = global.iommu.map(batch.covered);
   else {
@@ -193,6 +194,10 @@ function prepare(fill: Fill, keep: Keep): Batch {
     throw new TtmError("EFAULT", "populate", "injected fault: the IOMMU mapped no pages");
   }
   return batch;
+}
+
+function isPage(entry: number): boolean {
+  return entry !== 0 && entry % 2 === 0;
 }
 
 /** Where the next batch begins; what it covers is not known yet. */

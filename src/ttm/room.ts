@@ -58,7 +58,7 @@ export function* makeRoom(pool: Pool, tt: Tt, first?: Released): Steps<void> {
   while (last || lackingFor(pool, tt) > 0) {
     const { released, failure } = last ?? (yield* pool.reclaim(lackingFor(pool, tt)));
     last = undefined;
-    if (again(released) || pool.dirty(tt, 0, tt.numPages) > 0) continue;
+    if (again(released) || pool.dirty(tt, 0, tt.numPages, false) > 0) continue;
     const there = pool.free + pool.pooledFor(tt);
     // With swap full a restore goes on with little: what it reads frees slots for others to leave to.
     if (there >= need || (failure && tt.shrunken && there > 0)) break;
@@ -94,6 +94,9 @@ export function makeRoomNow(pool: Pool, tt: Tt): void {
  * of them free.
  */
 function* keepReserve(pool: Pool, need: number): Steps<void> {
+  if (reserve(pool, need) > 0) return;
+  // Slots of pages that were written since count neither as free nor as clean.
+  while (reserve(pool, need) <= 0 && pool.global.reclaimSlots(1) > 0);
   if (reserve(pool, need) > 0) return;
   yield* pool.reclaim(1); // if something can be purged, that makes room
   if (reserve(pool, need) <= 0) throw pool.global.swapFull();

@@ -168,7 +168,7 @@ function commit(pool: Pool, items: readonly Entry[], { moved, pages }: Moved): n
 
 /** Makes clean pages of a batch dirty; says whether that freed a slot. */
 function forget(pool: Pool, items: readonly Entry[]): boolean {
-  return items.reduce((slots, { tt }) => slots + pool.dirty(tt, 0, tt.numPages), 0) > 0;
+  return items.reduce((slots, { tt }) => slots + pool.dirty(tt, 0, tt.numPages, false), 0) > 0;
 }
 
 /** Some pages of `tt` have left: it is shrunken, and no longer to be used for DMA. */

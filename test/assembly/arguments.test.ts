@@ -94,7 +94,7 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   vectorAlloc: ["count"],
   vectorFree: ["vector", "entries"],
   vectorDrop: ["vector", "entries", "how"],
-  vectorDirty: ["vector", "entries", "offset", "count"],
+  vectorDirty: ["vector", "entries", "offset", "count", "flag"],
   vectorCaching: ["vector", "entries", "offset", "caching"],
   vectorExtents: ["vector", "entries", "offset", "count"],
   vectorSpace: [],

@@ -6,6 +6,7 @@
  *   dirty            a page without a copy
  *   reserved         a page with a slot that is being written
  *   clean            a page with a copy
+ *   stale            a page that keeps the slot of a copy, written since; looks as one reserved
  */
 import { describe, expect, test } from "vitest";
 import {
@@ -87,7 +88,7 @@ function write({ e, v, stamps }: Clean, offsets: readonly number[]): void {
   for (const i of offsets) {
     stamps[i] = (stamps[i]! + 2) | 1;
     stampPage(e.page(e.entry(v.vector + i)), stamps[i]!);
-    must(e.wasm.vectorDirty(v.vector, v.entries, i, 1) >= 0, "vectorDirty");
+    must(e.wasm.vectorDirty(v.vector, v.entries, i, 1, 0) >= 0, "vectorDirty");
   }
 }
 
@@ -135,7 +136,7 @@ describe("a restore that keeps slots", () => {
     expect(e.wasm.fillCommit(v.vector, 11, 0, 0, 11, 9, HOW_KEEP)).toBe(8);
     expect(statesOf(e, v).slice(7)).toEqual(["clean", "handle", "handle", "handle"]);
     // The entries whose page is held have their content in their slots only.
-    expect(e.wasm.vectorDirty(v.vector, 11, 8, 3)).toBe(0);
+    expect(e.wasm.vectorDirty(v.vector, 11, 8, 3, 0)).toBe(0);
     e.mustHold("vectorDirty");
     fillAll(e, v, { start: 8, done: 1 });
     expect(statesOf(e, v).slice(7)).toEqual(["clean", "dirty", "dirty", "dirty"]);
@@ -220,10 +221,10 @@ describe("a shrink of clean pages", () => {
     e.mustHold("shrinkCommit");
   });
 
-  test("goes on after one that was not ended, and keeps what is named twice", () => {
+  test("leaves one alone that was not ended, and what is named twice", () => {
     const { e, v, stamps } = clean(8);
     expect(prepare(e, [v])).toBe(8);
-    expect(prepare(e, [v])).toBe(8);
+    expect(prepare(e, [v])).toBe(0);
     expect(e.wasm.shrinkCommit(1, 0)).toBe(0);
     expect(e.header(H_CLEAN)).toBe(8);
     const prepared = prepare(e, [v, v]);
@@ -261,7 +262,7 @@ describe("a page that is written", () => {
     for (let start = 0; start <= 11; start++) {
       for (let count = 0; start + count <= 11; count++) {
         const lost = slots.filter((slot, i) => slot && i >= start && i < start + count).length;
-        equal(e.wasm.vectorDirty(v.vector, 11, start, count), lost, "vectorDirty");
+        equal(e.wasm.vectorDirty(v.vector, 11, start, count, 0), lost, "vectorDirty");
         statesOf(e, v).forEach((state, i) => {
           const dirty = i === 4 || (i >= start && i < start + count);
           equal(state, dirty ? "dirty" : "clean", `entry ${i}`);
@@ -269,10 +270,81 @@ describe("a page that is written", () => {
         equal(e.header(H_CLEAN), 10 - lost, "clean pages");
         equal(e.freeSlots, SLOTS - 10 + lost, "free slots");
         e.mustHold("vectorDirty");
-        equal(e.wasm.vectorDirty(v.vector, 11, start, count), 0, "vectorDirty again");
+        equal(e.wasm.vectorDirty(v.vector, 11, start, count, 0), 0, "vectorDirty again");
         back();
       }
     }
+  });
+
+  /** Writes to pages in place: they keep their slots. */
+  function writeInPlace({ e, v, stamps }: Clean, offsets: readonly number[]): void {
+    for (const i of offsets) {
+      stamps[i] = (stamps[i]! + 2) | 1;
+      stampPage(e.page(e.entry(v.vector + i)), stamps[i]!);
+      equal(e.wasm.vectorDirty(v.vector, v.entries, i, 1, 1), 0, "slots that this frees");
+    }
+    e.mustHold("a write in place");
+  }
+
+  test("in place keeps its slot, and goes back to it", () => {
+    const c = clean(11, [4]);
+    const { e, v, stamps, slots } = c;
+    const back = remember(c);
+    for (let mask = 1; mask < 256; mask++) {
+      writeInPlace(c, named(mask));
+      const stale = named(mask).filter((i) => i !== 4);
+      equal(e.header(H_CLEAN), 10 - stale.length, "clean pages");
+      equal(e.freeSlots, SLOTS - 10, "free slots");
+      equal(prepare(e, [v]), 11, "pages that leave");
+      equalLists(
+        placesNamed(e),
+        [...new Set([...stale, 4])].sort((a, b) => a - b),
+        "written",
+      );
+      writeOut(e, e.extents(), 11);
+      equal(e.wasm.shrinkCommit(1, 11), 11, "shrinkCommit");
+      slots.forEach((slot, i) => {
+        if (i !== 4) equal(e.entry(v.vector + i), (slot << 1) | 1, `entry ${i}`);
+      });
+      mustHaveStamps(e, v, stamps);
+      e.mustHold("shrinkCommit");
+      back();
+    }
+  });
+
+  test("in place loses its slot when it is written to for good, dropped, or does not get there", () => {
+    const c = clean(8);
+    const { e, v, stamps } = c;
+    const back = remember(c);
+    writeInPlace(c, [1, 2, 6]);
+    expect(e.wasm.vectorDirty(v.vector, 8, 2, 3, 0)).toBe(3);
+    expect(e.header(H_CLEAN)).toBe(8 - 5);
+    expect(e.freeSlots).toBe(SLOTS - 5);
+    mustDropClean(e, [v]);
+    back();
+    writeInPlace(c, [1, 2, 6]);
+    expect(prepare(e, [v])).toBe(8);
+    const extents = e.extents();
+    expect(prepare(e, [v])).toBe(0);
+    writeOut(e, extents, 2);
+    expect(e.wasm.shrinkCommit(1, 2)).toBe(2);
+    expect(statesOf(e, v).slice(0, 4)).toEqual(["handle", "handle", "dirty", "clean"]);
+    expect(statesOf(e, v)[6]).toBe("dirty");
+    expect(e.freeSlots).toBe(SLOTS - 6);
+    mustHaveStamps(e, v, stamps);
+    e.mustHold("shrinkCommit");
+  });
+
+  test("in place can leave although no slot is free", () => {
+    const c = clean(8, [], 8);
+    const { e, v, stamps } = c;
+    writeInPlace(c, [0, 3]);
+    expect(e.freeSlots).toBe(0);
+    expect(prepare(e, [v])).toBe(8);
+    writeOut(e, e.extents(), 8);
+    expect(e.wasm.shrinkCommit(1, 8)).toBe(8);
+    mustHaveStamps(e, v, stamps);
+    e.mustHold("shrinkCommit");
   });
 
   test("is nowhere else: handles and empty entries stay what they are", () => {
@@ -281,7 +353,8 @@ describe("a page that is written", () => {
     expect(e.wasm.vectorDrop(v.vector + 7, 1, 0)).toBe(0);
     stamps[7] = 0;
     const state = e.stateHash();
-    expect(e.wasm.vectorDirty(v.vector, 8, 0, 8)).toBe(0);
+    expect(e.wasm.vectorDirty(v.vector, 8, 0, 8, 0)).toBe(0);
+    expect(e.wasm.vectorDirty(v.vector, 8, 0, 8, 1)).toBe(0);
     expect(e.stateHash()).toBe(state);
     mustHaveStamps(e, v, stamps);
   });
@@ -299,7 +372,10 @@ describe("a page that is written", () => {
       [U32_MAX, 2, 0, 1],
     ] as const) {
       e.mustRefuse(EINVAL, `vectorDirty of ${vector}, ${entries}, ${start}, ${count}`, () =>
-        e.wasm.vectorDirty(vector, entries, start, count),
+        e.wasm.vectorDirty(vector, entries, start, count, 0),
+      );
+      e.mustRefuse(EINVAL, `vectorDirty of ${vector}, ${entries}, ${start}, ${count}`, () =>
+        e.wasm.vectorDirty(vector, entries, start, count, 1),
       );
     }
   });
@@ -408,7 +484,7 @@ describe("the slots of clean pages", () => {
     expect(prepare(e, [v])).toBe(8);
     expect(e.wasm.shrinkCommit(1, 3)).toBe(3);
     expect(chunksOf(e, v)).toEqual([0, 0, 0, 1, 1, 1, 1, 1]);
-    expect(e.wasm.vectorDirty(v.vector, 8, 4, 2)).toBe(2);
+    expect(e.wasm.vectorDirty(v.vector, 8, 4, 2, 0)).toBe(2);
     expect(prepare(e, [v])).toBe(5);
     expect(placesNamed(e)).toEqual([1, 2]);
     writeOut(e, e.extents(), 5);

@@ -118,7 +118,7 @@ export class Subject {
   /** Shrinks the populated tt as its shape says: in part means that it was stopped after some pages. */
   shrink(): void {
     const { pool, tt, swap, leaving, shape } = this;
-    pool.dirty(tt, 0, tt.numPages);
+    pool.dirty(tt, 0, tt.numPages, false);
     const end = swap.pagesOut + leaving;
     const signal = {
       get aborted() {
@@ -175,7 +175,7 @@ function setTransferPages(global: TtmGlobal, transferPages: number): void {
 
 /** Writes the whole content of a populated tt. */
 export function writeContent(pool: Pool, tt: Tt, bytes: Uint8Array): void {
-  pool.dirty(tt, 0, tt.numPages);
+  pool.dirty(tt, 0, tt.numPages, false);
   forEachPart(pool.global, tt, bytes, (view, part) => view.set(part));
 }
 

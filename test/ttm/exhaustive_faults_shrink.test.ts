@@ -72,7 +72,7 @@ describe.each(SITES)("a shrink to which $site is refused once releases what it h
       subject.expectInvariants();
       subject.restore();
       subject.expectContent();
-      subject.pool.dirty(subject.tt, 0, shape.pages);
+      subject.pool.dirty(subject.tt, 0, shape.pages, false);
       if (shape.partly) subject.shrink();
     }
     if (site === "write")
@@ -87,7 +87,7 @@ describe.each(SITES)("a shrink to which $site is refused once releases what it h
       subject.restore();
       subject.expectInvariants();
       subject.expectContent();
-      subject.pool.dirty(subject.tt, 0, shape.pages);
+      subject.pool.dirty(subject.tt, 0, shape.pages, false);
       if (shape.partly) subject.shrink();
     }
     subject.replace();
@@ -126,7 +126,7 @@ describe("a shrink stopped at every look at its signal", () => {
       stopped = tt.resident > 0;
       subject.restore();
       subject.expectContent();
-      pool.dirty(tt, 0, shape.pages);
+      pool.dirty(tt, 0, shape.pages, false);
       if (shape.partly) subject.shrink();
     }
     subject.replace();
@@ -162,7 +162,7 @@ describe("a shrink for which there are too few slots, by every number of them,",
         expectInvariants(global, [subject, ...others.map((other) => ({ pool, tt: other }))]);
         subject.restore();
         expectContent(global, tt, subject.bytes);
-        pool.dirty(tt, 0, shape.pages);
+        pool.dirty(tt, 0, shape.pages, false);
         finiTt(pool, others.pop() as Tt);
         if (shape.partly) break;
       }
@@ -178,7 +178,7 @@ describe("a swapout that cannot move all moves nothing", () => {
     subject.expectInvariants();
     subject.restore();
     subject.expectContent();
-    subject.pool.dirty(subject.tt, 0, subject.shape.pages);
+    subject.pool.dirty(subject.tt, 0, subject.shape.pages, false);
   }
 
   test.each(SITES.flatMap(({ site }) => WHOLE.map((shape) => ({ ...shape, site }))))(

@@ -48,7 +48,7 @@ const STATES: Readonly<Record<string, (subject: Subject) => void>> = {
     subject.shrink();
     subject.restore();
     const { pool, tt } = subject;
-    pool.dirty(tt, tt.numPages >> 1, tt.numPages - (tt.numPages >> 1));
+    pool.dirty(tt, tt.numPages >> 1, tt.numPages - (tt.numPages >> 1), false);
   },
   "shrunken by a page"(subject) {
     subject.populate();

@@ -42,10 +42,27 @@ describe("clean pages", () => {
       const { rig, bo } = cleanBuffer(5);
       using _ = rig;
       use(bo);
-      expect(rig.facts().slots, how).toBe(5 - dirty);
+      // A part that is written goes back to where it came from.
+      expect(rig.facts().slots, how).toBe(dirty < 5 ? 5 : 0);
       expect(bo.shrinkSync()).toBe(5);
       expect(rig.swap.writes.length).toBe(dirty);
     }
+  });
+
+  test("a part that was written goes back to the slots it came from", () => {
+    const { rig, bo } = cleanBuffer(5);
+    using _ = rig;
+    const slots = () =>
+      Array.from({ length: 5 }, (_, i) => rig.global.engine.held(bo.tt.vector + i) >>> 1);
+    const before = slots();
+    bo.writeSync(PAGE_SIZE, ONE);
+    expect(slots()).toEqual(before);
+    expect(bo.shrinkSync()).toBe(5);
+    expect(rig.swap.writes).toEqual([before[1]]);
+    expect(rig.facts().slots).toBe(5);
+    bo.populateSync();
+    bo.writeSync(0, new Uint8Array(bo.size));
+    expect(rig.facts().slots).toBe(0);
   });
 
   test("pages that never left are none", () => {

@@ -189,7 +189,7 @@ export class Rig implements Disposable, AsyncDisposable {
 
   /** Marks the pages of a populated tt as its own. */
   mark(tt: Tt, from = 0, to: number = tt.numPages): void {
-    this.pool.dirty(tt, from, to - from);
+    this.pool.dirty(tt, from, to - from, false);
     for (let i = from; i < to; i++) this.words(tt, i).fill(markOf(tt, i));
   }
 
