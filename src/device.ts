@@ -246,7 +246,8 @@ export class Device implements Disposable, AsyncDisposable {
     this.assertOpen();
     for (let bo = this.#hibernated[0]; bo; bo = this.#hibernated[0]) {
       if (!bo.destroyed && bo.tt.vector >= 0) await bo.populate(options);
-      this.#hibernated.shift();
+      // Another call may have been at it, too.
+      if (this.#hibernated[0] === bo) this.#hibernated.shift();
     }
   }
 

@@ -209,6 +209,15 @@ describe("kernel today: objects", () => {
     for (const bo of [a, b, c]) rig.expectFilled(bo);
   });
 
+  test("what hibernation moved out comes back whole, however many ask for it at once", async () => {
+    using rig = new Rig();
+    const buffers = rig.buffers(4, 4);
+    expect(await rig.device.hibernate()).toBe(16);
+    await Promise.all([rig.device.resume(), rig.device.resume(), rig.device.resume()]);
+    expect(buffers.map((bo) => bo.residentPages)).toEqual([4, 4, 4, 4]);
+    for (const bo of buffers) rig.expectFilled(bo);
+  });
+
   test("hibernation that cannot go on tells why when nothing was moved", async () => {
     using rig = new Rig();
     const [a] = rig.buffers(1, 4) as [BufferObject];
