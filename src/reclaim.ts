@@ -1,7 +1,9 @@
 import type { BufferObject } from "./buffer_object.ts";
+import { codeOf } from "./errors.ts";
 import { Lru } from "./lru.ts";
 import type { Steps } from "./ttm/driver.ts";
 import type { Pool } from "./ttm/pool.ts";
+import { dropHeld } from "./ttm/restore.ts";
 import { type Released, shrink, shrinkNow } from "./ttm/shrink.ts";
 import { SHRINK_EMPTY, SHRINK_STOP, type ShrinkControl, type Shrinker } from "./ttm/shrinker.ts";
 import { BATCH_PAGES, immediate } from "./ttm/transfer.ts";
@@ -82,7 +84,7 @@ export class Reclaim implements Shrinker {
     if (!immediate(this.#pool.global)) return this.#scanLater(control, purged);
     const { victims, tts, target } = this.#victims(control, purged);
     try {
-      return scanned(control, purged, shrinkNow(this.#pool, tts, target));
+      return this.#scanned(control, purged, shrinkNow(this.#pool, tts, target));
     } finally {
       this.#letGo(victims);
     }
@@ -91,10 +93,33 @@ export class Reclaim implements Shrinker {
   *#scanLater(control: ShrinkControl, purged: number): Steps<number> {
     const { victims, tts, target } = this.#victims(control, purged);
     try {
-      return scanned(control, purged, yield* shrink(this.#pool, tts, target));
+      return this.#scanned(control, purged, yield* shrink(this.#pool, tts, target));
     } finally {
       this.#letGo(victims);
     }
+  }
+
+  /** What a scan came to: pages freed, or SHRINK_STOP when there was nothing to look at. */
+  #scanned(control: ShrinkControl, purged: number, { released, failure }: Released): number {
+    if (failure !== undefined) control.failure = failure;
+    const full = released === 0 && failure !== undefined && codeOf(failure) === "ENOSPC";
+    const freed = purged + released + (full ? this.#dropHeld(control.nrToScan) : 0);
+    return control.nrScanned > 0 ? freed : SHRINK_STOP;
+  }
+
+  /** With swap full: takes frames back that interrupted restores hold, which needs no slot. Returns how many. */
+  #dropHeld(pages: number): number {
+    let freed = 0;
+    for (const list of this.#priorities) {
+      for (const bo of list.walk()) {
+        if (freed >= pages) return freed;
+        if (!bo.tt.restore || !bo.tt.lock.tryLock()) continue;
+        freed += dropHeld(this.#pool, bo.tt);
+        this.settle(bo);
+        bo.unlock();
+      }
+    }
+    return freed;
   }
 
   /** Throws away purgeable buffers until `pages` pages are free. Returns pages released. */
@@ -141,10 +166,4 @@ interface Victims {
   readonly victims: readonly BufferObject[];
   readonly tts: readonly Tt[];
   readonly target: number;
-}
-
-/** What a scan came to: pages freed, or SHRINK_STOP when there was nothing to look at. */
-function scanned(control: ShrinkControl, purged: number, { released, failure }: Released): number {
-  if (failure !== undefined) control.failure = failure;
-  return control.nrScanned > 0 ? purged + released : SHRINK_STOP;
 }

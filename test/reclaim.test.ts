@@ -6,6 +6,7 @@ import { blockDevice, expectAllFree, filled, KINDS, ramDevice } from "./support/
 import { fails, failsSync } from "./support/errors.ts";
 import { MapSwap } from "./support/map_swap.ts";
 import { seeded } from "./support/random.ts";
+import { CountingSignal } from "./support/signals.ts";
 
 const MIB = 2 ** 20;
 
@@ -158,6 +159,32 @@ describe("a swap space that is too small", () => {
     for (let i = 0; i < 4; i++) device.createBuffer(1);
     device.check();
     expect(device.stats().pages.free).toBe(64);
+  });
+
+  test("takes frames back that an interrupted restore holds, before it counts as full", async () => {
+    for (const form of ["sync", "async"] as const) {
+      const swap = new MapSwap({ slots: 64 });
+      const device = createDeviceSync({ memory: 128 * PAGE_SIZE, swap, transferPages: 4 });
+      const stopped = filled(device, 64, 1);
+      stopped.shrinkSync();
+      const dirty = filled(device, 60, 2);
+      // After a transfer: 4 of 64 pages are read into the frames held for them.
+      const signal = new CountingSignal(4);
+      failsSync("EINTR", () => stopped.readSync(0, new Uint8Array(1), { signal }));
+      expect(stopped.residentPages).toBe(64);
+      const fresh = device.createBuffer(8 * PAGE_SIZE);
+      if (form === "sync") fresh.writeSync(0, pattern(3, fresh.size));
+      else await fresh.write(0, pattern(3, fresh.size));
+      expect(stopped.residentPages).toBe(0);
+      device.check();
+      for (const [bo, seed] of [
+        [fresh, 3],
+        [dirty, 2],
+        [stopped, 1],
+      ] as const) {
+        expectSame(contentSync(bo), pattern(seed, bo.size), `${form}, buffer ${seed}`);
+      }
+    }
   });
 
   test("fails an asynchronous write as well, and loses nothing", async () => {
