@@ -35,7 +35,7 @@ const BRAND: unique symbol = Symbol.for("ttm-wasm.TtmError") as never;
 /**
  * An expected failure: out of memory, swap full, interrupted, I/O error. Nothing is lost by it: every
  * object keeps its content, and the same call may be made again. Misuse throws `TypeError` or
- * `RangeError` instead.
+ * `RangeError` instead. An interruption (`EINTR`) has no stack: it is what the caller's signal asked for.
  */
 export class TtmError extends Error {
   override readonly name: string = "TtmError";
