@@ -8,8 +8,8 @@
  *   committed  entry = handle   shadow = 0           page free
  *
  * A clean page, whose copy in swap is still valid (shadow = slot << 1 | 1), is ready as it is. One that keeps
- * a slot and was written since looks as a prepared one from the start: it is written to that slot. So what
- * is on its way is marked in its chunk.
+ * a slot and was written since looks as a prepared one from the start: it is written to that slot. So a chunk
+ * is marked from its prepare to its commit, and another prepare leaves it alone.
  */
 import { BATCH_PAGES_MAX, EINVAL, ENOSPC, H_CLEAN, H_RUN, PAGE_SHIFT } from "./abi";
 import {
@@ -149,7 +149,7 @@ function stay(index: u32, stop: u32): void {
   for (let i = index; i < stop; i++) setLeaving(pageStruct(entryAt(i) >> PAGE_SHIFT), false);
 }
 
-/** Pages from `index` on, before `stop`, that have no copy in swap. */
+/** Pages from `index` on, before `stop`, that have no slot. */
 function dirtyRun(index: u32, stop: u32): u32 {
   const end = shadowAddress(stop);
   const start = shadowAddress(index);

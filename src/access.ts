@@ -36,8 +36,11 @@ export function withPagesSync<T>(device: Device, bo: BufferObject, a: Access, us
   let done: { result: T } | undefined;
   let failure: unknown;
   try {
-    if (!tt.populated)
+    if (!tt.populated) {
       failure = runNow(device.global, a, () => populateNow(pool, tt, keepOf(tt, a)));
+    }
+    // Shrinkers, devices and signals of the user's may have destroyed it meanwhile.
+    bo.assertAlive();
     if (failure === undefined) done = { result: useOrRelease(device, bo, fresh, use) };
   } finally {
     release(device, bo, done !== undefined);

@@ -87,6 +87,19 @@ describe("an interruption", () => {
     expect(new Error("another").stack).toMatch(/errors\.test/);
   });
 
+  test("whose reason is an error made on the spot leaves that its stack", () => {
+    using device = createDeviceSync({ memory: "64 KiB" });
+    const bo = filled(device, 4, 1);
+    const signal = {
+      aborted: true,
+      get reason(): unknown {
+        return new RangeError("reason");
+      },
+    };
+    const { cause } = failsSync("EINTR", () => bo.shrinkSync({ signal }));
+    expect((cause as Error).stack).toMatch(/errors\.test/);
+  });
+
   test("whose reason throws leaves the stacks of others alone", () => {
     using device = createDeviceSync({ memory: "64 KiB" });
     const bo = filled(device, 4, 1);

@@ -161,6 +161,27 @@ describe("a swap space that is too small", () => {
     expect(device.stats().pages.free).toBe(64);
   });
 
+  test("keeps frames of the DMA32 zone for its pools, so that they can always exchange pages", () => {
+    const swap = ramSwap({ size: 64 * PAGE_SIZE });
+    using device = createDeviceSync({ memory: 1024 * PAGE_SIZE, dma32: "2 MiB", swap });
+    const low = device.createSibling({ dma32: true });
+    const bos: BufferObject[] = [];
+    failsSync("ENOSPC", () => {
+      for (let i = 0; i < 20; i++) {
+        const bo = low.createBuffer(32 * PAGE_SIZE);
+        bo.writeSync(0, pattern(i, bo.size));
+        bos.push(bo);
+      }
+    });
+    expect(bos.length).toBeGreaterThan(16);
+    for (let round = 0; round < 2; round++) {
+      bos.forEach((bo, i) => {
+        expectSame(contentSync(bo), pattern(i, bo.size), `buffer ${i}`);
+      });
+    }
+    device.check();
+  });
+
   test("takes frames back that an interrupted restore holds, before it counts as full", async () => {
     for (const form of ["sync", "async"] as const) {
       const swap = new MapSwap({ slots: 64 });

@@ -1,6 +1,13 @@
 /* What users hand in may fail in odd ways: devices, shrinkers, traces, signals. Nobody else pays for it. */
 import { describe, expect, test } from "vitest";
-import { createDeviceSync, type Device, PAGE_SIZE, ramSwap, TtmError } from "../src/index.ts";
+import {
+  type BufferObject,
+  createDeviceSync,
+  type Device,
+  PAGE_SIZE,
+  ramSwap,
+  TtmError,
+} from "../src/index.ts";
 import { type Shrinker, shrinkTtSync, Tt } from "../src/ttm.ts";
 import { contentSync, expectSame, pattern } from "./support/bytes.ts";
 import { Gate, until } from "./support/delays.ts";
@@ -304,5 +311,92 @@ describe("an operation begun in the middle of a transfer", () => {
     expect(buffers[0].shrinkSync()).toBe(8);
     expect(await shrinking).toBe(8);
     intact();
+  });
+});
+
+describe("a buffer destroyed in the middle of an operation on it", () => {
+  test.each<[string, (bo: BufferObject) => unknown]>([
+    ["map", (bo) => bo.mapSync()],
+    ["read", (bo) => bo.readSync(0, new Uint8Array(1))],
+    ["write", (bo) => bo.writeSync(5, new Uint8Array(1))],
+    ["pin", (bo) => bo.pinSync()],
+    ["populate", (bo) => bo.populateSync()],
+  ])(
+    "fails its %sSync, by a shrinker as by its signal, and takes nothing from others",
+    (_, use) => {
+      const device = createDeviceSync({ memory: 16 * PAGE_SIZE });
+      const victim = filled(device, 4, 1);
+      victim.shrinkSync();
+      const cached = filled(device, 8, 2);
+      const other = filled(device, 8, 3);
+      for (const bo of [cached, other]) bo.pinSync();
+      device.global.shrinkers.register({
+        name: "a cache that drops what it has",
+        countObjects: () => (cached.destroyed ? 0 : 8),
+        scanObjects() {
+          cached.unpin();
+          cached.destroy();
+          victim.destroy();
+          return 8;
+        },
+      });
+      expect(() => use(victim)).toThrow(/destroyed/);
+      expect(device.stats().pages.free).toBe(8);
+      const fresh = filled(device, 8, 4);
+      expectSame(contentSync(other), pattern(3, other.size), "other");
+      expectSame(contentSync(fresh), pattern(4, fresh.size), "fresh");
+      device.check();
+    },
+  );
+
+  test("by the getter of its signal, though all of it is in memory", () => {
+    const device = createDeviceSync({ memory: 16 * PAGE_SIZE });
+    const bo = filled(device, 4, 1);
+    const signal = {
+      get aborted() {
+        if (!bo.destroyed) bo.destroy();
+        return false;
+      },
+    };
+    expect(() => bo.mapSync({ signal })).toThrow(/destroyed/);
+    expect(device.stats().pages.free).toBe(16);
+    device.check();
+  });
+});
+
+describe("the registry of shrinkers, asked from outside", () => {
+  test.each<[string, (device: Device) => number]>([
+    ["registry", ({ global }) => global.shrinkers.shrinkNow(global, 16, false).released],
+    ["pool", ({ pool }) => pool.reclaimNow(16).released],
+  ])("writes what it releases: %s", (_, reclaim) => {
+    const { device, swap, buffers } = full();
+    expect(reclaim(device)).toBe(16);
+    expect(swap.pagesOut).toBe(16);
+    buffers.forEach((bo, i) => {
+      expectSame(contentSync(bo), pattern(i + 1, bo.size), `buffer ${i}`);
+    });
+    device.check();
+  });
+
+  test.each(["sync", "async"])("by a shrinker of another memory, %s", async (form) => {
+    const near = full();
+    const far = full();
+    near.device.global.shrinkers.register({
+      name: "what another memory can give",
+      countObjects: () => far.device.global.heldPages,
+      *scanObjects() {
+        return (yield* far.device.global.shrinkers.shrink(8, false)).released;
+      },
+    });
+    const pages = { pages: 24 };
+    if (form === "sync") near.device.shrinkSync(pages);
+    else await near.device.shrink(pages);
+    expect([near.swap.pagesOut, far.swap.pagesOut]).toEqual([16, 16]);
+    for (const { device, buffers } of [near, far]) {
+      buffers.forEach((bo, i) => {
+        expectSame(contentSync(bo), pattern(i + 1, bo.size), `buffer ${i}`);
+      });
+      device.check();
+    }
   });
 });

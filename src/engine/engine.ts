@@ -202,7 +202,7 @@ export class Engine {
   }
 
   /** The shadow of entry `index`: the page held for it by a restore; or, if it is a page, its slot. */
-  held(index: number): number {
+  shadow(index: number): number {
     return this.#shadows[index] as number;
   }
 

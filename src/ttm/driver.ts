@@ -1,12 +1,12 @@
 /*
- * One step machine, two drivers. What moves content in several batches is written as a generator, which
- * yields the transfers it wants done and commits when they are; it knows nothing of promises, signals or
- * event loops. `run` awaits a device, and lets others run now and then. `runSync` drives it to its end; what
- * is on the way to every page has, beside its generator, a form that never yields, for `runNow`.
+ * Who runs what moves content. A loop over batches is a generator, which yields the transfers it wants done and
+ * commits when they are; it knows nothing of promises, signals or event loops. `run` awaits a device, and
+ * lets others run now and then. `runNow` does at a stretch what never yields: the form that such a loop has
+ * beside its generator, if it is on the way to every page. `runSync` and `drain` run generators so.
  */
 import type { TtmError } from "../errors.ts";
 import { interrupted, interruptible, type Task } from "./task.ts";
-import { ownError, perform, type Transfer, type TransferContext } from "./transfer.ts";
+import { ownError, perform, performNow, type Transfer, type TransferContext } from "./transfer.ts";
 
 /** Between two batches: nothing to do, but a place to stop. */
 export const BORDER: undefined = undefined;
@@ -41,12 +41,18 @@ export function runNow<T>(context: TransferContext, task: Task, work: () => T): 
   }
 }
 
-/** Runs the steps of the task at work to their end, in the middle of what does not yield. */
+/** Runs steps to their end in the middle of what does not yield, for the task at work. */
 export function drain<T>(context: TransferContext, steps: Steps<T>): T {
   let step = steps.next();
-  while (!step.done) step = steps.next(stopped(context));
+  while (!step.done) {
+    // Transfers come from steps on another memory only: those on this one are done on the spot.
+    const { current = NO_TASK } = context;
+    step = steps.next(step.value ? performNow(current, step.value) : stopped(context));
+  }
   return step.value;
 }
+
+const NO_TASK: Task = { op: "shrink", signal: undefined };
 
 /** Runs the steps to their end, synchronously. */
 export function runSync<T>(context: TransferContext, task: Task, steps: Steps<T>): T {
@@ -84,7 +90,7 @@ export async function run<T>(context: TransferContext, task: Task, steps: Steps<
     try {
       if (task.signal?.aborted) failure = interrupted(task);
       else {
-        const pending = transfer && perform(context, transfer);
+        const pending = transfer && perform(transfer);
         if (pending) await pending;
       }
     } catch (error) {

@@ -121,7 +121,7 @@ export class Pool {
     return this.global.shrinkers.shrink(pages, false);
   }
 
-  /** The same at a stretch, where transfers are `immediate`. */
+  /** The same at a stretch; the swap device must not be asynchronous. */
   reclaimNow(pages: number): Released {
     return this.global.shrinkers.shrinkNow(this.global, pages, false);
   }
@@ -184,7 +184,7 @@ export class Pool {
     const addresses: number[] = [];
     for (let i = 0; i < tt.numPages; ) {
       const entry = engine.entry(tt.vector + i);
-      const address = entry !== 0 && entry % 2 === 0 ? entry : engine.held(tt.vector + i);
+      const address = entry !== 0 && entry % 2 === 0 ? entry : engine.shadow(tt.vector + i);
       if (address !== 0) addresses.push(address);
       i += address === 0 ? 1 : 1 << engine.chunk(address).order;
     }

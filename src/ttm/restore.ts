@@ -186,7 +186,7 @@ function prepare(fill: Fill, keep: Keep): Batch {
   const at = tt.vector + state.cursor;
   // A page that never left is mapped by finish().
   if (!mapped || isPage(engine.entry(at)) || state.mapping) return batch;
-  const address = engine.held(at);
+  const address = engine.shadow(at);
   if (pool.coherent) state.mapping = pool.coherentMapping(address, batch.covered);
   else if (!global.fails("map")) state.mapping = global.iommu.map(batch.covered);
   else {
@@ -229,7 +229,7 @@ function take({ pool, tt, state }: Fill, batch: Batch, moved: number): void {
   const { global } = pool;
   const { engine } = global;
   const free = engine.freePages + engine.pooledPages;
-  const address = state.mapping ? engine.held(tt.vector + state.cursor) : 0;
+  const address = state.mapping ? engine.shadow(tt.vector + state.cursor) : 0;
   const committed = engine.fillCommit(batch, batch.covered, moved, batch.how);
   pool.account(tt, free - engine.freePages - engine.pooledPages);
   if (batch.how & HOW_KEEP && tt.shrunken && committed > 0) global.clean.add(tt);

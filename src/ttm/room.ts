@@ -29,7 +29,7 @@ function lackingFor(pool: Pool, tt: Tt): number {
 export function hasRoom(pool: Pool, tt: Tt): boolean {
   const { allocated, limits, watermarks } = pool.global;
   const need = needOf(tt);
-  if (pool.free < need + watermarks.min || (!tt.shrunken && reserve(pool, need) <= 0)) return false;
+  if (pool.free < need + watermarks.min || (!tt.shrunken && reserve(pool, tt) <= 0)) return false;
   if (!tt.counted) return true;
   if (pool.dma32 && allocated.dma32Pages + need > limits.dma32Pages) return false;
   return allocated.pages + need <= limits.pages;
@@ -64,7 +64,7 @@ export function* makeRoom(pool: Pool, tt: Tt, first?: Released): Steps<void> {
     if (there >= need || (failure && tt.shrunken && there > 0)) break;
     throw failure ?? noMemory(pool, tt, need);
   }
-  if (!tt.shrunken) yield* keepReserve(pool, need);
+  if (!tt.shrunken) yield* keepReserve(pool, tt);
   // Over a page limit, others shrink if they can (ttm_tt_populate); if nobody can, so be it. A restore
   // goes on even if they fail to: it frees the slots they lack.
   if (!tt.counted) return;
@@ -93,19 +93,22 @@ export function makeRoomNow(pool: Pool, tt: Tt): void {
  * With every frame and every slot taken, nothing could ever be exchanged again: new content leaves one
  * of them free.
  */
-function* keepReserve(pool: Pool, need: number): Steps<void> {
-  if (reserve(pool, need) > 0) return;
+function* keepReserve(pool: Pool, tt: Tt): Steps<void> {
+  const { global } = pool;
   // Slots of pages that were written since count neither as free nor as clean.
-  while (reserve(pool, need) <= 0 && pool.global.reclaimSlots(1) > 0);
-  if (reserve(pool, need) > 0) return;
+  while (reserve(pool, tt) <= 0) if (global.reclaimSlots(1) === 0) break;
+  if (reserve(pool, tt) > 0) return;
   yield* pool.reclaim(1); // if something can be purged, that makes room
-  if (reserve(pool, need) <= 0) throw pool.global.swapFull();
+  if (reserve(pool, tt) <= 0) throw global.swapFull();
 }
 
-/** Frames and slots that are left when `need` frames are taken. */
-function reserve(pool: Pool, need: number): number {
+/** Frames that `tt` may have, and slots, that are left when it has all it needs. */
+function reserve(pool: Pool, tt: Tt): number {
   const { engine } = pool.global;
-  return engine.freePages + engine.pooledPages + engine.freeSlots + engine.cleanPages - need;
+  const frames = pool.dma32
+    ? pool.free + pool.pooledFor(tt)
+    : engine.freePages + engine.pooledPages;
+  return frames + engine.freeSlots + engine.cleanPages - needOf(tt);
 }
 
 export function noMemory(pool: Pool, tt: Tt, need: number): TtmError {

@@ -6,7 +6,7 @@
 import { ENOSPC, ITEMS_MAX } from "../../assembly/abi.ts";
 import type { ShrinkItem } from "../engine/engine.ts";
 import { failureOf, TtmError } from "../errors.ts";
-import { BORDER, type Steps } from "./driver.ts";
+import { BORDER, type Steps, stopped } from "./driver.ts";
 import type { Pool } from "./pool.ts";
 import { dropHeld } from "./restore.ts";
 import { BATCH_PAGES, type Moved, transferExtents, transferNow } from "./transfer.ts";
@@ -74,6 +74,7 @@ export function shrinkNow(pool: Pool, tts: readonly Tt[], target: number): Relea
   const walk = begin(pool, tts, target);
   for (let batch = next(walk); batch; batch = next(walk)) {
     end(walk, batch, transferNow(pool.global, true, batch.pages, 0) as Moved);
+    if (!done(walk)) walk.failure = stopped(pool.global);
   }
   return walk;
 }
@@ -84,7 +85,16 @@ function begin(pool: Pool, tts: readonly Tt[], target: number): Walk {
     const text = "pages for coherent DMA cannot be shrunk, only purged";
     walk.failure = new TtmError("EBUSY", "shrink", text);
   } else for (const tt of tts) walk.released += dropHeld(pool, tt);
+  skip(walk);
   return walk;
+}
+
+/** Goes past tts that have no page left. */
+function skip(walk: Walk): void {
+  while (walk.first < walk.tts.length && (walk.tts[walk.first] as Tt).resident === 0) {
+    walk.first++;
+    walk.start = 0;
+  }
 }
 
 function done({ tts, target, released, failure, first }: Walk): boolean {
@@ -94,10 +104,6 @@ function done({ tts, target, released, failure, first }: Walk): boolean {
 /** Prepares the next batch; `undefined` when the walk has come to its end, or to a failure. */
 function next(walk: Walk): Batch | undefined {
   const { pool, tts, target, released } = walk;
-  while (walk.first < tts.length && (tts[walk.first] as Tt).resident === 0) {
-    walk.first++;
-    walk.start = 0;
-  }
   if (done(walk)) return undefined;
   const want = Math.min(Math.ceil(target - released), BATCH_PAGES);
   const { items, pages } = choose(tts, walk.first, walk.start, want);
@@ -117,6 +123,7 @@ function end(walk: Walk, { items }: Batch, moved: Moved): void {
   const open = items.find(({ next, entries }) => next < entries);
   walk.first = open ? open.index : (items[items.length - 1] as Entry).index + 1;
   walk.start = open ? open.next : 0;
+  skip(walk);
   // Nothing moved, and nothing stopped it: there is nothing to go on with.
   if (left === 0) walk.first = walk.tts.length;
 }

@@ -2,8 +2,8 @@
  * The shrinker registry (mm/shrinker.c): who can give pages up, asked in the order of registration,
  * pools before objects.
  */
-import { BORDER, drain, type Steps, stopped } from "./driver.ts";
-import type { TransferContext } from "./transfer.ts";
+import { BORDER, drain, runNow, type Steps, stopped } from "./driver.ts";
+import { immediate, type TransferContext } from "./transfer.ts";
 
 /** What scanObjects returns when it can do nothing now. */
 export const SHRINK_STOP: number = -1;
@@ -91,8 +91,12 @@ export class ShrinkerRegistry {
     return this.#ended(slab);
   }
 
-  /** The same at a stretch, where transfers are `immediate`. */
+  /** The same at a stretch; the swap device must not be asynchronous. */
   shrinkNow(context: TransferContext, target: number, kswapd: boolean): Shrunk {
+    if (!immediate(context)) {
+      const task = { op: "shrink", signal: undefined } as const;
+      return runNow(context, task, () => this.shrinkNow(context, target, kswapd));
+    }
     const slab = new Slab(this.#shrinkers, target, kswapd);
     for (let each = slab.next(); each; each = slab.next()) {
       slab.took(scanNow(context, each, slab.control));

@@ -15,7 +15,8 @@ export interface Task {
 /** What an aborted signal means for its task. */
 export function interrupted({ op, signal }: Task): TtmError {
   const text = "interrupted; nothing is lost, and the same call goes on where this one stopped";
-  return withoutStack(() => new TtmError("EINTR", op, text, signal?.reason));
+  const reason = signal?.reason;
+  return withoutStack(() => new TtmError("EINTR", op, text, reason));
 }
 
 /** @throws TtmError EINTR when its signal is aborted */

@@ -1,7 +1,7 @@
 /*
  * Transfers: how the extents of a prepared batch get to the device and back. `transferNow` does them on the
- * spot, where a sync driver is at work; `transferExtents` yields them to one that can wait. The signal is
- * looked at before each. What went wrong is a value, up to the public method that throws it: the batch is
+ * spot, where a sync driver is at work; `transferExtents` yields them to one that can wait. Both ways the
+ * signal is looked at before each (RAM swap moves a batch at once). What went wrong is a value, up to the public method that throws it: the batch is
  * committed as far as it came, and an error thrown from frame to frame costs more than a chunk.
  */
 import { PAGE_SIZE } from "../../assembly/abi.ts";
@@ -13,6 +13,8 @@ import { interrupted, type Task } from "./task.ts";
 
 /** Pages that lie side by side in swap, from `slot` on, and in `views` in memory. */
 export interface Transfer {
+  /** Of the memory that it belongs to. */
+  readonly context: TransferContext;
   readonly out: boolean;
   readonly slot: number;
   readonly extents: readonly Extent[];
@@ -72,8 +74,8 @@ export function transferNow(
   const moved = new Moved(untouched);
   if (isRam(swap)) return transferRam(context, moved, out, total);
   if (!current) return undefined;
-  for (const transfer of group(engine.extents(), out, context.transferPages)) {
-    if (!took(context, moved, transfer, performNow(context, current, transfer))) return moved;
+  for (const transfer of group(context, out)) {
+    if (!took(context, moved, transfer, performNow(current, transfer))) return moved;
   }
   moved.moved = total;
   return moved;
@@ -87,7 +89,7 @@ export function* transferExtents(
   untouched: number,
 ): Steps<Moved> {
   const moved = new Moved(untouched);
-  for (const transfer of group(context.engine.extents(), out, context.transferPages)) {
+  for (const transfer of group(context, out)) {
     if (!took(context, moved, transfer, yield transfer)) return moved;
   }
   moved.moved = total;
@@ -174,10 +176,12 @@ export class Mismatch {
 }
 
 /** Extents with slots side by side go together, up to the size of a call; larger ones are cut up. */
-function group(extents: readonly Extent[], out: boolean, most: number): Transfer[] {
+function group(context: TransferContext, out: boolean): Transfer[] {
+  const { engine, transferPages: most } = context;
+  const extents = engine.extents();
   const [first] = extents;
   if (first && extents.length === 1 && first.pages <= most) {
-    return [{ out, slot: first.slot, extents }];
+    return [{ context, out, slot: first.slot, extents }];
   }
   const transfers: Transfer[] = [];
   let some: Extent[] = [];
@@ -188,7 +192,7 @@ function group(extents: readonly Extent[], out: boolean, most: number): Transfer
       if (some.length === 0 || piece.slot !== next || pages + piece.pages > most) {
         some = [];
         pages = 0;
-        transfers.push({ out, slot: piece.slot, extents: some });
+        transfers.push({ context, out, slot: piece.slot, extents: some });
       }
       some.push(piece);
       pages += piece.pages;
@@ -213,7 +217,8 @@ function cut(extent: Extent, most: number): Extent[] {
 }
 
 /** Hands one transfer to the device. Views are made here, right before they are used. */
-export function perform(context: TransferContext, t: Transfer): void | Promise<void> {
+export function perform(t: Transfer): void | Promise<void> {
+  const { context } = t;
   const { engine, swap } = context;
   if (isRam(swap)) return;
   if (context.fails(t.out ? "write" : "read")) throw injected(t.out);
@@ -222,16 +227,16 @@ export function perform(context: TransferContext, t: Transfer): void | Promise<v
 }
 
 /** One transfer of a task that cannot wait. Returns what went wrong. */
-function performNow(context: TransferContext, task: Task, t: Transfer): TtmError | undefined {
-  const { swap } = context;
+export function performNow(task: Task, t: Transfer): TtmError | undefined {
+  const { swap } = t.context;
   try {
     if (task.signal?.aborted) return interrupted(task);
     if (!isRam(swap) && swap.async) return wouldBlock(swap.name, t.out);
-    const pending = perform(context, t);
+    const pending = perform(t);
     if (typeof pending?.then === "function") throw unexpected(pending);
     return undefined;
   } catch (error) {
-    return ownError(context, task.op, t, error);
+    return ownError(t.context, task.op, t, error);
   }
 }
 

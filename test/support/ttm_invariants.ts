@@ -99,7 +99,7 @@ function survey({ engine }: TtmGlobal, tt: Tt): Holding {
   const { cursor = 0, read = 0 } = tt.restore ?? {};
   for (let i = 0; i < tt.numPages; ) {
     const entry = engine.entry(tt.vector + i);
-    const shadow = engine.held(tt.vector + i);
+    const shadow = engine.shadow(tt.vector + i);
     must(entry !== 0, `entry ${i} has content`);
     if (entry % 2 === 0) {
       i += pageChunk(engine, tt, i, entry, holding);
@@ -128,7 +128,7 @@ function pageChunk(engine: Engine, tt: Tt, i: number, address: number, holding: 
       engine.entry(tt.vector + i + j) === address + j * PAGE_SIZE,
       `page ${i + j} is of its chunk`,
     );
-    const shadow = engine.held(tt.vector + i + j);
+    const shadow = engine.shadow(tt.vector + i + j);
     if (shadow !== 0) holding.kept++;
     if (shadow % 2 === 1) holding.clean++;
   }
@@ -142,7 +142,7 @@ function heldChunk(engine: Engine, tt: Tt, i: number, address: number, holding: 
   const pages = 1 << engine.chunk(address).order;
   for (let j = 0; j < pages; j++) {
     must(
-      engine.held(tt.vector + i + j) === address + j * PAGE_SIZE,
+      engine.shadow(tt.vector + i + j) === address + j * PAGE_SIZE,
       `held ${i + j} is of its chunk`,
     );
     must(engine.entry(tt.vector + i + j) % 2 === 1, `content of held entry ${i + j} is in swap`);

@@ -53,7 +53,7 @@ export function addressesOf({ engine }: TtmGlobal, { vector, numPages }: Tt): nu
 /** The slot of page `index` of a tt that has one: as a handle, or as a clean page. */
 export function slotOf({ engine }: TtmGlobal, { vector }: Tt, index: number): number {
   const entry = engine.entry(vector + index);
-  const handle = entry % 2 === 1 ? entry : engine.held(vector + index);
+  const handle = entry % 2 === 1 ? entry : engine.shadow(vector + index);
   if (handle % 2 === 0) throw new Error(`page ${index} has no slot`);
   return handle >>> 1;
 }

@@ -14,7 +14,7 @@ function snapshot({ global, tt, swap }: Subject): unknown {
   const entries = Array.from({ length: tt.vector < 0 ? 0 : tt.numPages }, (_, i) => {
     const entry = engine.entry(tt.vector + i);
     const { order, caching } = entry % 2 === 0 ? engine.chunk(entry) : { order: -1, caching: -1 };
-    return [entry, engine.held(tt.vector + i), order, caching].join();
+    return [entry, engine.shadow(tt.vector + i), order, caching].join();
   });
   return {
     flags: tt.flags,

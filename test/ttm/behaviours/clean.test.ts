@@ -53,7 +53,7 @@ describe("clean pages", () => {
     const { rig, bo } = cleanBuffer(5);
     using _ = rig;
     const slots = () =>
-      Array.from({ length: 5 }, (_, i) => rig.global.engine.held(bo.tt.vector + i) >>> 1);
+      Array.from({ length: 5 }, (_, i) => rig.global.engine.shadow(bo.tt.vector + i) >>> 1);
     const before = slots();
     bo.writeSync(PAGE_SIZE, ONE);
     expect(slots()).toEqual(before);

@@ -36,7 +36,7 @@ class Life {
     const { engine } = this.rig.global;
     for (const tt of this.tts) {
       for (const [index, entry] of this.rig.entries(tt).entries()) {
-        yield { tt, index, entry, shadow: engine.held(tt.vector + index) };
+        yield { tt, index, entry, shadow: engine.shadow(tt.vector + index) };
       }
     }
   }

@@ -244,7 +244,7 @@ export class Rig implements Disposable, AsyncDisposable {
     const { engine } = this.global;
     const kinds = this.entries(tt).map((entry, i) => {
       if (entry !== 0 && entry % 2 === 0) return "P";
-      const held = engine.held(tt.vector + i) !== 0;
+      const held = engine.shadow(tt.vector + i) !== 0;
       if (entry === 0) return held ? "," : ".";
       return held ? "h" : "H";
     });
@@ -267,7 +267,7 @@ export class Rig implements Disposable, AsyncDisposable {
 
   /** Order of the chunk that is held for entry `index`. */
   heldOrder(tt: Tt, index: number): number {
-    return this.global.engine.chunk(this.global.engine.held(tt.vector + index)).order;
+    return this.global.engine.chunk(this.global.engine.shadow(tt.vector + index)).order;
   }
 
   /** Caching of each page that is in memory: 0 cached, 1 write-combined, 2 uncached. */
