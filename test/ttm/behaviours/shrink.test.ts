@@ -266,6 +266,18 @@ describe("shrink", () => {
     rig.expectMarked(tt);
   });
 
+  test("swapout is not interrupted by a signal that comes when all of it is out", () => {
+    using rig = new Rig();
+    const tt = rig.filled(19);
+    shrinkTtSync(rig.pool, tt);
+    expect(codeOf(() => populateTtSync(rig.pool, tt, { signal: stopAt(17) }))).toBe("EINTR");
+    expect(tt.resident).toBe(16);
+    expect(swapoutTtSync(rig.pool, tt, { signal: stopAt(17) })).toBe(16);
+    expect(rig.shape(tt)).toBe(H(19));
+    populateTtSync(rig.pool, tt);
+    rig.expectMarked(tt);
+  });
+
   test("an interrupted swapout, too, moves all of it or nothing", () => {
     for (let k = 1; k <= 20; k++) {
       using rig = new Rig();
