@@ -209,13 +209,21 @@ describe("kernel today: objects", () => {
     for (const bo of [a, b, c]) rig.expectFilled(bo);
   });
 
-  test("what hibernation moved out comes back whole, however many ask for it at once", async () => {
-    using rig = new Rig();
-    const buffers = rig.buffers(4, 4);
-    expect(await rig.device.hibernate()).toBe(16);
-    await Promise.all([rig.device.resume(), rig.device.resume(), rig.device.resume()]);
-    expect(buffers.map((bo) => bo.residentPages)).toEqual([4, 4, 4, 4]);
-    for (const bo of buffers) rig.expectFilled(bo);
+  test("what hibernation moved out comes back whole, however many ask at once and fail on the way", async () => {
+    for (let k = 1; k <= 16; k++) {
+      using rig = new Rig();
+      const buffers = rig.buffers(4, 4);
+      expect(await rig.device.hibernate()).toBe(16);
+      rig.swap.failAt(false, k);
+      await Promise.allSettled([rig.device.resume(), rig.device.resume(), rig.device.resume()]);
+      rig.swap.forget();
+      await rig.device.resume();
+      expect(
+        buffers.map((bo) => bo.residentPages),
+        `page ${k} failed`,
+      ).toEqual([4, 4, 4, 4]);
+      for (const bo of buffers) rig.expectFilled(bo);
+    }
   });
 
   test("hibernation that cannot go on tells why when nothing was moved", async () => {
