@@ -5,6 +5,7 @@
  */
 import { type BufferObject, createDeviceSync, type Device, ramSwap } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
+import { filled } from "./buffers.ts";
 import {
   type Bench,
   clock,
@@ -23,15 +24,6 @@ type Swap = "ram" | "file";
 function device(swap: Swap, memory: number, slots: number, keepClean: boolean): Device {
   const device = swap === "ram" ? ramSwap({ size: slots }) : fileSwap({ size: slots });
   return createDeviceSync({ memory, swap: device, keepClean, checksums: swap === "file" });
-}
-
-function filled(device: Device, count: number, bytes: number): BufferObject[] {
-  const source = new Uint8Array(bytes).fill(0x5a);
-  return Array.from({ length: count }, () => {
-    const buffer = device.createBuffer(bytes);
-    buffer.writeSync(0, source);
-    return buffer;
-  });
 }
 
 /** Shrinks 64 MiB of objects; what happened to them since their restore is the difference. */

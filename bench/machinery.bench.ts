@@ -13,6 +13,7 @@ import {
   type Device,
   TtmError,
 } from "../src/index.ts";
+import { filled } from "./buffers.ts";
 import { type Bench, clock, KIB, MIB, main, PAGE, QUICK, rounds, Samples } from "./harness.ts";
 
 const OBJECT = 64 * KIB;
@@ -25,15 +26,6 @@ function deviceOf(memory: number, orders?: readonly number[], transferPages = 25
   const pool = orders ? { orders } : {};
   const swap = nothing((4 * memory) / PAGE);
   return createDeviceSync({ memory, swap, checksums: false, pool, transferPages });
-}
-
-function filled(device: Device, count: number, bytes: number): BufferObject[] {
-  const source = new Uint8Array(bytes).fill(0x5a);
-  return Array.from({ length: count }, () => {
-    const buffer = device.createBuffer(bytes);
-    buffer.writeSync(0, source);
-    return buffer;
-  });
 }
 
 /** Shrinks and restores 64 MiB in buffers of 2 MiB. */

@@ -399,4 +399,26 @@ describe("the registry of shrinkers, asked from outside", () => {
       device.check();
     }
   });
+
+  test.each(["sync", "async"])(
+    "names the device of the memory whose transfer fails, %s",
+    async (form) => {
+      const near = full();
+      const far = full(Object.defineProperty(new ArraySwap(64), "name", { value: "far" }));
+      far.swap.writeFailure = new Error("torn");
+      let failure: unknown;
+      near.device.global.shrinkers.register({
+        name: "what another memory can give",
+        countObjects: () => far.device.global.heldPages,
+        *scanObjects() {
+          const shrunk = yield* far.device.global.shrinkers.shrink(8, false);
+          failure = shrunk.failure;
+          return shrunk.released;
+        },
+      });
+      if (form === "sync") near.device.shrinkSync({ pages: 24 });
+      else await near.device.shrink({ pages: 24 });
+      expect(String(failure)).toMatch(/swap device far failed to write: torn/);
+    },
+  );
 });

@@ -94,7 +94,7 @@ export async function run<T>(context: TransferContext, task: Task, steps: Steps<
         if (pending) await pending;
       }
     } catch (error) {
-      failure = ownError(context, task.op, transfer, error);
+      failure = ownError(transfer?.context ?? context, task.op, transfer, error);
     }
     step = resume(context, steps, failure);
   }
