@@ -13,7 +13,10 @@ import type { Tt } from "./ttm/tt.ts";
 export const PRIORITIES = 4;
 
 /** Pages reclaimed at a stretch even for a smaller need, so that small buffers leave together. */
-const CLUSTER_PAGES = 16;
+const SCAN_PAGES_MIN = 16;
+
+/** And as many if all of them leave without a transfer: little to wait for, and most of it once for all. */
+const SCAN_CLEAN_PAGES = 64;
 
 /**
  * Which buffers of a device give their pages up, and in which order: purgeable ones first, without
@@ -136,18 +139,26 @@ export class Reclaim implements Shrinker {
     return released;
   }
 
-  /** The next buffers that together hold `target` pages, locked; they count as scanned. */
+  /**
+   * The next buffers that together hold `target` pages, locked, and those behind them that are clean, up to
+   * SCAN_CLEAN_PAGES; they count as scanned.
+   */
   #victims(control: ShrinkControl, purged: number): Victims {
-    const target = Math.max(control.nrToScan, CLUSTER_PAGES) - purged;
+    const { clean } = this.#pool.global;
+    let target = Math.max(control.nrToScan, SCAN_PAGES_MIN) - purged;
     const victims: BufferObject[] = [];
     const tts: Tt[] = [];
     let found = 0;
     for (const list of this.#priorities) {
-      for (let bo = list.first; bo && found < target; bo = list.after(bo)) {
-        if (!bo.tt.lock.tryLock()) continue;
+      if (found >= target) break;
+      for (let bo = list.first; bo; bo = list.after(bo)) {
+        const { tt } = bo;
+        if (found >= target && (found >= SCAN_CLEAN_PAGES || !clean.has(tt))) break;
+        if (!tt.lock.tryLock()) continue;
+        if (found >= target) target = found + tt.resident;
         victims.push(bo);
-        tts.push(bo.tt);
-        found += bo.tt.resident;
+        tts.push(tt);
+        found += tt.resident;
       }
     }
     control.nrScanned = purged + found;

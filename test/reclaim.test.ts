@@ -1,8 +1,21 @@
 import { describe, expect, test } from "vitest";
-import { type BufferObject, createDeviceSync, PAGE_SIZE, ramSwap } from "../src/index.ts";
+import {
+  type BufferObject,
+  createDeviceSync,
+  type Device,
+  PAGE_SIZE,
+  ramSwap,
+} from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
 import { content, contentSync, expectSame, pattern } from "./support/bytes.ts";
-import { blockDevice, expectAllFree, filled, KINDS, ramDevice } from "./support/devices.ts";
+import {
+  blockDevice,
+  defaultDevice,
+  expectAllFree,
+  filled,
+  KINDS,
+  ramDevice,
+} from "./support/devices.ts";
 import { fails, failsSync } from "./support/errors.ts";
 import { MapSwap } from "./support/map_swap.ts";
 import { seeded } from "./support/random.ts";
@@ -232,4 +245,96 @@ test("a buffer that grows the working set by little pushes little out", () => {
   for (let i = 0; i < 64; i++) filled(device, 16, i);
   filled(device, 1, 100);
   expect(device.stats().pagesOut).toBeLessThanOrEqual(64);
+});
+
+describe("how many pages leave at a stretch", () => {
+  /** A memory of 2048 frames, full of buffers of 16 pages; those above `dirty` were only read since. */
+  function full(dirty: number): { device: Device; swap: MapSwap; bos: BufferObject[] } {
+    const swap = new MapSwap({ slots: 8192 });
+    const device = defaultDevice(2048, swap);
+    const bos = Array.from({ length: 128 }, (_, i) => filled(device, 16, i));
+    device.shrinkSync();
+    bos.forEach((bo, i) => {
+      if (i < dirty) bo.writeSync(0, pattern(i, bo.size));
+      else contentSync(bo);
+    });
+    expect(device.stats().pages.free).toBe(0);
+    swap.forget();
+    return { device, swap, bos };
+  }
+
+  function expectContent(bos: readonly BufferObject[]): void {
+    bos.forEach((bo, i) => {
+      expectSame(contentSync(bo), pattern(i, bo.size), `buffer ${i}`);
+    });
+  }
+
+  test("for new content a thirty-second of the memory, in one transfer", () => {
+    const { device, swap, bos } = full(128);
+    filled(device, 1, 200);
+    expect(device.stats().pages.free).toBe(64 - 1);
+    expect(swap.calls.map(({ pages }) => pages)).toEqual([64]);
+    for (let i = 1; i < 64; i++) filled(device, 1, 200 + i);
+    expect(swap.count(true)).toBe(1);
+    filled(device, 1, 300);
+    expect(swap.count(true)).toBe(2);
+    expectContent(bos);
+    device.check();
+  });
+
+  test("for new content with no more swap than it needs, what fits", () => {
+    const swap = new MapSwap({ slots: 20 });
+    const device = defaultDevice(2048, swap);
+    const bos = Array.from({ length: 128 }, (_, i) => filled(device, 16, i));
+    filled(device, 16, 128);
+    expectContent(bos);
+    device.check();
+  });
+
+  test("for a restore what it needs", () => {
+    const { device, swap, bos } = full(127);
+    const [out] = bos as [BufferObject];
+    out.shrinkSync();
+    swap.forget();
+    filled(device, 16, 200).pinSync();
+    contentSync(out);
+    expect(swap.calls.map(({ out, pages }) => [out, pages])).toEqual([
+      [true, 16],
+      [false, 16],
+    ]);
+    expectContent(bos);
+    device.check();
+  });
+
+  test("for a restore also those next to leave that are clean, up to 64 pages", () => {
+    const { device, swap, bos } = full(0);
+    (bos[127] as BufferObject).shrinkSync();
+    filled(device, 16, 200).pinSync();
+    swap.forget();
+    contentSync(bos[127] as BufferObject);
+    expect(swap.count(true)).toBe(0);
+    expect(device.stats().pages.free).toBe(64 - 16);
+    expect(bos.slice(0, 5).map((bo) => bo.residentPages)).toEqual([0, 0, 0, 0, 16]);
+    expectContent(bos);
+    device.check();
+  });
+
+  test("for a restore no dirty one behind the clean ones, and none of a higher priority", () => {
+    const swap = new MapSwap({ slots: 8192 });
+    const device = defaultDevice(2048, swap);
+    const bos = Array.from({ length: 128 }, (_, i) => {
+      const bo = device.createBuffer(16 * PAGE_SIZE, { priority: i < 2 ? 0 : 1 });
+      bo.writeSync(0, pattern(i, bo.size));
+      return bo;
+    });
+    device.shrinkSync();
+    for (const bo of bos) contentSync(bo);
+    const [first, second, , , last] = bos as [BufferObject, BufferObject, ...BufferObject[]];
+    last?.shrinkSync();
+    filled(device, 16, 200).pinSync();
+    contentSync(last as BufferObject);
+    expect([first.residentPages, second.residentPages]).toEqual([0, 0]);
+    expect(device.stats().pages.free).toBe(16);
+    expectContent(bos);
+  });
 });

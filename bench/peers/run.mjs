@@ -4,7 +4,16 @@
  * one of ours beside it, before it in one round and behind it in the next, and the peers take turns.
  */
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -83,8 +92,22 @@ function groupsOf(peers) {
   return others.map((other) => [...(other.package ? ours.slice(0, 1) : ours), other]);
 }
 
+/**
+ * Has the system take as many pages as a run may need, and gives them back to it: the host of a virtual
+ * machine hands them out on the first touch, and takes them away again, at several times the cost of a
+ * write to them.
+ */
+function warmPageCache(path, bytes) {
+  const piece = new Uint8Array(MIB).fill(1);
+  const fd = openSync(path, "w");
+  for (let left = 1.5 * bytes; left > 0; left -= piece.length) writeSync(fd, piece);
+  closeSync(fd);
+  rmSync(path);
+}
+
 async function measure(peer, job) {
   mkdirSync(job.dir);
+  warmPageCache(join(job.dir, "warm"), job.objects * job.objectBytes);
   try {
     const module = new URL(`peers/${peer.file}`, import.meta.url).href;
     const text = JSON.stringify({ ...job, module, options: peer.options });

@@ -197,7 +197,9 @@ export class Pool {
    */
   dirty(tt: Tt, start: number, count: number, keep: boolean): number {
     const { clean, engine } = this.global;
-    return clean.has(tt) ? engine.vectorDirty(tt.vector, tt.numPages, start, count, keep) : 0;
+    if (!clean.has(tt)) return 0;
+    if (!keep && count === tt.numPages) clean.delete(tt);
+    return engine.vectorDirty(tt.vector, tt.numPages, start, count, keep);
   }
 
   /** Notes that `tt` holds `pages` more, or fewer. */

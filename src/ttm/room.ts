@@ -25,6 +25,15 @@ function lackingFor(pool: Pool, tt: Tt): number {
   return lacking > 0 && lacking > pool.pooledFor(tt) ? lacking : 0;
 }
 
+/**
+ * Pages to reclaim for that. Who puts new content in mostly goes on with more of it, and lets others leave
+ * in large transfers; who waits for content to come back waits for no other.
+ */
+function clusterFor(pool: Pool, tt: Tt): number {
+  const lacking = lackingFor(pool, tt);
+  return tt.shrunken ? lacking : Math.max(lacking, pool.global.clusterPages);
+}
+
 /** Whether `makeRoom` has nothing to do. */
 export function hasRoom(pool: Pool, tt: Tt): boolean {
   const { allocated, limits, watermarks } = pool.global;
@@ -56,7 +65,7 @@ export function* makeRoom(pool: Pool, tt: Tt, first?: Released): Steps<void> {
   const again = worthRetrying(global);
   let last = first;
   while (last || lackingFor(pool, tt) > 0) {
-    const { released, failure } = last ?? (yield* pool.reclaim(lackingFor(pool, tt)));
+    const { released, failure } = last ?? (yield* pool.reclaim(clusterFor(pool, tt)));
     last = undefined;
     if (again(released) || pool.dirty(tt, 0, tt.numPages, false) > 0) continue;
     const there = pool.free + pool.pooledFor(tt);
@@ -84,8 +93,7 @@ export function* makeRoom(pool: Pool, tt: Tt, first?: Released): Steps<void> {
 
 /** The same at a stretch. Mostly frames are all that is lacking, and one reclaim is enough. */
 export function makeRoomNow(pool: Pool, tt: Tt): void {
-  const lacking = lackingFor(pool, tt);
-  const first = lacking > 0 ? pool.reclaimNow(lacking) : undefined;
+  const first = lackingFor(pool, tt) > 0 ? pool.reclaimNow(clusterFor(pool, tt)) : undefined;
   if (!hasRoom(pool, tt)) drain(pool.global, makeRoom(pool, tt, first));
 }
 
