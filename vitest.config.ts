@@ -2,7 +2,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin, type ViteUserConfig } from "vitest/config";
 
-/** Makes `import bytes from ".../build/engine.wasm"` give the bytes of one build of the engine. */
+/** Makes `import text from ".../build/engine.wasm"` give one build of the engine, in base64. */
 function engineBytes(build: "debug" | "engine"): Plugin {
   const file = fileURLToPath(new URL(`build/${build}.wasm`, import.meta.url));
   const id = `\0engine-bytes:${build}`;
@@ -13,7 +13,7 @@ function engineBytes(build: "debug" | "engine"): Plugin {
     load: (loaded) =>
       loaded === id
         ? `import { readFileSync } from "node:fs";
-           export default new Uint8Array(readFileSync(${JSON.stringify(file)}));`
+           export default readFileSync(${JSON.stringify(file)}, "base64");`
         : undefined,
   };
 }

@@ -41,7 +41,7 @@ const common = {
   format: "esm",
   target: "es2022",
   external: ["node:*", "bun:*"],
-  loader: { ".wasm": "binary" },
+  loader: { ".wasm": "base64" },
   nodePaths: (process.env.NODE_PATH ?? "").split(delimiter).filter((path) => path !== ""),
   logLevel: "warning",
 };
@@ -89,7 +89,7 @@ async function bundlePrograms(esbuild) {
         platform: "neutral",
         mainFields: ["module", "main"],
         minify: true,
-        loader: { ".wasm": workerd ? "copy" : "binary" },
+        loader: { ".wasm": workerd ? "copy" : "base64" },
         assetNames: "[name]",
         plugins: workerd ? [compiledAhead] : [],
       });

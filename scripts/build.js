@@ -155,10 +155,9 @@ const bundleOptions = {
   chunkNames: "chunks/[name]-[hash]",
   format: "esm",
   platform: "neutral",
-  // A newer target would decode the inlined engine with Uint8Array.fromBase64, unknown to Node 20.
   target: "es2022",
   external: ["node:*"],
-  loader: { ".wasm": "binary" },
+  loader: { ".wasm": "base64" },
   sourcemap: true,
   sourcesContent: false,
   logLevel: "warning",

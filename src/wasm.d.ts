@@ -2,10 +2,10 @@
 // `document`, ...) would let code compile that runs in no server runtime. Only what src/engine uses.
 
 // The order matters: of two patterns that fit, the first one counts.
-/** The engine as the default build inlines it. */
+/** The engine as the default build inlines it: base64. */
 declare module "*/build/engine.wasm" {
-  const bytes: Uint8Array<ArrayBuffer>;
-  export default bytes;
+  const text: string;
+  export default text;
 }
 
 /** The engine as runtimes load it that compile modules ahead of time. */

@@ -30,7 +30,7 @@ export async function buildLibrary() {
     platform: "neutral",
     target: "es2022",
     external: ["node:*"],
-    loader: { ".wasm": "binary" },
+    loader: { ".wasm": "base64" },
     logLevel: "warning",
   });
   writeFileSync(join(outdir, "package.json"), JSON.stringify(MANIFEST));

@@ -3,10 +3,11 @@
  * every word of it. A test can so compare the state before and after a call, go back to an earlier
  * one, or break it on purpose.
  */
+import { Buffer } from "node:buffer";
 import process from "node:process";
 import fc from "fast-check";
 import * as abi from "../../assembly/abi.ts";
-import bytes from "../../build/engine.wasm";
+import text from "../../build/engine.wasm";
 import type { Exports } from "../../src/engine/exports.ts";
 
 export interface Sizes {
@@ -32,7 +33,7 @@ export interface Item {
   readonly start: number;
 }
 
-export const engineBytes: Uint8Array<ArrayBuffer> = bytes;
+export const engineBytes: Uint8Array<ArrayBuffer> = Buffer.from(text, "base64");
 export const engineModule: WebAssembly.Module = new WebAssembly.Module(engineBytes);
 
 export const WASM_PAGE = 65536;
