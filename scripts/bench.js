@@ -294,10 +294,21 @@ function runAll(names, runtimes, flags) {
   return { rows, failed };
 }
 
+const HELP = `node scripts/bench.js [options]
+
+  --runtime node,deno,bun  where to run; default: node
+  --only copy,slots        some of: ${benchNames().join(", ")}
+  --quick                  few rounds, to see that all of it runs; its figures mean nothing
+  --cpu                    measure CPU time instead of the clock
+  --json FILE              rows of this run, as JSON
+  --results FOLDER         where rows of all runs are kept; default: build/bench
+`;
+
 /** @returns {Promise<number>} exit code */
 export async function bench() {
   const { values } = parseArgs({
     options: {
+      help: { type: "boolean", default: false },
       runtime: { type: "string", default: "node" },
       only: { type: "string" },
       json: { type: "string" },
@@ -306,6 +317,10 @@ export async function bench() {
       cpu: { type: "boolean", default: false },
     },
   });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
   const names = choose(values.only, benchNames(), "only");
   const runtimes = /** @type {BenchRuntime[]} */ (
     choose(values.runtime, Object.keys(FLAGS), "runtime")

@@ -56,6 +56,14 @@ describe.skipIf(process.env.TTM_TEST_RUNTIME)("benchmarks", () => {
     expect(JSON.parse(readFileSync(join(folder, "results.json"), "utf8"))).toEqual(rows);
   });
 
+  test("bench.js --help names options and benchmarks, and measures nothing", () => {
+    const help = script("bench", "--help");
+    for (const word of ["--runtime", "--only", "--json", "shrink_restore", "latency"]) {
+      expect(help).toContain(word);
+    }
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
   test("bench.js names the benchmarks there are when it is asked for another", () => {
     const args = ["scripts/bench.js", "--only", "nothing", "--results", folder];
     const run = spawnSync(process.execPath, args, { encoding: "utf8" });
