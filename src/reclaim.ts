@@ -12,11 +12,8 @@ import type { Tt } from "./ttm/tt.ts";
 /** Priorities of buffers, the lowest reclaimed first (TTM_MAX_BO_PRIORITY). */
 export const PRIORITIES = 4;
 
-/** Pages reclaimed at a stretch even for a smaller need, so that small buffers leave together. */
-const SCAN_PAGES_MIN = 16;
-
-/** And as many if all of them leave without a transfer: little to wait for, and most of it once for all. */
-const SCAN_CLEAN_PAGES = 64;
+/** Pages shrunk at a stretch even for a smaller need, so that small buffers leave together. */
+const CLUSTER_PAGES_MIN = 16;
 
 /**
  * Which buffers of a device give their pages up, and in which order: purgeable ones first, without
@@ -78,7 +75,7 @@ export class Reclaim implements Shrinker {
     return some ? this.#pool.global.heldPages : SHRINK_EMPTY;
   }
 
-  /** Purges, then shrinks: about `nrToScan` pages, at least a cluster if they can be had. */
+  /** Purges, then shrinks: about `nrToScan` pages, at least a cluster of them if they can be had. */
   scanObjects(control: ShrinkControl): number | Steps<number> {
     const purged = this.#purge(control.nrToScan);
     control.nrScanned = purged;
@@ -139,26 +136,19 @@ export class Reclaim implements Shrinker {
     return released;
   }
 
-  /**
-   * The next buffers that together hold `target` pages, locked, and those behind them that are clean, up to
-   * SCAN_CLEAN_PAGES; they count as scanned.
-   */
+  /** The next buffers that together hold `target` pages, locked; they count as scanned. */
   #victims(control: ShrinkControl, purged: number): Victims {
-    const { clean } = this.#pool.global;
-    let target = Math.max(control.nrToScan, SCAN_PAGES_MIN) - purged;
+    const { nrToScan, cluster = 0 } = control;
+    const target = Math.max(nrToScan, cluster, CLUSTER_PAGES_MIN) - purged;
     const victims: BufferObject[] = [];
     const tts: Tt[] = [];
     let found = 0;
     for (const list of this.#priorities) {
-      if (found >= target) break;
-      for (let bo = list.first; bo; bo = list.after(bo)) {
-        const { tt } = bo;
-        if (found >= target && (found >= SCAN_CLEAN_PAGES || !clean.has(tt))) break;
-        if (!tt.lock.tryLock()) continue;
-        if (found >= target) target = found + tt.resident;
+      for (let bo = list.first; bo && found < target; bo = list.after(bo)) {
+        if (!bo.tt.lock.tryLock()) continue;
         victims.push(bo);
-        tts.push(tt);
-        found += tt.resident;
+        tts.push(bo.tt);
+        found += bo.tt.resident;
       }
     }
     control.nrScanned = purged + found;

@@ -306,35 +306,49 @@ describe("how many pages leave at a stretch", () => {
     device.check();
   });
 
-  test("for a restore also those next to leave that are clean, up to 64 pages", () => {
-    const { device, swap, bos } = full(0);
-    (bos[127] as BufferObject).shrinkSync();
-    filled(device, 16, 200).pinSync();
-    swap.forget();
-    contentSync(bos[127] as BufferObject);
-    expect(swap.count(true)).toBe(0);
-    expect(device.stats().pages.free).toBe(64 - 16);
-    expect(bos.slice(0, 5).map((bo) => bo.residentPages)).toEqual([0, 0, 0, 0, 16]);
-    expectContent(bos);
-    device.check();
+  test("for new content no more than it needs if the others cannot leave", async () => {
+    for (const form of ["sync", "async"] as const) {
+      const { device, swap, bos } = full(128);
+      // A disk with room for 40 pages.
+      let pages = 0;
+      swap.before = (call) => {
+        if (!call.out) return;
+        if (pages + call.pages > 40)
+          throw Object.assign(new Error("disk full"), { code: "ENOSPC" });
+        pages += call.pages;
+      };
+      const fresh = [1, 2].map(() => device.createBuffer(16 * PAGE_SIZE));
+      for (const [i, bo] of fresh.entries()) {
+        if (form === "sync") bo.writeSync(0, pattern(200 + i, bo.size));
+        else await bo.write(0, pattern(200 + i, bo.size));
+      }
+      expect(pages).toBe(32);
+      failsSync("ENOSPC", () => filled(device, 16, 300));
+      swap.before = undefined;
+      expectContent(bos);
+      device.check();
+    }
   });
 
-  test("for a restore no dirty one behind the clean ones, and none of a higher priority", () => {
-    const swap = new MapSwap({ slots: 8192 });
-    const device = defaultDevice(2048, swap);
-    const bos = Array.from({ length: 128 }, (_, i) => {
-      const bo = device.createBuffer(16 * PAGE_SIZE, { priority: i < 2 ? 0 : 1 });
-      bo.writeSync(0, pattern(i, bo.size));
-      return bo;
+  test("asks nobody for more than new content needs, and purges no more", () => {
+    const { device, bos } = full(128);
+    for (const bo of bos.slice(0, 8)) bo.advise("dontneed");
+    const asked: number[] = [];
+    device.global.shrinkers.register({
+      name: "mine",
+      countObjects: () => 1000,
+      scanObjects(control) {
+        asked.push(control.nrToScan);
+        return 0;
+      },
     });
-    device.shrinkSync();
-    for (const bo of bos) contentSync(bo);
-    const [first, second, , , last] = bos as [BufferObject, BufferObject, ...BufferObject[]];
-    last?.shrinkSync();
-    filled(device, 16, 200).pinSync();
-    contentSync(last as BufferObject);
-    expect([first.residentPages, second.residentPages]).toEqual([0, 0]);
-    expect(device.stats().pages.free).toBe(16);
-    expectContent(bos);
+    filled(device, 16, 200);
+    expect(bos.slice(0, 8).filter((bo) => bo.advise("willneed")).length).toBe(7);
+    expect(device.stats().pages.free).toBe(0);
+    for (const bo of bos.slice(8)) bo.pinSync();
+    for (const bo of bos.slice(2, 8)) bo.pinSync();
+    filled(device, 16, 201);
+    expect(asked).toEqual([]);
+    device.check();
   });
 });

@@ -100,15 +100,18 @@ function groupsOf(peers) {
 function warmPageCache(path, bytes) {
   const piece = new Uint8Array(MIB).fill(1);
   const fd = openSync(path, "w");
-  for (let left = 1.5 * bytes; left > 0; left -= piece.length) writeSync(fd, piece);
-  closeSync(fd);
-  rmSync(path);
+  try {
+    for (let left = 1.5 * bytes; left > 0; ) left -= writeSync(fd, piece);
+  } finally {
+    closeSync(fd);
+    rmSync(path);
+  }
 }
 
 async function measure(peer, job) {
   mkdirSync(job.dir);
-  warmPageCache(join(job.dir, "warm"), job.objects * job.objectBytes);
   try {
+    warmPageCache(join(job.dir, "warm"), job.objects * job.objectBytes);
     const module = new URL(`peers/${peer.file}`, import.meta.url).href;
     const text = JSON.stringify({ ...job, module, options: peer.options });
     const { stdout } = await promisify(execFile)(process.execPath, [here("measure.mjs"), text]);

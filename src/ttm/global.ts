@@ -182,7 +182,7 @@ export class TtmGlobal implements TransferContext {
     return engine.geometry.frames - engine.freePages - engine.pooledPages;
   }
 
-  /** Pages that are reclaimed together where nobody waits for one of them: a thirty-second of the memory. */
+  /** Pages that leave together for new content: a thirty-second of the memory, 1 MiB at most. */
   get clusterPages(): number {
     return Math.min(this.engine.geometry.frames >>> 5, TRANSFER_PAGES_MAX);
   }

@@ -116,14 +116,17 @@ export class Pool {
     else if (!this.global.engine.chunk(address).pooled) this.unpooled(address);
   }
 
-  /** Frees frames of other tts when an allocation finds none: the shrinkers, in their order. */
-  reclaim(pages: number): Steps<Released> {
-    return this.global.shrinkers.shrink(pages, false);
+  /**
+   * Frees frames of other tts when an allocation finds none: the shrinkers, in their order. `cluster`: as
+   * in `ShrinkControl`.
+   */
+  reclaim(pages: number, cluster = 0): Steps<Released> {
+    return this.global.shrinkers.shrink(pages, false, cluster);
   }
 
   /** The same at a stretch; the swap device must not be asynchronous. */
-  reclaimNow(pages: number): Released {
-    return this.global.shrinkers.shrinkNow(this.global, pages, false);
+  reclaimNow(pages: number, cluster = 0): Released {
+    return this.global.shrinkers.shrinkNow(this.global, pages, false, cluster);
   }
 
   /**
@@ -197,9 +200,7 @@ export class Pool {
    */
   dirty(tt: Tt, start: number, count: number, keep: boolean): number {
     const { clean, engine } = this.global;
-    if (!clean.has(tt)) return 0;
-    if (!keep && count === tt.numPages) clean.delete(tt);
-    return engine.vectorDirty(tt.vector, tt.numPages, start, count, keep);
+    return clean.has(tt) ? engine.vectorDirty(tt.vector, tt.numPages, start, count, keep) : 0;
   }
 
   /** Notes that `tt` holds `pages` more, or fewer. */

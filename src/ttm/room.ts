@@ -26,12 +26,11 @@ function lackingFor(pool: Pool, tt: Tt): number {
 }
 
 /**
- * Pages to reclaim for that. Who puts new content in mostly goes on with more of it, and lets others leave
- * in large transfers; who waits for content to come back waits for no other.
+ * Pages that may leave together for `tt`. Who puts new content in mostly goes on with more of it; who waits
+ * for content to come back waits for no other.
  */
-function clusterFor(pool: Pool, tt: Tt): number {
-  const lacking = lackingFor(pool, tt);
-  return tt.shrunken ? lacking : Math.max(lacking, pool.global.clusterPages);
+function clusterFor({ global }: Pool, tt: Tt): number {
+  return tt.shrunken ? 0 : global.clusterPages;
 }
 
 /** Whether `makeRoom` has nothing to do. */
@@ -63,11 +62,17 @@ export function* makeRoom(pool: Pool, tt: Tt, first?: Released): Steps<void> {
   const { global } = pool;
   const need = needOf(tt);
   const again = worthRetrying(global);
+  let cluster = clusterFor(pool, tt);
   let last = first;
   while (last || lackingFor(pool, tt) > 0) {
-    const { released, failure } = last ?? (yield* pool.reclaim(clusterFor(pool, tt)));
+    const { released, failure } = last ?? (yield* pool.reclaim(lackingFor(pool, tt), cluster));
     last = undefined;
     if (again(released) || pool.dirty(tt, 0, tt.numPages, false) > 0) continue;
+    if (failure && cluster > 0) {
+      // It may have been a page that need not leave.
+      cluster = 0;
+      continue;
+    }
     const there = pool.free + pool.pooledFor(tt);
     // With swap full a restore goes on with little: what it reads frees slots for others to leave to.
     if (there >= need || (failure && tt.shrunken && there > 0)) break;
@@ -93,7 +98,8 @@ export function* makeRoom(pool: Pool, tt: Tt, first?: Released): Steps<void> {
 
 /** The same at a stretch. Mostly frames are all that is lacking, and one reclaim is enough. */
 export function makeRoomNow(pool: Pool, tt: Tt): void {
-  const first = lackingFor(pool, tt) > 0 ? pool.reclaimNow(clusterFor(pool, tt)) : undefined;
+  const lacking = lackingFor(pool, tt);
+  const first = lacking > 0 ? pool.reclaimNow(lacking, clusterFor(pool, tt)) : undefined;
   if (!hasRoom(pool, tt)) drain(pool.global, makeRoom(pool, tt, first));
 }
 

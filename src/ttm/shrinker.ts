@@ -18,6 +18,8 @@ export interface ShrinkControl {
   nrScanned: number;
   /** Asked by the background loop, which may wait and write back. */
   readonly kswapd: boolean;
+  /** As many may leave together if that is faster: who asks will ask for more. Default: what is needed. */
+  readonly cluster?: number;
   /** What stopped a scan, if something did; the shrinker may say so. */
   failure?: unknown;
 }
@@ -81,8 +83,8 @@ export class ShrinkerRegistry {
   }
 
   /** Asks one after the other until `target` pages are freed (shrink_slab). */
-  *shrink(target: number, kswapd: boolean): Steps<Shrunk> {
-    const slab = new Slab(this.#shrinkers, target, kswapd);
+  *shrink(target: number, kswapd: boolean, cluster = 0): Steps<Shrunk> {
+    const slab = new Slab(this.#shrinkers, target, kswapd, cluster);
     for (let each = slab.next(); each; each = slab.next()) {
       const freed = each.scanObjects(slab.control);
       slab.took(typeof freed === "number" ? freed : yield* freed);
@@ -92,12 +94,12 @@ export class ShrinkerRegistry {
   }
 
   /** The same at a stretch; the swap device must not be asynchronous. */
-  shrinkNow(context: TransferContext, target: number, kswapd: boolean): Shrunk {
+  shrinkNow(context: TransferContext, target: number, kswapd: boolean, cluster = 0): Shrunk {
     if (!immediate(context)) {
       const task = { op: "shrink", signal: undefined } as const;
-      return runNow(context, task, () => this.shrinkNow(context, target, kswapd));
+      return runNow(context, task, () => this.shrinkNow(context, target, kswapd, cluster));
     }
-    const slab = new Slab(this.#shrinkers, target, kswapd);
+    const slab = new Slab(this.#shrinkers, target, kswapd, cluster);
     for (let each = slab.next(); each; each = slab.next()) {
       slab.took(scanNow(context, each, slab.control));
       if (slab.again) slab.control.failure = stopped(context);
@@ -123,10 +125,10 @@ class Slab {
   readonly #shrinkers: readonly Shrinker[];
   #index = 0;
 
-  constructor(shrinkers: readonly Shrinker[], target: number, kswapd: boolean) {
+  constructor(shrinkers: readonly Shrinker[], target: number, kswapd: boolean, cluster: number) {
     this.#shrinkers = shrinkers;
     this.target = target;
-    this.control = { nrToScan: 0, nrScanned: 0, kswapd };
+    this.control = { nrToScan: 0, nrScanned: 0, kswapd, cluster };
   }
 
   /** The shrinker to ask now, its `control` made ready; `undefined`: enough is freed, or all were asked. */
@@ -153,9 +155,9 @@ class Slab {
   }
 
   #leave(): void {
-    const { kswapd, failure } = this.control;
+    const { kswapd, cluster = 0, failure } = this.control;
     this.failure = failure ?? this.failure;
     this.#index++;
-    this.control = { nrToScan: 0, nrScanned: 0, kswapd };
+    this.control = { nrToScan: 0, nrScanned: 0, kswapd, cluster };
   }
 }

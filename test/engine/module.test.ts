@@ -1,15 +1,29 @@
 /* The inlined engine: the same module wherever it is decoded. */
 import { afterEach, expect, test, vi } from "vitest";
-import { engineModule } from "../../src/engine/module.ts";
 
 afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-test("compiles with Buffer and, in browsers, without it", () => {
+/** A fresh copy of the module, which keeps what it compiled. */
+async function loaded() {
+  vi.resetModules();
+  return await import("../../src/engine/module.ts");
+}
+
+test("compiles once with Buffer and, in browsers, without it", async () => {
+  const { engineModule } = await loaded();
   const here = WebAssembly.Module.exports(engineModule());
   expect(here.map(({ name }) => name)).toContain("shrinkPrepare");
+  expect(engineModule()).toBe(engineModule());
   vi.stubGlobal("Buffer", undefined);
-  expect(globalThis.Buffer).toBe(undefined);
-  expect(WebAssembly.Module.exports(engineModule())).toEqual(here);
+  const browser = await loaded();
+  expect(WebAssembly.Module.exports(browser.engineModule())).toEqual(here);
+});
+
+test("says what to do where nothing can decode it", async () => {
+  const { engineModule } = await loaded();
+  vi.stubGlobal("Buffer", undefined);
+  vi.stubGlobal("atob", undefined);
+  expect(() => engineModule()).toThrow(/pass it as `module`/);
 });
