@@ -70,7 +70,8 @@ async function measure(bench: Bench, c: Case): Promise<void> {
   };
   const { stats } = device.global;
   const pages = total / PAGE;
-  await samples.interleave(rounds(11), [
+  // As many as it takes for a stop, of which there are few, to be compiled.
+  await samples.interleave(rounds(101), [
     [
       {
         name: "undisturbed",
