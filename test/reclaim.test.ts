@@ -248,18 +248,12 @@ test("a buffer that grows the working set by little pushes little out", () => {
 });
 
 describe("how many pages leave at a stretch", () => {
-  /** A memory of 2048 frames, full of buffers of 16 pages; those above `dirty` were only read since. */
-  function full(dirty: number): { device: Device; swap: MapSwap; bos: BufferObject[] } {
+  /** A memory of 2048 frames, full of buffers of 16 pages that swap does not have. */
+  function full(): { device: Device; swap: MapSwap; bos: BufferObject[] } {
     const swap = new MapSwap({ slots: 8192 });
     const device = defaultDevice(2048, swap);
     const bos = Array.from({ length: 128 }, (_, i) => filled(device, 16, i));
-    device.shrinkSync();
-    bos.forEach((bo, i) => {
-      if (i < dirty) bo.writeSync(0, pattern(i, bo.size));
-      else contentSync(bo);
-    });
     expect(device.stats().pages.free).toBe(0);
-    swap.forget();
     return { device, swap, bos };
   }
 
@@ -270,7 +264,7 @@ describe("how many pages leave at a stretch", () => {
   }
 
   test("for new content a thirty-second of the memory, in one transfer", () => {
-    const { device, swap, bos } = full(128);
+    const { device, swap, bos } = full();
     filled(device, 1, 200);
     expect(device.stats().pages.free).toBe(64 - 1);
     expect(swap.calls.map(({ pages }) => pages)).toEqual([64]);
@@ -292,7 +286,7 @@ describe("how many pages leave at a stretch", () => {
   });
 
   test("for a restore what it needs", () => {
-    const { device, swap, bos } = full(127);
+    const { device, swap, bos } = full();
     const [out] = bos as [BufferObject];
     out.shrinkSync();
     swap.forget();
@@ -308,7 +302,7 @@ describe("how many pages leave at a stretch", () => {
 
   test("for new content no more than it needs if the others cannot leave", async () => {
     for (const form of ["sync", "async"] as const) {
-      const { device, swap, bos } = full(128);
+      const { device, swap, bos } = full();
       // A disk with room for 40 pages.
       let pages = 0;
       swap.before = (call) => {
@@ -331,7 +325,7 @@ describe("how many pages leave at a stretch", () => {
   });
 
   test("asks nobody for more than new content needs, and purges no more", () => {
-    const { device, bos } = full(128);
+    const { device, bos } = full();
     for (const bo of bos.slice(0, 8)) bo.advise("dontneed");
     const asked: number[] = [];
     device.global.shrinkers.register({
