@@ -1,18 +1,24 @@
 /*
- * How an operation gets at a buffer's pages: lock the buffer, bring all of it in, use it. The lock is
- * held from the first transfer to the last byte copied, so nobody sees a buffer half moved.
+ * How an operation gets at a buffer's pages. One that is all in memory is used on the spot. Else operations
+ * take their turns on a buffer; whose turn it is waits to be let in, locks the pages, brings all of them in,
+ * and uses them. The pages' lock is held from the first transfer to the last byte copied, so nobody sees a
+ * buffer half moved; while an operation waits it is free, and the pages can be reclaimed.
  */
 import type { BufferObject } from "./buffer_object.ts";
 import type { Device } from "./device.ts";
 import { TtmError, type TtmOperation } from "./errors.ts";
-import { run, runNow, runSync, type Steps, throwFailure } from "./ttm/driver.ts";
+import { NEED_NONE, type Need } from "./ttm/admission.ts";
+import { heldByOthers, run, runNow, runSync, type Steps } from "./ttm/driver.ts";
 import { type Keep, populate, populateNow } from "./ttm/restore.ts";
-import { interruptible, type Signal, type Task } from "./ttm/task.ts";
+import { type AsyncTask, interruptible, type Signal, type Task } from "./ttm/task.ts";
 import type { Tt } from "./ttm/tt.ts";
+import { nextTurn, timeLeft } from "./ttm/turns.ts";
 
 /** What is done, what may stop it, and what it will overwrite. */
 export interface Access extends Task {
   readonly keep: Keep;
+  /** It only copies bytes out, which may be done while a shrink writes the pages to swap. */
+  readonly copies: boolean;
 }
 
 const KEEP_NONE: Keep = { from: 0, to: 0 };
@@ -23,54 +29,117 @@ export function access(
   signal: Signal | undefined,
   keep: Keep = KEEP_NONE,
 ): Access {
-  return { op, keep, signal };
+  return { op, keep, signal, copies: false };
+}
+
+/** An access that copies bytes out. */
+export function copying(signal: Signal | undefined): Access {
+  return { op: "restore", keep: KEEP_NONE, signal, copies: true };
 }
 
 /** Runs `use` while every page of `bo` is in memory. */
 export function withPagesSync<T>(device: Device, bo: BufferObject, a: Access, use: () => T): T {
-  interruptible(a);
+  begin(bo, a);
+  const hit = useInMemory(device, bo, a, use);
+  if (hit) return hit.result;
   lockSync(bo, a.op);
-  const { pool } = device;
+  const { pool, global } = device;
   const { tt } = bo;
   const fresh = tt.vector < 0;
   let done: { result: T } | undefined;
   let failure: unknown;
   try {
     if (!tt.populated) {
-      failure = runNow(device.global, a, () => populateNow(pool, tt, keepOf(tt, a)));
+      failure = runNow(global, a, () => populateNow(pool, tt, keepOf(tt, a)));
     }
     // Shrinkers, devices and signals of the user's may have destroyed it meanwhile.
     bo.assertAlive();
     if (failure === undefined) done = { result: useOrRelease(device, bo, fresh, use) };
   } finally {
-    release(device, bo, done !== undefined);
+    unlockPages(device, bo, done !== undefined);
+    bo.turn.unlock();
+    device.kswapd.wake();
   }
-  if (!done) throw failure;
-  return done.result;
+  if (done) return done.result;
+  if (global.admission.inside > 0 && lacks(failure)) throw heldByOthers(a, failure);
+  throw failure;
+}
+
+function lacks(failure: unknown): boolean {
+  return failure instanceof TtmError && (failure.code === "ENOMEM" || failure.code === "ENOSPC");
 }
 
 /** Runs `use` while every page of `bo` is in memory; brings them in asynchronously. */
-export function withPages<T>(
+export async function withPages<T>(
   device: Device,
   bo: BufferObject,
   a: Access,
   use: () => T,
 ): Promise<T> {
-  return locked(device, bo, a, true, async () => {
-    const fresh = bo.tt.vector < 0;
-    while (!bo.tt.populated) {
-      const { changes } = device.global.activity;
+  begin(bo, a);
+  if (timeLeft()) {
+    const hit = useInMemory(device, bo, a, use);
+    if (hit) return hit.result;
+  }
+  return onTurn(device, bo, a, async (task) => {
+    let done: { result: T } | undefined;
+    const need = (): Need => ({
+      frames: bo.tt.numPages,
+      lacking: bo.tt.numPages - bo.tt.resident,
+    });
+    const failure = await device.global.admission.run(task, need, async () => {
+      await lockPages(bo, task);
       try {
-        throwFailure(
-          await run(device.global, until(bo, a), populate(device.pool, bo.tt, keepOf(bo.tt, a))),
-        );
-      } catch (error) {
-        await memoryOrThrow(device, bo, error, changes);
+        const { tt } = bo;
+        const fresh = tt.vector < 0;
+        const steps = populate(device.pool, tt, keepOf(tt, a));
+        const failure = tt.populated ? undefined : await run(device.global, task, steps);
+        bo.assertAlive();
+        if (failure !== undefined) return failure;
+        const unlessStopped = () => {
+          if (task.stopped) throw task.stopped;
+          return use();
+        };
+        done = { result: useOrRelease(device, bo, fresh, unlessStopped) };
+        return undefined;
+      } finally {
+        unlockPages(device, bo, done !== undefined);
       }
-    }
-    bo.assertAlive();
-    return useOrRelease(device, bo, fresh, use);
+    });
+    device.kswapd.wake();
+    if (!done) throw failure;
+    return done.result;
   });
+}
+
+/** What every operation begins with. The getters of the caller's signal may do anything. */
+function begin(bo: BufferObject, task: Task): void {
+  interruptible(task);
+  bo.assertAlive();
+}
+
+/** Uses a buffer on the spot if all of it is in memory and nobody else is at it. */
+function useInMemory<T>(
+  device: Device,
+  bo: BufferObject,
+  { copies }: Access,
+  use: () => T,
+): { result: T } | undefined {
+  const { tt } = bo;
+  if (!tt.populated || bo.turn.held) return undefined;
+  if (copies) {
+    const result = use();
+    device.reclaimer.used(bo);
+    return { result };
+  }
+  if (!tt.lock.tryLock()) return undefined;
+  let done: { result: T } | undefined;
+  try {
+    done = { result: use() };
+  } finally {
+    unlockPages(device, bo, done !== undefined);
+  }
+  return done;
 }
 
 /** Pages that `use` was to overwrite were not cleared: when it fails, nobody may see them. */
@@ -85,23 +154,40 @@ function useOrRelease<T>(device: Device, bo: BufferObject, fresh: boolean, use: 
 
 /** Runs steps on a locked `bo`, synchronously. */
 export function stepsSync<T>(device: Device, bo: BufferObject, a: Access, work: () => Steps<T>): T {
-  interruptible(a);
+  begin(bo, a);
   lockSync(bo, a.op);
   try {
     return runSync(device.global, a, work());
   } finally {
-    release(device, bo, false);
+    unlockPages(device, bo, false);
+    bo.turn.unlock();
   }
 }
 
-/** Runs steps on a locked `bo`, asynchronously. */
-export function stepsAsync<T>(
+/** Runs steps on a locked `bo` that need no memory, asynchronously. */
+export async function stepsAsync<T>(
   device: Device,
   bo: BufferObject,
   a: Access,
   work: () => Steps<T>,
 ): Promise<T> {
-  return locked(device, bo, a, false, () => run(device.global, until(bo, a), work()));
+  begin(bo, a);
+  return onTurn(device, bo, a, async (task) => {
+    let result!: T;
+    await device.global.admission.run(
+      task,
+      () => NEED_NONE,
+      async () => {
+        await lockPages(bo, task);
+        try {
+          result = await run(device.global, task, work());
+        } finally {
+          unlockPages(device, bo, false);
+        }
+      },
+    );
+    return result;
+  });
 }
 
 /** A restore may stop and go on for another caller, so it clears what has no content. */
@@ -109,83 +195,52 @@ function keepOf(tt: Tt, { keep }: Access): Keep {
   return tt.shrunken ? KEEP_NONE : keep;
 }
 
-/** Stops for the caller's signal, or because the buffer is destroyed. */
-function until(bo: BufferObject, { op, signal }: Task): Task {
-  const either = {
-    get aborted() {
-      return bo.destroyed || Boolean(signal?.aborted);
-    },
-    get reason() {
-      return signal?.reason;
-    },
-  };
-  return { op, signal: either };
-}
-
-/**
- * Out of memory while others are at work: lets go of the buffer, so that its pages can be reclaimed,
- * and waits for one of them to end, or not at all if one has since `changes` was read. Any other error
- * is thrown on.
- */
-async function memoryOrThrow(
+/** Runs `body` when it is its turn on `bo`: in the order of the calls. */
+function onTurn<T>(
   device: Device,
   bo: BufferObject,
-  error: unknown,
-  changes: number,
-): Promise<void> {
-  const ended =
-    error instanceof TtmError && error.code === "ENOMEM" && !bo.destroyed
-      ? device.global.activity.anotherEnds(changes)
-      : undefined;
-  if (!ended) throw error;
-  device.reclaimer.settle(bo);
-  bo.unlock();
-  await ended;
-  await bo.tt.lock.lock();
-  bo.assertAlive();
-}
-
-/** Operations take their turns; then they lock the pages, which they may let go of and lock again. */
-function lockSync(bo: BufferObject, op: TtmOperation): void {
-  const turn = bo.turn.tryLock();
-  if (turn && bo.tt.lock.tryLock()) return;
-  if (turn) bo.turn.unlock();
-  const text = "an asynchronous operation on this buffer is in flight; await it first";
-  throw new TtmError("EBUSY", op, text);
-}
-
-function locked<T>(
-  device: Device,
-  bo: BufferObject,
-  a: Access,
-  use: boolean,
-  body: () => Promise<T>,
+  { op, signal }: Task,
+  body: (task: AsyncTask) => Promise<T>,
 ): Promise<T> {
-  return device.operations.track(async () => {
-    await device.operations.turn(bo.turn);
-    await bo.tt.lock.lock();
-    let done = false;
+  const inTurn = async (task: AsyncTask): Promise<T> => {
+    if (!bo.turn.tryLock()) await task.wait(bo.turn.queue, undefined);
     try {
+      if (!timeLeft()) await nextTurn();
       bo.assertAlive();
-      interruptible(a);
-      const result = await body();
+      const result = await body(task);
       bo.assertAlive();
-      done = true;
       return result;
     } catch (error) {
-      bo.assertAlive();
-      throw error;
+      if (!task.stopped) bo.assertAlive();
+      throw task.stopped ?? error;
     } finally {
-      release(device, bo, done && use);
+      bo.turn.unlock();
     }
-  });
+  };
+  return device.operations.start(op, signal, () => bo.destroyed, inTurn);
+}
+
+/** Waits for whoever moves the pages of `bo`: a shrink, which ends by itself. */
+async function lockPages(bo: BufferObject, task: AsyncTask): Promise<void> {
+  if (bo.tt.lock.tryLock()) return;
+  await task.wait(bo.tt.lock.queue, undefined);
 }
 
 /** Only an operation that used the buffer, and succeeded, counts as a use. */
-function release(device: Device, bo: BufferObject, used: boolean): void {
+function unlockPages(device: Device, bo: BufferObject, used: boolean): void {
   if (used) device.reclaimer.used(bo);
   else device.reclaimer.settle(bo);
   bo.unlock();
+}
+
+/** @throws TtmError EBUSY: an async operation has its turn, or its pages are being written to swap */
+function lockSync(bo: BufferObject, op: TtmOperation): void {
+  if (!bo.turn.tryLock()) {
+    const text = "an asynchronous operation on this buffer is in flight; await it first";
+    throw new TtmError("EBUSY", op, text);
+  }
+  if (bo.tt.lock.tryLock()) return;
   bo.turn.unlock();
-  device.kswapd.wake();
+  const text = "pages of this buffer are being written to swap; use the async form, which waits";
+  throw new TtmError("EBUSY", op, text);
 }

@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
-import { access, stepsAsync, stepsSync, withPages, withPagesSync } from "./access.ts";
+import { access, copying, stepsAsync, stepsSync, withPages, withPagesSync } from "./access.ts";
 import type { Device } from "./device.ts";
 import { TtmError } from "./errors.ts";
 import { Lock } from "./lock.ts";
@@ -7,7 +7,7 @@ import type { Lru, LruNode } from "./lru.ts";
 import { Mapping } from "./mapping.ts";
 import { pagesOf } from "./size.ts";
 import type { Steps } from "./ttm/driver.ts";
-import { partial, type Released, shrink } from "./ttm/shrink.ts";
+import { assertShrinkable, partial, type Released, shrink } from "./ttm/shrink.ts";
 import type { Signal } from "./ttm/task.ts";
 import { TT_FLAG_DONTNEED, Tt, type TtOptions } from "./ttm/tt.ts";
 
@@ -69,6 +69,7 @@ export class BufferObject implements LruNode, Disposable {
     this.priority = priority;
     this.id = tt.id;
     this.tt = new Tt(pagesOf(size), tt);
+    this.tt.evictable = true;
   }
 
   /** Pages of it that are in memory now. */
@@ -85,12 +86,18 @@ export class BufferObject implements LruNode, Disposable {
     return this.#destroyed;
   }
 
+  /** @internal Whether it has content that is not in memory. */
+  get inSwap(): boolean {
+    return !this.#destroyed && this.tt.vector >= 0 && !this.tt.populated;
+  }
+
   /** Copies the bytes of `source` into the buffer, from byte `offset` on. */
   async write(offset: number, source: Bytes, options?: OperationOptions): Promise<void> {
     const bytes = this.#range(offset, source, "source");
     const { length } = bytes;
     if (length === 0) return;
     const a = access("populate", options?.signal, overwritten(offset, length));
+    this.#needed();
     await withPages(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
@@ -99,6 +106,7 @@ export class BufferObject implements LruNode, Disposable {
     const { length } = bytes;
     if (length === 0) return;
     const a = access("populate", options?.signal, overwritten(offset, length));
+    this.#needed();
     withPagesSync(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
@@ -107,7 +115,7 @@ export class BufferObject implements LruNode, Disposable {
     const bytes = this.#range(offset, target, "target");
     const { length } = bytes;
     if (length === 0) return target;
-    const a = access("restore", options?.signal);
+    const a = copying(options?.signal);
     if (this.#empty) bytes.fill(0);
     else await withPages(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
@@ -117,7 +125,7 @@ export class BufferObject implements LruNode, Disposable {
     const bytes = this.#range(offset, target, "target");
     const { length } = bytes;
     if (length === 0) return target;
-    const a = access("restore", options?.signal);
+    const a = copying(options?.signal);
     if (this.#empty) bytes.fill(0);
     else withPagesSync(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
@@ -130,24 +138,26 @@ export class BufferObject implements LruNode, Disposable {
   async map(options: MapOptions = {}): Promise<Mapping> {
     this.assertAlive();
     const { signal, write = true } = options;
+    if (write) this.#needed();
     return withPages(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
   mapSync(options: MapOptions = {}): Mapping {
     this.assertAlive();
     const { signal, write = true } = options;
+    if (write) this.#needed();
     return withPagesSync(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
   /** Brings all pages into memory, where they stay until as many `unpin()` (ttm_bo_pin). */
   async pin(options?: OperationOptions): Promise<void> {
     this.assertAlive();
-    await withPages(this.#device, this, access("populate", options?.signal), () => this.#pins++);
+    await withPages(this.#device, this, access("populate", options?.signal), () => this.#hold());
   }
 
   pinSync(options?: OperationOptions): void {
     this.assertAlive();
-    withPagesSync(this.#device, this, access("populate", options?.signal), () => this.#pins++);
+    withPagesSync(this.#device, this, access("populate", options?.signal), () => this.#hold());
   }
 
   /** @throws TypeError when it was unpinned as often as it was pinned */
@@ -155,6 +165,7 @@ export class BufferObject implements LruNode, Disposable {
     this.assertAlive();
     if (this.#pins === 0) throw new TypeError("unpin: this buffer is not pinned");
     this.#pins--;
+    this.#device.pool.setEvictable(this.tt, !this.pinned);
     this.#device.reclaimer.settle(this);
   }
 
@@ -215,7 +226,7 @@ export class BufferObject implements LruNode, Disposable {
   destroy(): void {
     this.assertAlive();
     this.#assertUnpinned("destroy");
-    this.#device.removed();
+    this.#device.removed(this);
     this.end();
   }
 
@@ -275,18 +286,38 @@ export class BufferObject implements LruNode, Disposable {
 
   *#shrinkSteps(): Steps<Released> {
     this.#assertUnpinned("shrink");
-    const { pool } = this.#device;
+    const { pool, global } = this.#device;
     if (this.tt.purgeable) return { released: pool.purge(this.tt) };
-    return yield* shrink(pool, [this.tt], this.tt.resident);
+    assertShrinkable(pool, this.tt);
+    return yield* shrink(global, [this.tt], this.tt.resident);
+  }
+
+  /** What is written now is needed, whatever was advised before: pressure may no longer throw it away. */
+  #needed(): void {
+    if (!this.tt.purgeable) return;
+    this.tt.flags &= ~TT_FLAG_DONTNEED;
+    this.#device.reclaimer.settle(this);
+  }
+
+  #hold(): void {
+    this.#pins++;
+    this.#device.pool.setEvictable(this.tt, false);
   }
 
   #mapping(write: boolean): Mapping {
     const segments = this.#segments(0, this.size);
-    if (write) this.#device.pool.dirty(this.tt, 0, this.tt.numPages, false);
+    const { pool, reclaimer } = this.#device;
+    if (write) {
+      pool.dirty(this.tt, 0, this.tt.numPages, false);
+      this.tt.purged = false;
+    }
     this.#mappings++;
+    pool.setEvictable(this.tt, false);
     return new Mapping(segments, () => {
       this.#mappings--;
-      if (!this.#device.closed) this.#device.reclaimer.settle(this);
+      if (this.#destroyed) return;
+      pool.setEvictable(this.tt, !this.pinned);
+      reclaimer.settle(this);
     });
   }
 
@@ -313,6 +344,7 @@ export class BufferObject implements LruNode, Disposable {
   #copyIn(offset: number, length: number, source: Uint8Array): void {
     if (source.length !== length) throw new TypeError("source was detached or resized meanwhile");
     const { pool, global } = this.#device;
+    this.tt.purged = false;
     const first = Math.floor(offset / PAGE_SIZE);
     const pages = pagesOf(offset + length) - first;
     // What is written whole leaves as one piece in any case; a part of it should not tear it up.

@@ -1,8 +1,7 @@
 import { NR_ORDERS } from "../assembly/abi.ts";
 import type { Device } from "./device.ts";
-import { runNow } from "./ttm/driver.ts";
+import { runSync } from "./ttm/driver.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
-import { scanNow } from "./ttm/shrinker.ts";
 
 /** Files of the kernel's debugfs directory `ttm`. */
 export type DebugfsName = "page_pool" | "page_pool_shrink" | "tt_shrink" | "buffer_objects";
@@ -47,9 +46,6 @@ function pagePoolShrink({ poolShrinker }: TtmGlobal): string {
 
 /** Shrinks one buffer, and says how many pages that released (ttm_tt_debugfs_shrink). */
 function ttShrink({ global, reclaimer }: Device): string {
-  const control = { nrToScan: 1, nrScanned: 1, kswapd: false };
-  const released = runNow(global, { op: "shrink", signal: undefined }, () =>
-    scanNow(global, reclaimer, control),
-  );
-  return `${Math.max(released, 0)}\n`;
+  const task = { op: "shrink", signal: undefined } as const;
+  return `${runSync(global, task, reclaimer.shrinkOne())}\n`;
 }

@@ -9,6 +9,7 @@ import { PRIORITIES, Reclaim } from "./reclaim.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
 import { ramSwap } from "./swap/ram.ts";
 import { isRam, type SwapDevice } from "./swap/types.ts";
+import { NEED_NONE } from "./ttm/admission.ts";
 import { type Caching, cachingCode } from "./ttm/caching.ts";
 import { run, runSync, type Steps } from "./ttm/driver.ts";
 import type { FaultOptions, FaultSite } from "./ttm/fault.ts";
@@ -75,6 +76,27 @@ const SLOTS_MAX = 2 ** 31 - 1;
 const SLACK_MAX = 2 ** 21;
 const SLACK_MIN = 2 ** 16;
 
+/** How long a close that aborts waits for a device that is at work (milliseconds). */
+const CLOSE_GRACE_MS = 100;
+
+/** What the devices on one memory share. */
+interface Shared {
+  readonly global: TtmGlobal;
+  readonly reclaimer: Reclaim;
+  readonly kswapd: Kswapd;
+  /** Buffers that hibernation moved out, and that have not come back. */
+  readonly hibernated: Set<BufferObject>;
+}
+
+/** Options of `close`. */
+export interface CloseOptions {
+  /**
+   * Destroy buffers that are alive, pinned and mapped ones too, and abort operations in flight (EINTR).
+   * Default: refuse while buffers are alive, and wait for operations.
+   */
+  readonly force?: boolean;
+}
+
 /** Owner of the memory, of the swap device and of all buffers (struct ttm_device). */
 export class Device implements Disposable, AsyncDisposable {
   /** @internal */
@@ -85,18 +107,19 @@ export class Device implements Disposable, AsyncDisposable {
   readonly operations: Operations;
   /** @internal */
   readonly kswapd: Kswapd;
-  #nextId = 1;
-  #hibernated: BufferObject[] = [];
-  #buffers = 0;
+  readonly #shared: Shared;
+  readonly #buffers = new Set<BufferObject>();
   #closed = false;
+  #closing: Promise<void> | undefined;
 
   /** @internal Use `createDevice` or `createDeviceSync`. */
-  constructor(global: TtmGlobal, options: PoolOptions) {
+  constructor(shared: Shared, options: PoolOptions) {
+    const { global, reclaimer, kswapd } = shared;
+    this.#shared = shared;
     this.pool = new Pool(global, options);
-    this.reclaimer = new Reclaim(this.pool);
-    global.shrinkers.register(this.reclaimer);
-    this.operations = new Operations(global.activity);
-    this.kswapd = new Kswapd(global, this.operations);
+    this.reclaimer = reclaimer;
+    this.kswapd = kswapd;
+    this.operations = new Operations(global, this);
     global.devices++;
   }
 
@@ -111,9 +134,10 @@ export class Device implements Disposable, AsyncDisposable {
    */
   createSibling(options: PoolOptions = {}): Device {
     this.assertOpen();
-    return new Device(this.global, options);
+    return new Device(this.#shared, options);
   }
 
+  /** Whether it is closed, or being closed: nothing new is begun then. */
   get closed(): boolean {
     return this.#closed;
   }
@@ -138,8 +162,9 @@ export class Device implements Disposable, AsyncDisposable {
         `${formatSize(this.global.memory)}; use smaller buffers, or raise memory`;
       throw new TtmError("ENOMEM", "create", text);
     }
-    this.#buffers++;
-    return new BufferObject(this, bytes, priority, { caching, dma, id: this.#nextId++ });
+    const bo = new BufferObject(this, bytes, priority, { caching, dma, id: this.global.nextId() });
+    this.#buffers.add(bo);
+    return bo;
   }
 
   /**
@@ -151,10 +176,26 @@ export class Device implements Disposable, AsyncDisposable {
    */
   async shrink(options: ShrinkOptions = {}): Promise<number> {
     const steps = this.#shrinkSteps(options);
-    const work = () => run(this.global, { op: "shrink", signal: options.signal }, steps);
-    return partial(await this.operations.track(work));
+    const { admission } = this.global;
+    return this.operations.start(
+      "shrink",
+      options.signal,
+      () => false,
+      async (task) => {
+        let shrunk: Shrunk | undefined;
+        await admission.run(
+          task,
+          () => NEED_NONE,
+          async () => {
+            shrunk = await run(this.global, task, steps);
+          },
+        );
+        return partial(shrunk as Shrunk);
+      },
+    );
   }
 
+  /** As `shrink`, at a stretch; for swap devices that are synchronous. */
   shrinkSync(options: ShrinkOptions = {}): number {
     const steps = this.#shrinkSteps(options);
     return partial(runSync(this.global, { op: "shrink", signal: options.signal }, steps));
@@ -174,7 +215,7 @@ export class Device implements Disposable, AsyncDisposable {
       caching: engine.cachingChanges,
       mappings: iommu.size,
       slots: { total: slots, free: engine.freeSlots },
-      buffers: this.#buffers,
+      buffers: this.#buffers.size,
       memoryBytes: engine.memoryBytes,
     };
   }
@@ -191,36 +232,55 @@ export class Device implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Closes the swap device. Afterwards nothing of this device can be used.
+   * Closes the device: nothing new is begun, what is in flight is awaited or, with `force`, aborted, the buffers
+   * are destroyed, and with the last device on the memory the swap device is closed. A second call waits
+   * for the first.
    *
    * @throws TypeError when it is closed already
-   * @throws TtmError EBUSY while operations are in flight; or while buffers are alive, without `force`
+   * @throws TtmError EBUSY while buffers are alive, without `force`; then nothing has changed
    */
-  async close(options: { readonly force?: boolean } = {}): Promise<void> {
+  async close(options: CloseOptions = {}): Promise<void> {
+    if (this.#closing) return this.#closing;
     this.#assertClosable(options.force === true);
-    await this.kswapd.stop();
+    this.#closing = this.#close(options.force === true);
     try {
-      await this.#close(options.force === true);
+      await this.#closing;
     } finally {
-      if (!this.#closed) this.kswapd.restart();
+      this.#closing = undefined;
     }
   }
 
-  /** @throws TtmError EWOULDBLOCK when the swap device closes asynchronously: await `close()` then */
-  closeSync(options: { readonly force?: boolean } = {}): void {
-    this.#assertClosable(options.force === true);
+  /**
+   * As `close`, for a device with nothing in flight; with `force` what is in flight is aborted.
+   *
+   * @throws TtmError EBUSY while operations are in flight, or buffers are alive, without `force`
+   * @throws TtmError EWOULDBLOCK when the swap device closes asynchronously: await `close()` then
+   */
+  closeSync(options: CloseOptions = {}): void {
+    const force = options.force === true;
+    this.#assertClosable(force);
     const { swap } = this.global;
-    if (!isRam(swap) && swap.async && swap.close) {
+    if (this.#last && !isRam(swap) && swap.async && swap.close) {
       const text = `swap device ${swap.name} closes asynchronously; use close()`;
       throw new TtmError("EWOULDBLOCK", "close", text);
     }
+    const { inFlight } = this.operations;
+    if (inFlight > 0 && !force) {
+      const text = `${inFlight} operations are in flight; await them, or use close()`;
+      throw new TtmError("EBUSY", "close", text);
+    }
+    this.#closed = true;
+    this.global.closed = this.#last;
+    this.operations.abort(this.#last);
+    if (!this.#letGo()) return;
+    void this.kswapd.stop();
     // A promise all the same: its outcome is nobody's to hear.
-    this.#close(options.force === true)?.catch(() => {});
+    closeSwap(this.global)?.catch(() => {});
   }
 
-  /** Closes the device, buffers and all; nothing if it is closed. */
+  /** Closes the device, buffers and all, as `close({ force: true })`; nothing if it is closed. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#closed) await this.close({ force: true });
+    if (!this.#closed || this.#closing) await this.close({ force: true });
   }
 
   [Symbol.dispose](): void {
@@ -229,26 +289,57 @@ export class Device implements Disposable, AsyncDisposable {
 
   /**
    * Moves every page that can be out to swap, as before hibernation
-   * (ttm_device_prepare_hibernation). Returns pages released.
+   * (ttm_device_prepare_hibernation), of all devices on the memory. Returns pages released.
    *
    * @throws TtmError what stopped it, when nothing was released
    */
   async hibernate(options: OperationOptions = {}): Promise<number> {
     this.assertOpen();
     const resident = this.reclaimer.resident();
-    const released = await this.shrink(options);
-    this.#hibernated = resident.filter((bo) => !bo.destroyed && !bo.tt.populated);
-    return released;
+    try {
+      return await this.shrink(options);
+    } finally {
+      this.#noteHibernated(resident);
+    }
   }
 
-  /** Brings back what `hibernate` moved out, as long as it fits; may be called again after an error. */
+  /** As `hibernate`, at a stretch; for swap devices that are synchronous. */
+  hibernateSync(options: OperationOptions = {}): number {
+    this.assertOpen();
+    const resident = this.reclaimer.resident();
+    try {
+      return this.shrinkSync(options);
+    } finally {
+      this.#noteHibernated(resident);
+    }
+  }
+
+  /**
+   * Brings back what `hibernate` moved out, of all devices on the memory, as long as it fits; may be called
+   * again after an error, and goes on then.
+   */
   async resume(options: OperationOptions = {}): Promise<void> {
     this.assertOpen();
-    for (let bo = this.#hibernated[0]; bo; bo = this.#hibernated[0]) {
-      if (!bo.destroyed && bo.tt.vector >= 0) await bo.populate(options);
-      // Another call may have been at it, too.
-      if (this.#hibernated[0] === bo) this.#hibernated.shift();
+    const { hibernated } = this.#shared;
+    for (const bo of hibernated) {
+      if (bo.inSwap) await bo.populate(options);
+      hibernated.delete(bo);
     }
+  }
+
+  /** As `resume`, at a stretch; for swap devices that are synchronous. */
+  resumeSync(options: OperationOptions = {}): void {
+    this.assertOpen();
+    const { hibernated } = this.#shared;
+    for (const bo of hibernated) {
+      if (bo.inSwap) bo.populateSync(options);
+      hibernated.delete(bo);
+    }
+  }
+
+  /** Notes those of `resident` that lost pages, however the hibernation ended. */
+  #noteHibernated(resident: readonly BufferObject[]): void {
+    for (const bo of resident) if (bo.inSwap) this.#shared.hibernated.add(bo);
   }
 
   /**
@@ -283,8 +374,9 @@ export class Device implements Disposable, AsyncDisposable {
   }
 
   /** @internal A buffer was destroyed. */
-  removed(): void {
-    this.#buffers--;
+  removed(bo: BufferObject): void {
+    this.#buffers.delete(bo);
+    this.#shared.hibernated.delete(bo);
   }
 
   #shrinkSteps({ pages = Number.POSITIVE_INFINITY }: ShrinkOptions): Steps<Shrunk> {
@@ -295,31 +387,47 @@ export class Device implements Disposable, AsyncDisposable {
 
   #assertClosable(force: boolean): void {
     this.assertOpen();
-    const { inFlight } = this.operations;
-    if (inFlight > 0) {
-      const text = `${inFlight} operations are in flight; await them before close`;
-      throw new TtmError("EBUSY", "close", text);
-    }
-    if (this.#buffers > 0 && !force) {
-      const text = `${this.#buffers} buffers are alive; destroy them, or close({ force: true })`;
-      throw new TtmError("EBUSY", "close", text);
-    }
+    if (this.#buffers.size === 0 || force) return;
+    const text = `${this.#buffers.size} buffers are alive; destroy them, or close({ force: true })`;
+    throw new TtmError("EBUSY", "close", text);
   }
 
-  #close(force: boolean): void | Promise<void> {
-    this.#assertClosable(force);
-    if (this.kswapd.running) {
-      throw new TtmError("EBUSY", "close", "the background loop is at work; use close()");
-    }
+  /** Whether no other device uses the memory. */
+  get #last(): boolean {
+    return this.global.devices === 1;
+  }
+
+  async #close(force: boolean): Promise<void> {
+    const grace = force ? CLOSE_GRACE_MS : undefined;
     this.#closed = true;
+    await this.operations.end(false, grace);
+    if (this.#last) {
+      this.global.closed = true;
+      await this.operations.end(true, grace);
+    }
+    const last = this.#letGo();
+    if (!last) return;
+    await this.kswapd.stop();
+    await closeSwap(this.global);
+  }
+
+  /** Destroys all that is left. Returns whether it was the last device on the memory. */
+  #letGo(): boolean {
     const { global } = this;
-    // What other devices on this memory may use now, or when they let go of it.
-    for (const bo of this.reclaimer.all()) bo.end();
-    global.shrinkers.unregister(this.reclaimer);
+    // Who moves pages of a buffer now frees it when he lets go of it.
+    for (const bo of this.#buffers) {
+      this.#shared.hibernated.delete(bo);
+      bo.end();
+    }
+    this.#buffers.clear();
     this.pool.close();
     global.devices--;
-    return global.devices > 0 || isRam(global.swap) ? undefined : global.swap.close?.();
+    return global.devices === 0;
   }
+}
+
+function closeSwap({ swap }: TtmGlobal): void | Promise<void> {
+  return isRam(swap) ? undefined : swap.close?.();
 }
 
 /** @throws TypeError, RangeError for an option that cannot be meant; TtmError of the swap device */
@@ -340,7 +448,15 @@ export function createDeviceSync(options: DeviceOptions): Device {
   const dma32 = options.dma32 === undefined ? frames : dma32Frames(options.dma32, frames);
   const geometry = { frames, slots, entries, ram: isRam(swap), dma32 };
   const global = new TtmGlobal(new Engine(geometry, options.module), swap, options);
-  const device = new Device(global, options.pool ?? {});
+  const reclaimer = new Reclaim(global);
+  const shared = {
+    global,
+    reclaimer,
+    kswapd: new Kswapd(global),
+    hibernated: new Set<BufferObject>(),
+  };
+  const device = new Device(shared, options.pool ?? {});
+  global.shrinkers.register(reclaimer);
   if (!isRam(swap)) swap.open?.();
   return device;
 }

@@ -1,25 +1,31 @@
-import type { Operations } from "./operations.ts";
 import { isRam } from "./swap/types.ts";
-import { run, runSync } from "./ttm/driver.ts";
+import { NEED_NONE } from "./ttm/admission.ts";
+import { run } from "./ttm/driver.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import type { Shrunk } from "./ttm/shrinker.ts";
+import { AsyncTask } from "./ttm/task.ts";
 
 /** Pages of one step of the background loop: short enough not to be noticed. */
 const STEP_PAGES = 128;
 
+/** After so many fruitless runs in a row the waits between them grow no more. */
+const FAILURES_MAX = 10;
+
 /**
- * The background loop (mm/vmscan.c, kswapd): woken when fewer than `low` pages are free, it reclaims
- * until `high` are, and lets the event loop turn after every step.
+ * The background loop of a memory (mm/vmscan.c, kswapd): woken when fewer than `low` pages are free, it
+ * reclaims until `high` are, and lets the event loop turn after every step. When it finds nothing it backs off:
+ * of those who wake it then, only the second is heard, then the fourth of the next, and so on.
  */
 export class Kswapd {
   readonly #global: TtmGlobal;
-  readonly #operations: Operations;
   #running: Promise<void> | undefined;
   #stopped = false;
+  /** Runs in a row that freed nothing, and calls not to be heard before the next (kswapd_failures). */
+  #failures = 0;
+  #deaf = 0;
 
-  constructor(global: TtmGlobal, operations: Operations) {
+  constructor(global: TtmGlobal) {
     this.#global = global;
-    this.#operations = operations;
   }
 
   /** True while it reclaims. */
@@ -27,21 +33,19 @@ export class Kswapd {
     return this.#running !== undefined;
   }
 
-  /** Starts it if memory is low. */
+  /** Starts it if memory is low. For those who took memory. */
   wake(): void {
     const { engine, watermarks } = this.#global;
     if (this.#stopped || this.#running || engine.freePages >= watermarks.low) return;
+    if (this.#deaf > 0) {
+      this.#deaf--;
+      return;
+    }
     // What stops it is told to whoever needs memory next; here nobody could hear it.
     const ended = () => {
       this.#running = undefined;
     };
     this.#running = this.#loop().then(ended, ended);
-  }
-
-  /** Lets it work again after `stop()`. */
-  restart(): void {
-    this.#stopped = false;
-    this.wake();
   }
 
   /** Ends it; resolves when it has come to rest. */
@@ -51,29 +55,41 @@ export class Kswapd {
   }
 
   async #loop(): Promise<void> {
-    const { engine, watermarks, swap } = this.#global;
+    const { engine, watermarks, admission } = this.#global;
     await turn();
-    while (!this.#stopped && engine.freePages < watermarks.high) {
-      const wanted = Math.min(watermarks.high - engine.freePages, STEP_PAGES);
-      const { released } = await this.#shrink(wanted);
-      if (released === 0) break;
-      await turn();
+    let freed = 0;
+    try {
+      while (!this.#stopped && engine.freePages < watermarks.high && !admission.exclusive) {
+        const wanted = Math.min(watermarks.high - engine.freePages, STEP_PAGES);
+        const { released } = await this.#shrink(wanted);
+        freed += released;
+        if (released === 0) break;
+        await turn();
+      }
+    } finally {
+      this.#failures = freed > 0 ? 0 : Math.min(this.#failures + 1, FAILURES_MAX);
+      this.#deaf = freed > 0 ? 0 : 2 ** this.#failures;
     }
-    // Write-back: best effort, and only here, where nobody waits for it.
-    if ("flush" in swap) await (async () => swap.flush?.())().catch(() => {});
   }
 
   /**
    * One step. A synchronous device is done with it at a stretch, so that nobody finds its buffers locked.
    * What stops it will be told to whoever needs memory next.
    */
-  #shrink(wanted: number): Promise<Shrunk> {
-    const { shrinkers, swap } = this.#global;
-    const steps = shrinkers.shrink(wanted, true);
-    const drive = isRam(swap) || !swap.async ? runSync : run;
-    return this.#operations.background(async () =>
-      drive(this.#global, { op: "shrink", signal: undefined }, steps),
+  async #shrink(wanted: number): Promise<Shrunk> {
+    const global = this.#global;
+    if (isRam(global.swap) || !global.swap.async)
+      return global.shrinkers.shrinkNow(global, wanted, true);
+    const task = new AsyncTask("shrink", undefined, this);
+    let shrunk: Shrunk = { released: 0, scanned: 0 };
+    await global.admission.run(
+      task,
+      () => NEED_NONE,
+      async () => {
+        shrunk = await run(global, task, global.shrinkers.shrink(wanted, true));
+      },
     );
+    return shrunk;
   }
 }
 

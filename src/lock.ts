@@ -1,10 +1,21 @@
-/** Lock of one object (its reservation). Reclaim only ever tries it; callers may queue for it. */
+import { WaitQueue } from "./wait_queue.ts";
+
+/**
+ * Lock of one object (its reservation). Reclaim only ever tries it; callers may queue for it. It is
+ * handed from one to the next, so nobody slips in between.
+ */
 export class Lock {
   #held = false;
-  #queue: (() => void)[] | undefined;
+  #queue: WaitQueue | undefined;
 
   get held(): boolean {
     return this.#held;
+  }
+
+  /** Those who wait for it, first come first served; who is woken has it. */
+  get queue(): WaitQueue {
+    this.#queue ??= new WaitQueue();
+    return this.#queue;
   }
 
   /** Takes the lock if it is free. */
@@ -14,22 +25,10 @@ export class Lock {
     return true;
   }
 
-  /** Waits for the lock, first come first served; `onTurn` runs the moment it is handed over. */
-  lock(onTurn?: () => void): Promise<void> | undefined {
-    if (this.tryLock()) return undefined;
-    return new Promise((resolve) => {
-      this.#queue ??= [];
-      this.#queue.push(() => {
-        onTurn?.();
-        resolve();
-      });
-    });
-  }
-
   /** Hands the lock to the next in the queue, or frees it. */
   unlock(): void {
     const next = this.#queue?.shift();
-    if (next) next();
+    if (next) next.wake();
     else this.#held = false;
   }
 }

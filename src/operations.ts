@@ -1,45 +1,69 @@
-import type { Lock } from "./lock.ts";
-import type { Activity } from "./ttm/activity.ts";
+import { TtmError, type TtmOperation } from "./errors.ts";
+import type { TtmGlobal } from "./ttm/global.ts";
+import { AsyncTask, type Signal, type TaskOwner } from "./ttm/task.ts";
 
-/** The asynchronous operations in flight on a device. */
+/** The async operations in flight of one owner, a device, on a memory. */
 export class Operations {
-  readonly #activity: Activity;
-  #inFlight = 0;
+  readonly #global: TtmGlobal;
+  readonly #owner: TaskOwner;
 
-  /** `activity`: of all devices on the memory. */
-  constructor(activity: Activity) {
-    this.#activity = activity;
+  constructor(global: TtmGlobal, owner: TaskOwner) {
+    this.#global = global;
+    this.#owner = owner;
   }
 
-  /** Callers' operations begun and not yet ended. */
+  /** Operations in flight (a count). */
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#mine(false).length;
   }
 
-  /** Counts `body` as in flight until it settles. */
-  async track<T>(body: () => Promise<T>): Promise<T> {
-    this.#inFlight++;
-    try {
-      return await this.background(body);
-    } finally {
-      this.#inFlight--;
+  /** Starts an operation. `gone`: whether what it is about has ceased to be, at which it stops. */
+  start<T>(
+    op: TtmOperation,
+    signal: Signal | undefined,
+    gone: () => boolean,
+    body: (task: AsyncTask) => Promise<T>,
+  ): Promise<T> {
+    const { tasks } = this.#global;
+    const task = new AsyncTask(op, signal, this.#owner, gone);
+    tasks.add(task);
+    return task.outcome(
+      body(task).finally(() => {
+        tasks.delete(task);
+      }),
+    );
+  }
+
+  /**
+   * Waits until operations in flight have let go of everything: `all` says whether those of the kernel's layer on
+   * this memory, too. With `grace` they are aborted, and a device that does not answer is given as many
+   * milliseconds.
+   */
+  async end(all: boolean, grace?: number): Promise<void> {
+    const tasks = this.#mine(all);
+    if (tasks.length === 0) return;
+    const settled = Promise.all(tasks.map((task) => task.settled));
+    if (grace === undefined) await settled;
+    else {
+      this.abort(all);
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const late = new Promise((resolve) => {
+        timer = setTimeout(resolve, grace);
+      });
+      await Promise.race([settled, late]);
+      clearTimeout(timer);
     }
   }
 
-  /** Work that others may wait for, but that is nobody's operation. */
-  async background<T>(body: () => Promise<T>): Promise<T> {
-    this.#activity.begin();
-    try {
-      return await body();
-    } finally {
-      this.#activity.end();
+  /** Stops operations in flight: EINTR. */
+  abort(all: boolean): void {
+    for (const task of this.#mine(all)) {
+      task.stop(new TtmError("EINTR", task.op, "the device is being closed"));
     }
   }
 
-  /** Waits for its turn. Queued, an operation is not at work: those before it may wait for others to end. */
-  turn(lock: Lock): Promise<void> | undefined {
-    const turn = lock.lock(() => this.#activity.begin());
-    if (turn) this.#activity.pause();
-    return turn;
+  #mine(all: boolean): AsyncTask[] {
+    const { tasks } = this.#global;
+    return [...tasks].filter(({ owner }) => owner === this.#owner || (all && owner === undefined));
   }
 }

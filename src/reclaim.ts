@@ -2,12 +2,12 @@ import type { BufferObject } from "./buffer_object.ts";
 import { codeOf } from "./errors.ts";
 import { Lru } from "./lru.ts";
 import type { Steps } from "./ttm/driver.ts";
-import type { Pool } from "./ttm/pool.ts";
+import type { TtmGlobal } from "./ttm/global.ts";
 import { dropHeld } from "./ttm/restore.ts";
 import { type Released, shrink, shrinkNow } from "./ttm/shrink.ts";
 import { SHRINK_EMPTY, SHRINK_STOP, type ShrinkControl, type Shrinker } from "./ttm/shrinker.ts";
 import { BATCH_PAGES, immediate } from "./ttm/transfer.ts";
-import type { Tt } from "./ttm/tt.ts";
+import { poolOf, type Tt } from "./ttm/tt.ts";
 
 /** Priorities of buffers, the lowest reclaimed first (TTM_MAX_BO_PRIORITY). */
 export const PRIORITIES = 4;
@@ -16,21 +16,21 @@ export const PRIORITIES = 4;
 const CLUSTER_PAGES_MIN = 16;
 
 /**
- * Which buffers of a device give their pages up, and in which order: purgeable ones first, without
- * I/O, then the least recently used of the lowest priority. A buffer stands in such a list while it
- * holds pages and is not pinned, else in the unevictable one; it moves only when it was used or when
- * pages of it really moved. Locks are only tried.
+ * Which buffers on a memory give their pages up, and in which order: purgeable ones first, without
+ * I/O, then the least recently used of the lowest priority, whichever device they are of. A buffer stands in
+ * such a list while it holds pages that can be had, else in the unevictable one; it moves only when it was
+ * used or when pages of it really moved. Locks are only tried.
  */
 export class Reclaim implements Shrinker {
   readonly name = "ttm-buffer-objects";
   readonly batch: number = BATCH_PAGES;
-  readonly #pool: Pool;
+  readonly #global: TtmGlobal;
   readonly #purgeable = new Lru<BufferObject>();
   readonly #priorities = Array.from({ length: PRIORITIES }, () => new Lru<BufferObject>());
   readonly #unevictable = new Lru<BufferObject>();
 
-  constructor(pool: Pool) {
-    this.#pool = pool;
+  constructor(global: TtmGlobal) {
+    this.#global = global;
   }
 
   /** Buffers that can be purged, shrunk, and neither (counts). */
@@ -55,7 +55,27 @@ export class Reclaim implements Shrinker {
     const { tt } = bo;
     if (tt.vector < 0) return undefined;
     if (tt.resident === 0 || bo.pinned) return this.#unevictable;
-    return tt.purgeable ? this.#purgeable : this.#priorities[bo.priority];
+    if (tt.purgeable) return this.#purgeable;
+    // Pages for coherent DMA stay, unless they can be purged.
+    return tt.pool?.coherent ? this.#unevictable : this.#priorities[bo.priority];
+  }
+
+  /** Shrinks, or purges, the one that would leave first (ttm_global_swapout). Returns pages released. */
+  *shrinkOne(): Steps<number> {
+    for (const list of [this.#purgeable, ...this.#priorities]) {
+      for (const bo of list.walk()) {
+        const { tt } = bo;
+        if (!tt.lock.tryLock()) continue;
+        try {
+          if (tt.purgeable) return poolOf(tt).purge(tt);
+          const { released } = yield* shrink(this.#global, [tt], tt.resident);
+          if (released > 0) return released;
+        } finally {
+          this.#letGo([bo]);
+        }
+      }
+    }
+    return 0;
   }
 
   /** Buffers that have content, in the order in which they would leave. */
@@ -72,19 +92,18 @@ export class Reclaim implements Shrinker {
   /** Pages that buffers hold, an upper bound; SHRINK_EMPTY when none can give any. */
   countObjects(): number {
     const some = this.#purgeable.size > 0 || this.#priorities.some(({ size }) => size > 0);
-    return some ? this.#pool.global.heldPages : SHRINK_EMPTY;
+    return some ? this.#global.heldPages : SHRINK_EMPTY;
   }
 
   /** Purges, then shrinks: about `nrToScan` pages, at least a cluster of them if they can be had. */
   scanObjects(control: ShrinkControl): number | Steps<number> {
     const purged = this.#purge(control.nrToScan);
     control.nrScanned = purged;
-    // Pages for coherent DMA stay, unless they can be purged.
-    if (purged >= control.nrToScan || this.#pool.coherent) return purged || SHRINK_STOP;
-    if (!immediate(this.#pool.global)) return this.#scanLater(control, purged);
+    if (purged >= control.nrToScan) return purged || SHRINK_STOP;
+    if (!immediate(this.#global)) return this.#scanLater(control, purged);
     const { victims, tts, target } = this.#victims(control, purged);
     try {
-      return this.#scanned(control, purged, shrinkNow(this.#pool, tts, target));
+      return this.#scanned(control, purged, shrinkNow(this.#global, tts, target));
     } finally {
       this.#letGo(victims);
     }
@@ -93,7 +112,7 @@ export class Reclaim implements Shrinker {
   *#scanLater(control: ShrinkControl, purged: number): Steps<number> {
     const { victims, tts, target } = this.#victims(control, purged);
     try {
-      return this.#scanned(control, purged, yield* shrink(this.#pool, tts, target));
+      return this.#scanned(control, purged, yield* shrink(this.#global, tts, target));
     } finally {
       this.#letGo(victims);
     }
@@ -114,7 +133,7 @@ export class Reclaim implements Shrinker {
       for (const bo of list.walk()) {
         if (freed >= pages) return freed;
         if (!bo.tt.restore || !bo.tt.lock.tryLock()) continue;
-        freed += dropHeld(this.#pool, bo.tt);
+        freed += dropHeld(bo.tt);
         this.settle(bo);
         bo.unlock();
       }
@@ -129,7 +148,7 @@ export class Reclaim implements Shrinker {
     for (const bo of this.#purgeable.walk()) {
       if (released >= pages) break;
       if (!bo.tt.lock.tryLock()) continue;
-      released += this.#pool.purge(bo.tt);
+      released += poolOf(bo.tt).purge(bo.tt);
       this.settle(bo);
       bo.unlock();
     }

@@ -16,6 +16,7 @@ export {
 } from "./ttm/global.ts";
 export {
   finiTt,
+  kmapTt,
   type OperationContext,
   populateTt,
   populateTtSync,

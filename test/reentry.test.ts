@@ -175,29 +175,20 @@ test("a shrink on RAM swap looks at its signal again and again", () => {
   expect(released).toBeLessThan(8000);
 });
 
-test("a close that fails lets the background loop work again", async () => {
+test("a close that is refused leaves the background loop at work", async () => {
   const gate = new Gate();
   gate.open();
   const swap = new MapSwap({ slots: 200, delay: gate.pass });
   const watermarks = { min: 2, low: 8, high: 16 };
   const device = createDeviceSync({ memory: 32 * PAGE_SIZE, swap, watermarks });
-  const [a, b, c] = await Promise.all(
-    [1, 2, 3].map(async (seed) => {
-      const bo = device.createBuffer(9 * PAGE_SIZE);
-      await bo.write(0, pattern(seed, bo.size));
-      return bo;
-    }),
-  );
-  // The loop writes a page; while the close waits for it, somebody reads: the close gives up then.
+  for (const seed of [1, 2, 3]) {
+    const bo = device.createBuffer(9 * PAGE_SIZE);
+    await bo.write(0, pattern(seed, bo.size));
+  }
   gate.close();
-  await until(() => gate.waiting > 0);
-  const closing = fails("EBUSY", device.close({ force: true }));
-  const reading = Promise.all([a, b, c].map((bo) => bo?.read(0, new Uint8Array(bo.size))));
+  await until(() => gate.waiting > 0); // the loop writes a page
+  await fails("EBUSY", device.close());
   gate.open();
-  gate.close(); // what was waiting goes on, and the reads wait in its place
-  await closing;
-  gate.open();
-  await reading;
   const more = device.createBuffer(14 * PAGE_SIZE);
   await more.write(0, pattern(4, more.size));
   await expect.poll(() => device.stats().pages.free).toBeGreaterThanOrEqual(16);

@@ -3,14 +3,15 @@ import type { Engine } from "../engine/engine.ts";
 import { TtmError } from "../errors.ts";
 import { formatSize } from "../size.ts";
 import { isRam, type SwapDevice } from "../swap/types.ts";
-import { Activity } from "./activity.ts";
+import { Admission } from "./admission.ts";
 import { type Caching, SHARED_TYPES } from "./caching.ts";
 import { Iommu } from "./dma.ts";
 import { Faults } from "./fault.ts";
+import { Claims, Transits } from "./frames.ts";
 import type { Pool } from "./pool.ts";
 import { PoolShrinker } from "./pool_shrinker.ts";
 import { ShrinkerRegistry } from "./shrinker.ts";
-import type { Task } from "./task.ts";
+import type { AsyncTask, Task } from "./task.ts";
 import { TRANSFER_PAGES_MAX, type TransferContext } from "./transfer.ts";
 import type { Tt } from "./tt.ts";
 
@@ -107,7 +108,11 @@ export class TtmGlobal implements TransferContext {
   readonly keepClean: boolean;
   readonly transferPages: number;
   readonly iommu: Iommu = new Iommu();
-  readonly activity: Activity = new Activity();
+  readonly admission: Admission;
+  readonly claims: Claims = new Claims();
+  readonly transits: Transits = new Transits();
+  /** Async operations in flight. */
+  readonly tasks: Set<AsyncTask> = new Set();
   readonly faults: Faults = new Faults();
   readonly shrinkers: ShrinkerRegistry = new ShrinkerRegistry((wanted, released) => {
     this.trace?.({ type: "reclaim", wanted, released });
@@ -124,11 +129,16 @@ export class TtmGlobal implements TransferContext {
   current: Task | undefined;
   /** Devices on this memory (a count). */
   devices = 0;
+  /** The last of them is closed: nothing new is begun. */
+  closed = false;
   /** Pages held by counted tts, in all and in DMA32 pools. */
   readonly allocated: { pages: number; dma32Pages: number } = { pages: 0, dma32Pages: 0 };
+  /** Pages that nobody but their owner can give up: pinned buffers, and tts that no shrinker knows. */
+  stuckPages = 0;
   /** Tts with pages in memory that keep their slots, the oldest first. */
   readonly clean: Set<Tt> = new Set();
   #trace: Trace | undefined;
+  #lastId = 0;
   readonly poolShrinker: PoolShrinker = new PoolShrinker(this);
   readonly #types: (PoolType | undefined)[] = SHARED_TYPES.map((type) => ({ ...type }));
 
@@ -165,6 +175,20 @@ export class TtmGlobal implements TransferContext {
     this.keepClean = keepClean;
     this.transferPages = transferPages;
     this.shrinkers.register(this.poolShrinker);
+    const global = this;
+    this.admission = new Admission({
+      get frames() {
+        return frames - global.watermarks.min - global.stuckPages;
+      },
+      get exchange() {
+        return engine.freePages + engine.freeSlots + engine.cleanPages;
+      },
+    });
+  }
+
+  /** A number for a tt or buffer, of this memory alone. */
+  nextId(): number {
+    return ++this.#lastId;
   }
 
   /** Called with each event; unset, it costs a comparison. What it throws is reported, and stops nothing. */

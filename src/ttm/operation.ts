@@ -2,13 +2,23 @@
  * The kernel's operations on a tt, each in a sync and an async form: what `ttm-wasm/ttm` offers to those
  * who drive pools and tts themselves. The tt is locked for the time of the operation.
  */
+import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { TtmError, type TtmOperation } from "../errors.ts";
-import { drain, run, runNow, type Steps, throwFailure } from "./driver.ts";
-import type { Pool } from "./pool.ts";
+import { NEED_NONE, type Need } from "./admission.ts";
+import { drain, heldByOthers, run, runNow, throwFailure } from "./driver.ts";
+import { Claim } from "./frames.ts";
+import { Pool } from "./pool.ts";
 import { populate, populateNow } from "./restore.ts";
-import { assertTarget, partial, type Released, shrink } from "./shrink.ts";
-import { interruptible, type Signal, type Task } from "./task.ts";
-import { TT_FLAG_EXTERNAL, TT_FLAG_EXTERNAL_MAPPABLE, type Tt } from "./tt.ts";
+import {
+  assertOurs,
+  assertShrinkable,
+  assertTarget,
+  partial,
+  type Released,
+  shrink,
+} from "./shrink.ts";
+import { AsyncTask, interruptible, type Signal, type Task } from "./task.ts";
+import { TT_FLAG_DONTNEED, Tt } from "./tt.ts";
 
 /** How an operation may behave (struct ttm_operation_ctx). */
 export interface OperationContext {
@@ -19,13 +29,47 @@ export interface OperationContext {
 
 const KEEP_NONE = { from: 0, to: 0 };
 
-/** Populates or restores all pages (ttm_tt_populate, ttm_tt_restore). An interrupted one resumes. */
-export async function populateTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<void> {
-  throwFailure(await locked(pool, tt, "populate", context, () => populate(pool, tt, KEEP_NONE)));
+/** What a populate of `tt` needs: the pages it has already are nobody else's to take. */
+function needOf(tt: Tt): () => Need {
+  return () => ({ frames: tt.numPages - tt.resident, lacking: tt.numPages - tt.resident });
 }
 
+const NOTHING = (): Need => NEED_NONE;
+
+/**
+ * Populates or restores all pages (ttm_tt_populate, ttm_tt_restore), at which the tt is no longer purgeable.
+ * An interrupted one resumes.
+ *
+ * @throws TypeError for a pool of another memory
+ * @throws TtmError ENOMEM, ENOSPC, EINTR, EIO, EFAULT: what was restored stays, a populate takes nothing
+ */
+export async function populateTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<void> {
+  throwFailure(
+    await locked(pool, tt, taskOf("populate", context), needOf(tt), async (own, task) => {
+      needed(tt);
+      return run(own.global, task, populate(own, tt, KEEP_NONE));
+    }),
+  );
+}
+
+/** As `populateTt`, at a stretch. @throws TtmError EBUSY while others hold what it needs */
 export function populateTtSync(pool: Pool, tt: Tt, context?: OperationContext): void {
-  throwFailure(lockedSync(pool, tt, "populate", context, () => populateNow(pool, tt, KEEP_NONE)));
+  const { admission } = pool.global;
+  const task = taskOf("populate", context);
+  const failure = lockedSync(pool, tt, task, (own) => {
+    needed(tt);
+    return populateNow(own, tt, KEEP_NONE);
+  });
+  const { code } = (failure ?? {}) as { code?: unknown };
+  const lacks = code === "ENOMEM" || code === "ENOSPC";
+  throwFailure(lacks && admission.inside > 0 ? heldByOthers(task, failure) : failure);
+}
+
+/** Populate clears the purgeable mark, and what is populated is not purged. */
+function needed(tt: Tt): void {
+  if (tt.populated) return;
+  tt.flags &= ~TT_FLAG_DONTNEED;
+  tt.purged = false;
 }
 
 /** What a shrink is to do (struct ttm_backup_flags). */
@@ -40,66 +84,100 @@ export interface ShrinkTtOptions extends OperationContext {
  * Moves pages to swap, or throws them away (ttm_tt_shrink, ttm_tt_backup). A tt that is partly shrunken
  * can be shrunk further, and purged. Returns pages released.
  *
+ * @throws TypeError for a pool of another memory
  * @throws TtmError EBUSY: coherent DMA, or pages that are not ours to shrink; ENOSPC, EIO, EINTR, when
  *   nothing was released
  */
-export async function shrinkTt(pool: Pool, tt: Tt, options?: ShrinkTtOptions): Promise<number> {
-  return partial(
-    await locked(pool, tt, "shrink", options, () => shrinkSteps(pool, tt, options ?? {})),
-  );
+export async function shrinkTt(pool: Pool, tt: Tt, options: ShrinkTtOptions = {}): Promise<number> {
+  const { pages, purge } = shrinkOptions(options);
+  let shrunk: Released = { released: 0 };
+  await locked(pool, tt, taskOf("shrink", options), NOTHING, async (own, task) => {
+    const { global } = own;
+    shrunk = purged(own, tt, purge) ?? (await run(global, task, shrink(global, [tt], pages)));
+  });
+  return partial(shrunk);
 }
 
-export function shrinkTtSync(pool: Pool, tt: Tt, options?: ShrinkTtOptions): number {
+/** As `shrinkTt`, at a stretch; for swap devices that are synchronous. */
+export function shrinkTtSync(pool: Pool, tt: Tt, options: ShrinkTtOptions = {}): number {
+  const { pages, purge } = shrinkOptions(options);
   return partial(
-    lockedSync(pool, tt, "shrink", options, () =>
-      drain(pool.global, shrinkSteps(pool, tt, options ?? {})),
+    lockedSync(
+      pool,
+      tt,
+      taskOf("shrink", options),
+      (own) => purged(own, tt, purge) ?? drain(own.global, shrink(own.global, [tt], pages)),
     ),
   );
 }
 
-function* shrinkSteps(pool: Pool, tt: Tt, options: ShrinkTtOptions): Steps<Released> {
-  const { pages = Number.POSITIVE_INFINITY, purge = tt.purgeable } = options;
+function shrinkOptions({ pages = Number.POSITIVE_INFINITY, purge }: ShrinkTtOptions) {
   assertTarget(pages);
-  assertShrinkable(tt);
-  if (purge) return { released: pool.purge(tt) };
-  return yield* shrink(pool, [tt], pages);
+  return { pages, purge };
 }
 
-function assertShrinkable(tt: Tt): void {
-  const foreign = (tt.flags & (TT_FLAG_EXTERNAL | TT_FLAG_EXTERNAL_MAPPABLE)) === TT_FLAG_EXTERNAL;
-  if (!tt.sg && !foreign) return;
-  throw new TtmError("EBUSY", "shrink", "the pages of this tt are not ours to shrink");
+/** What a purge comes to, if that is asked for; else the tt can be shrunk. */
+function purged(pool: Pool, tt: Tt, purge = tt.purgeable): Released | undefined {
+  assertOurs(tt);
+  if (purge) return { released: pool.purge(tt) };
+  assertShrinkable(pool, tt);
+  return undefined;
 }
 
 /**
  * Moves the whole content to swap, or nothing: what had moved when it failed or was stopped is brought
- * back (ttm_tt_swapout). Returns pages.
+ * back, into the frames it came from, before anybody else gets at the tt (ttm_tt_swapout). Returns pages.
+ *
+ * @throws TypeError for a pool of another memory
+ * @throws TtmError EBUSY: coherent DMA, or pages that are not ours; ENOSPC, EIO, EINTR: what stopped it.
+ *   If a page cannot be read back, the tt stays shrunken, and the error of that is the `cause`
  */
-export function swapoutTtSync(pool: Pool, tt: Tt, context?: OperationContext): number {
-  const { populated } = tt;
-  const result = lockedSync(pool, tt, "shrink", context, () =>
-    drain(pool.global, swapoutSteps(pool, tt)),
-  );
-  if (result.failure && populated && !tt.populated) populateTtSync(pool, tt);
-  return wholly(result);
-}
-
 export async function swapoutTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<number> {
-  const { populated } = tt;
-  const result = await locked(pool, tt, "shrink", context, () => swapoutSteps(pool, tt));
-  // The frames that were just released are still there to take it back.
-  if (result.failure && populated && !tt.populated) await populateTt(pool, tt);
-  return wholly(result);
+  let pages = 0;
+  await locked(pool, tt, taskOf("shrink", context), NOTHING, async (own, task) => {
+    assertShrinkable(own, tt);
+    const { global } = own;
+    const { populated } = tt;
+    const claim = new Claim(global.claims);
+    try {
+      const steps = shrink(global, [tt], Number.POSITIVE_INFINITY, claim);
+      const { released, failure } = await run(global, task, steps);
+      if (failure === undefined) pages = released;
+      else if (populated && !tt.populated) {
+        claim.end();
+        const back = new AsyncTask("restore", undefined, task.owner);
+        rethrow(failure, await run(global, back, populate(own, tt, KEEP_NONE)));
+      } else throw failure;
+    } finally {
+      claim.end();
+    }
+  });
+  return pages;
 }
 
-function* swapoutSteps(pool: Pool, tt: Tt): Steps<Released> {
-  assertShrinkable(tt);
-  return yield* shrink(pool, [tt], Number.POSITIVE_INFINITY);
+/** As `swapoutTt`, at a stretch; for swap devices that are synchronous. */
+export function swapoutTtSync(pool: Pool, tt: Tt, context?: OperationContext): number {
+  return lockedSync(pool, tt, taskOf("shrink", context), (own) => {
+    assertShrinkable(own, tt);
+    const { global } = own;
+    const { populated } = tt;
+    const { released, failure } = drain(global, shrink(global, [tt], Number.POSITIVE_INFINITY));
+    if (failure === undefined) return released;
+    if (populated && !tt.populated) {
+      const back: Task = { op: "restore", signal: undefined };
+      rethrow(
+        failure,
+        runNow(global, back, () => populateNow(own, tt, KEEP_NONE)),
+      );
+    }
+    throw failure;
+  });
 }
 
-function wholly({ released, failure }: Released): number {
-  if (failure) throw failure;
-  return released;
+/** @throws TtmError what stopped a swapout, with what kept its pages from coming back, if something did */
+function rethrow(failure: unknown, lost: unknown): never {
+  if (lost === undefined || !(failure instanceof TtmError)) throw failure;
+  throw new TtmError(failure.code, failure.op, failure.message, lost);
 }
 
 /** Gives back everything a populated tt holds; nothing happens to one that is not (ttm_tt_unpopulate). */
@@ -110,49 +188,108 @@ export function unpopulateTt(pool: Pool, tt: Tt): number {
 /**
  * Ends a tt in whatever state it is (ttm_tt_fini). Returns frames freed.
  *
+ * @throws TypeError for a pool of another memory
  * @throws TtmError EBUSY while an operation on it is in flight
  */
 export function finiTt(pool: Pool, tt: Tt): number {
+  const own = poolFor(pool, tt);
   if (!tt.lock.tryLock()) throw busy("destroy");
-  const freed = pool.release(tt);
-  tt.lock.unlock();
-  return freed;
+  try {
+    return own.release(tt);
+  } finally {
+    tt.lock.unlock();
+  }
+}
+
+/**
+ * The bytes of pages [first, first + count) of a populated tt, as views straight on the pages: one for each stretch
+ * that lies side by side (ttm_bo_kmap). They are good until the tt is shrunk, purged or ended; nothing
+ * keeps it from that, and later they may show other content.
+ *
+ * @param first in pages, default 0
+ * @param count in pages, default all from `first` on
+ * @throws TypeError for a pool of another memory; RangeError for pages it does not have
+ * @throws TtmError EFAULT while it is not populated
+ */
+export function kmapTt(
+  pool: Pool,
+  tt: Tt,
+  first = 0,
+  count: number = tt.numPages - first,
+): Uint8Array[] {
+  const own = poolFor(pool, tt);
+  const whole = Number.isInteger(first) && Number.isInteger(count);
+  if (!whole || first < 0 || count < 1 || first + count > tt.numPages) {
+    const text = `kmapTt: pages ${String(first)} to ${String(first + count)} of ${tt.numPages}`;
+    throw new RangeError(text);
+  }
+  if (!tt.populated || tt.vector < 0) {
+    throw new TtmError("EFAULT", "map", "this tt is not populated; populate it first");
+  }
+  const { engine } = own.global;
+  // What is mapped may be written: what swap has of it is no longer worth anything.
+  own.dirty(tt, first, count, false);
+  return engine
+    .vectorExtents(tt.vector, tt.numPages, first, count)
+    .map(({ address, pages }) => engine.view(address, pages * PAGE_SIZE));
 }
 
 function busy(op: TtmOperation): TtmError {
   return new TtmError("EBUSY", op, "another operation on this tt is in flight");
 }
 
-function lockedSync<T>(
-  { global }: Pool,
-  tt: Tt,
-  op: TtmOperation,
-  context: OperationContext | undefined,
-  work: () => T,
-): T {
-  const task = taskOf(op, context);
+/**
+ * The pool that moves the pages of `tt`: the one they are from, whichever is named; the one named while it has
+ * none.
+ *
+ * @throws TypeError for what is no pool or no tt, or when they are of different memories
+ */
+function poolFor(pool: Pool, tt: Tt): Pool {
+  if (!(pool instanceof Pool)) throw new TypeError("pool must be a Pool");
+  if (!(tt instanceof Tt)) throw new TypeError("tt must be a Tt");
+  const own = tt.pool && tt.resident > 0 ? tt.pool : pool;
+  if (pool.global.closed) throw new TypeError("pool: its device is closed");
+  if ((tt.pool ?? own).global === pool.global) return own;
+  throw new TypeError("pool: the pages of this tt are in the memory of another device");
+}
+
+function lockedSync<T>(pool: Pool, tt: Tt, task: Task, work: (pool: Pool) => T): T {
+  poolFor(pool, tt);
   interruptible(task);
-  if (!tt.lock.tryLock()) throw busy(op);
+  if (!tt.lock.tryLock()) throw busy(task.op);
   try {
-    return runNow(global, task, work);
+    const own = poolFor(pool, tt);
+    return runNow(own.global, task, () => work(own));
   } finally {
     tt.lock.unlock();
   }
 }
 
-async function locked<T>(
-  { global }: Pool,
+/** Runs `work` inside, with `tt` locked, as a task of nobody's but the memory's. Returns what it returns. */
+async function locked(
+  pool: Pool,
   tt: Tt,
-  op: TtmOperation,
-  context: OperationContext | undefined,
-  work: () => Steps<T>,
-): Promise<T> {
-  await tt.lock.lock();
-  try {
-    return await run(global, taskOf(op, context), work());
-  } finally {
-    tt.lock.unlock();
-  }
+  { op, signal }: Task,
+  need: () => Need,
+  work: (pool: Pool, task: AsyncTask) => Promise<unknown>,
+): Promise<unknown> {
+  poolFor(pool, tt);
+  const { admission, tasks } = pool.global;
+  const task = new AsyncTask(op, signal, undefined);
+  const inside = async (): Promise<unknown> => {
+    if (!tt.lock.tryLock()) await task.wait(tt.lock.queue, undefined);
+    try {
+      return await work(poolFor(pool, tt), task);
+    } finally {
+      tt.lock.unlock();
+    }
+  };
+  tasks.add(task);
+  return task.outcome(
+    admission.run(task, need, inside).finally(() => {
+      tasks.delete(task);
+    }),
+  );
 }
 
 function taskOf(op: TtmOperation, context: OperationContext = {}): Task {

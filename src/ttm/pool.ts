@@ -166,6 +166,7 @@ export class Pool {
     this.account(tt, 0 - tt.resident); // never -0, which is no small integer
     this.global.clean.delete(tt);
     tt.vector = -1;
+    tt.pool = undefined;
     this.global.poolShrinker.drain(this.global.limits.pagePoolSize);
     return freed;
   }
@@ -206,10 +207,18 @@ export class Pool {
   /** Notes that `tt` holds `pages` more, or fewer. */
   account(tt: Tt, pages: number): void {
     tt.resident += pages;
+    if (!tt.evictable) this.global.stuckPages += pages;
     if (!tt.counted) return;
     const { allocated } = this.global;
     allocated.pages += pages;
     if (this.dma32) allocated.dma32Pages += pages;
+  }
+
+  /** Says whether a shrinker may have the pages of `tt`. */
+  setEvictable(tt: Tt, evictable: boolean): void {
+    if (tt.evictable === evictable) return;
+    tt.evictable = evictable;
+    this.global.stuckPages += evictable ? -tt.resident : tt.resident;
   }
 
   /** A pooled chunk of its own has gone back to the allocator. */

@@ -29,11 +29,12 @@ import { isRam } from "../swap/types.ts";
 import { cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
 import { BORDER, type Steps, stopped } from "./driver.ts";
+import { Claim } from "./frames.ts";
 import type { Pool } from "./pool.ts";
-import { hasRoom, makeRoom, makeRoomNow, noMemory } from "./room.ts";
+import { claimRoom, hasRoom, makeRoom, makeRoomNow, noMemory } from "./room.ts";
 import { Mismatch, type Moved, transferExtents, transferNow } from "./transfer.ts";
 import {
-  TT_FLAG_DONTNEED,
+  poolOf,
   TT_FLAG_PRIV_POPULATED,
   TT_FLAG_PRIV_SHRUNKEN,
   TT_FLAG_SWAPPED,
@@ -80,12 +81,16 @@ export function* populate(pool: Pool, tt: Tt, keep: Keep): Steps<unknown> {
   if (tt.populated) return undefined;
   const { global } = pool;
   const fill = begin(pool, tt);
+  const claim = new Claim(global.claims);
   let failure: unknown;
   try {
     addVector(pool, tt);
     while (failure === undefined && lacksPages(fill)) {
-      if (!hasRoom(pool, tt)) yield* makeRoom(pool, tt);
+      if (!hasRoom(pool, tt, claim)) yield* makeRoom(pool, tt, claim);
+      claimRoom(pool, tt, claim);
+      const { resident } = tt;
       const batch = prepare(fill, keep);
+      claim.take(tt.resident - resident);
       const now = transferNow(global, false, batch.covered, batch.done);
       const moved = now ?? (yield* transferExtents(global, false, batch.covered, batch.done));
       failure = commit(fill, batch, moved);
@@ -95,6 +100,7 @@ export function* populate(pool: Pool, tt: Tt, keep: Keep): Steps<unknown> {
   } catch (error) {
     failure = failureOf("populate", error);
   }
+  claim.end();
   return end(fill, failure);
 }
 
@@ -148,17 +154,20 @@ function end({ pool, tt }: Fill, failure: unknown): unknown {
     return failure;
   }
   tt.restore = undefined;
-  tt.purged = false;
-  tt.flags &= ~(TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED | TT_FLAG_DONTNEED);
+  tt.flags &= ~(TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED);
   tt.flags |= TT_FLAG_PRIV_POPULATED;
   trace?.({ type: restoring ? "restore" : "populate", tt: tt.id, pages: tt.numPages });
   return undefined;
 }
 
-function addVector({ global }: Pool, tt: Tt): void {
-  if (tt.vector >= 0 || tt.sg) return;
-  tt.vector = global.engine.vectorAlloc(tt.numPages);
-  if (tt.vector >= 0) return;
+function addVector(pool: Pool, tt: Tt): void {
+  if (tt.sg) return;
+  if (tt.vector < 0) tt.vector = pool.global.engine.vectorAlloc(tt.numPages);
+  if (tt.vector >= 0) {
+    // Pages bind a tt to their pool, slots do not.
+    if (tt.resident === 0) tt.pool = pool;
+    return;
+  }
   const text = `no room for the page vector of a buffer of ${tt.numPages} pages; destroy buffers`;
   throw new TtmError("ENOMEM", "populate", text);
 }
@@ -181,7 +190,7 @@ function prepare(fill: Fill, keep: Keep): Batch {
     global.poolShrinker.drain(0);
     batch.covered = engine.fillPrepare(batch, budget, allowed, keep.from, keep.to);
   }
-  if (batch.covered === -ENOMEM) throw noMemory(pool, tt, tt.numPages - tt.resident);
+  if (batch.covered === -ENOMEM) throw noMemory(pool, tt);
   pool.account(tt, free - engine.freePages - engine.pooledPages);
   const at = tt.vector + state.cursor;
   // A page that never left is mapped by finish().
@@ -268,9 +277,10 @@ function finish(pool: Pool, tt: Tt): void {
  * Gives the chunk that an interrupted restore holds back to the system; what it had read will be read
  * again. Returns the frames freed.
  */
-export function dropHeld(pool: Pool, tt: Tt): number {
+export function dropHeld(tt: Tt): number {
   const state = tt.restore;
   if (!state || state.read === 0) return 0;
+  const pool = poolOf(tt);
   tt.restore = undefined;
   const resident = tt.resident;
   const batch = batchAt(tt, { ...state, read: 0 }, pool.howToSystem(tt));

@@ -2,9 +2,10 @@
  * Room: what is reclaimed before a tt gets its frames, so that there are enough, within the limits, and
  * something is left to exchange pages with (ttm_tt_populate, and the kernel's page allocator below it).
  */
-import { TtmError } from "../errors.ts";
+import { codeOf, TtmError } from "../errors.ts";
 import { formatSize } from "../size.ts";
 import { drain, type Steps } from "./driver.ts";
+import type { Claim } from "./frames.ts";
 import type { TtmGlobal } from "./global.ts";
 import type { Pool } from "./pool.ts";
 import type { Released } from "./shrink.ts";
@@ -18,10 +19,25 @@ function needOf(tt: Tt): number {
   return tt.numPages - tt.resident;
 }
 
+/** Frames that others have claimed: free, and yet not to be had. A sync operation claims none. */
+function claimedByOthers({ claims }: TtmGlobal, claim: Claim | undefined): number {
+  return claims.total - (claim ? claim.frames : 0);
+}
+
+/** Free frames that an operation may have. */
+function freeFor(pool: Pool, claim: Claim | undefined): number {
+  return pool.free - claimedByOthers(pool.global, claim);
+}
+
+/** Claims of the free frames what `tt` still needs. */
+export function claimRoom(pool: Pool, tt: Tt, claim: Claim): void {
+  claim.raise(Math.min(needOf(tt), freeFor(pool, claim)));
+}
+
 /** Frames that are lacking; those pooled for it count when they are enough. */
-function lackingFor(pool: Pool, tt: Tt): number {
+function lackingFor(pool: Pool, tt: Tt, claim?: Claim): number {
   const wanted = needOf(tt) + pool.global.watermarks.min;
-  const lacking = wanted - pool.free;
+  const lacking = wanted - freeFor(pool, claim);
   return lacking > 0 && lacking > pool.pooledFor(tt) ? lacking : 0;
 }
 
@@ -34,10 +50,11 @@ function clusterFor({ global }: Pool, tt: Tt): number {
 }
 
 /** Whether `makeRoom` has nothing to do. */
-export function hasRoom(pool: Pool, tt: Tt): boolean {
+export function hasRoom(pool: Pool, tt: Tt, claim?: Claim): boolean {
   const { allocated, limits, watermarks } = pool.global;
   const need = needOf(tt);
-  if (pool.free < need + watermarks.min || (!tt.shrunken && reserve(pool, tt) <= 0)) return false;
+  if (freeFor(pool, claim) < need + watermarks.min) return false;
+  if (!tt.shrunken && reserve(pool, tt, claim) <= 0) return false;
   if (!tt.counted) return true;
   if (pool.dma32 && allocated.dma32Pages + need > limits.dma32Pages) return false;
   return allocated.pages + need <= limits.pages;
@@ -57,15 +74,38 @@ function worthRetrying(global: TtmGlobal): (released: number) => boolean {
   };
 }
 
-/** Reclaims until the frames that `tt` still needs are free or pooled for it, within the limits. */
-export function* makeRoom(pool: Pool, tt: Tt, first?: Released): Steps<void> {
+/** Waits for others in a row before memory counts as exhausted. */
+const WAITS_MAX = 16;
+
+/**
+ * Reclaims until the frames that `tt` still needs are free or pooled for it, within the limits. With a
+ * `claim` they are kept for it, and who finds nothing to reclaim waits for those who write pages out.
+ */
+export function* makeRoom(pool: Pool, tt: Tt, claim?: Claim, first?: Released): Steps<void> {
+  try {
+    yield* findFrames(pool, tt, claim, first);
+    yield* keepLimits(pool, tt, claim);
+  } finally {
+    // There may be more than it needs; or it gave up, and what others wait for comes from elsewhere.
+    pool.global.transits.wakeNext();
+  }
+}
+
+function* findFrames(
+  pool: Pool,
+  tt: Tt,
+  claim: Claim | undefined,
+  first: Released | undefined,
+): Steps<void> {
   const { global } = pool;
-  const need = needOf(tt);
   const again = worthRetrying(global);
+  let waits = 0;
   let cluster = clusterFor(pool, tt);
   let last = first;
-  while (last || lackingFor(pool, tt) > 0) {
-    const { released, failure } = last ?? (yield* pool.reclaim(lackingFor(pool, tt), cluster));
+  while (last || lackingFor(pool, tt, claim) > 0) {
+    if (claim) claimRoom(pool, tt, claim);
+    const { released, failure } =
+      last ?? (yield* pool.reclaim(lackingFor(pool, tt, claim), cluster));
     last = undefined;
     if (again(released) || pool.dirty(tt, 0, tt.numPages, false) > 0) continue;
     if (failure && cluster > 0) {
@@ -73,23 +113,37 @@ export function* makeRoom(pool: Pool, tt: Tt, first?: Released): Steps<void> {
       cluster = 0;
       continue;
     }
-    const there = pool.free + pool.pooledFor(tt);
-    // With swap full a restore goes on with little: what it reads frees slots for others to leave to.
-    if (there >= need || (failure && tt.shrunken && there > 0)) break;
-    throw failure ?? noMemory(pool, tt, need);
+    if (lackingFor(pool, tt, claim) === 0) break;
+    const full = failure === undefined || codeOf(failure) === "ENOSPC";
+    if (full && global.transits.count > 0 && waits++ < WAITS_MAX) {
+      const stopped = yield global.transits.queue;
+      if (stopped) throw stopped;
+      continue;
+    }
+    // A restore goes on with little: what it reads stays, and frees slots for others to leave to.
+    const there = freeFor(pool, claim) + pool.pooledFor(tt);
+    const little = tt.shrunken && there > 0 && claimedByOthers(global, claim) === 0;
+    if (there >= needOf(tt) || little) break;
+    throw failure ?? noMemory(pool, tt);
   }
-  if (!tt.shrunken) yield* keepReserve(pool, tt);
+}
+
+/** Leaves a frame or a slot to exchange with, and has others shrink whose pages are over a limit. */
+function* keepLimits(pool: Pool, tt: Tt, claim: Claim | undefined): Steps<void> {
+  const { global } = pool;
+  const again = worthRetrying(global);
+  if (!tt.shrunken) yield* keepReserve(pool, tt, claim);
   // Over a page limit, others shrink if they can (ttm_tt_populate); if nobody can, so be it. A restore
   // goes on even if they fail to: it frees the slots they lack.
   if (!tt.counted) return;
   const { allocated, limits } = global;
-  while (allocated.pages + need > limits.pages) {
-    const over = allocated.pages + need - limits.pages;
+  while (allocated.pages + needOf(tt) > limits.pages) {
+    const over = allocated.pages + needOf(tt) - limits.pages;
     const { released, failure } = yield* pool.reclaim(over);
     if (failure && !tt.shrunken) throw failure;
     if (!again(released)) break;
   }
-  while (pool.dma32 && allocated.dma32Pages + need > limits.dma32Pages) {
+  while (pool.dma32 && allocated.dma32Pages + needOf(tt) > limits.dma32Pages) {
     const { released, failure } = yield* pool.reclaim(1);
     if (failure && !tt.shrunken) throw failure;
     if (!again(released)) break;
@@ -100,37 +154,39 @@ export function* makeRoom(pool: Pool, tt: Tt, first?: Released): Steps<void> {
 export function makeRoomNow(pool: Pool, tt: Tt): void {
   const lacking = lackingFor(pool, tt);
   const first = lacking > 0 ? pool.reclaimNow(lacking, clusterFor(pool, tt)) : undefined;
-  if (!hasRoom(pool, tt)) drain(pool.global, makeRoom(pool, tt, first));
+  if (!hasRoom(pool, tt)) drain(pool.global, makeRoom(pool, tt, undefined, first));
 }
 
 /**
  * With every frame and every slot taken, nothing could ever be exchanged again: new content leaves one
  * of them free.
  */
-function* keepReserve(pool: Pool, tt: Tt): Steps<void> {
+function* keepReserve(pool: Pool, tt: Tt, claim: Claim | undefined): Steps<void> {
   const { global } = pool;
   // Slots of pages that were written since count neither as free nor as clean.
-  while (reserve(pool, tt) <= 0) if (global.reclaimSlots(1) === 0) break;
-  if (reserve(pool, tt) > 0) return;
+  while (reserve(pool, tt, claim) <= 0) if (global.reclaimSlots(1) === 0) break;
+  if (reserve(pool, tt, claim) > 0) return;
   yield* pool.reclaim(1); // if something can be purged, that makes room
-  if (reserve(pool, tt) <= 0) throw global.swapFull();
+  if (reserve(pool, tt, claim) <= 0) throw global.swapFull();
 }
 
 /** Frames that `tt` may have, and slots, that are left when it has all it needs. */
-function reserve(pool: Pool, tt: Tt): number {
+function reserve(pool: Pool, tt: Tt, claim: Claim | undefined): number {
   const { engine } = pool.global;
   const frames = pool.dma32
     ? pool.free + pool.pooledFor(tt)
     : engine.freePages + engine.pooledPages;
-  return frames + engine.freeSlots + engine.cleanPages - needOf(tt);
+  return (
+    frames - claimedByOthers(pool.global, claim) + engine.freeSlots + engine.cleanPages - needOf(tt)
+  );
 }
 
-export function noMemory(pool: Pool, tt: Tt, need: number): TtmError {
+export function noMemory(pool: Pool, tt: Tt): TtmError {
   const { global } = pool;
   const { engine } = global;
   const text =
-    `${need} pages are needed, ${pool.free} of ${engine.geometry.frames} are free, ` +
-    "and the others are pinned or in use: unmap or unpin buffers, or raise memory " +
+    `${tt.numPages} pages are needed, ${pool.free + tt.resident} of ${engine.geometry.frames} are ` +
+    "free or its own, and the others are pinned or in use: unmap or unpin buffers, or raise memory " +
     `(now ${formatSize(global.memory)})`;
   return new TtmError("ENOMEM", tt.shrunken ? "restore" : "populate", text);
 }

@@ -7,10 +7,20 @@ import { ENOSPC, ITEMS_MAX } from "../../assembly/abi.ts";
 import type { ShrinkItem } from "../engine/engine.ts";
 import { failureOf, TtmError } from "../errors.ts";
 import { BORDER, type Steps, stopped } from "./driver.ts";
+import type { Claim } from "./frames.ts";
+import type { TtmGlobal } from "./global.ts";
 import type { Pool } from "./pool.ts";
 import { dropHeld } from "./restore.ts";
 import { BATCH_PAGES, type Moved, transferExtents, transferNow } from "./transfer.ts";
-import { TT_FLAG_PRIV_POPULATED, TT_FLAG_PRIV_SHRUNKEN, TT_FLAG_SWAPPED, type Tt } from "./tt.ts";
+import {
+  poolOf,
+  TT_FLAG_EXTERNAL,
+  TT_FLAG_EXTERNAL_MAPPABLE,
+  TT_FLAG_PRIV_POPULATED,
+  TT_FLAG_PRIV_SHRUNKEN,
+  TT_FLAG_SWAPPED,
+  type Tt,
+} from "./tt.ts";
 
 /** What a shrink or a reclaim came to: pages released, and what stopped it, if anything did. */
 export interface Released {
@@ -30,6 +40,20 @@ export function assertTarget(pages: unknown): void {
   throw new RangeError(`pages must be a number of pages above 0, not ${String(pages)}`);
 }
 
+/** @throws TtmError EBUSY for pages that cannot leave: others' pages, and those for coherent DMA */
+export function assertShrinkable(pool: Pool, tt: Tt): void {
+  assertOurs(tt);
+  if (!pool.coherent) return;
+  throw new TtmError("EBUSY", "shrink", "pages for coherent DMA cannot be shrunk, only purged");
+}
+
+/** @throws TtmError EBUSY for pages that belong to others, which cannot be purged either */
+export function assertOurs(tt: Tt): void {
+  const foreign = (tt.flags & (TT_FLAG_EXTERNAL | TT_FLAG_EXTERNAL_MAPPABLE)) === TT_FLAG_EXTERNAL;
+  if (!tt.sg && !foreign) return;
+  throw new TtmError("EBUSY", "shrink", "the pages of this tt are not ours to shrink");
+}
+
 interface Entry extends ShrinkItem {
   readonly tt: Tt;
   /** Its place among the tts. */
@@ -38,7 +62,9 @@ interface Entry extends ShrinkItem {
 
 /** A shrink on its way through `tts`. */
 interface Walk {
-  readonly pool: Pool;
+  readonly global: TtmGlobal;
+  /** Of whom the frames are to be that it releases; `undefined`: anybody's. */
+  readonly claim: Claim | undefined;
   readonly tts: readonly Tt[];
   readonly target: number;
   released: number;
@@ -58,33 +84,54 @@ interface Batch {
  * Moves pages of `tts` to swap, in order, until `target` are released; a chunk leaves whole, so it may
  * be more. A chunk held by an interrupted restore is given back first.
  */
-export function* shrink(pool: Pool, tts: readonly Tt[], target: number): Steps<Released> {
-  const walk = begin(pool, tts, target);
-  for (let batch = next(walk); batch; batch = next(walk)) {
-    const { pages } = batch;
-    const now = transferNow(pool.global, true, pages, 0);
-    end(walk, batch, now ?? (yield* transferExtents(pool.global, true, pages, 0)));
-    if (!done(walk)) walk.failure = yield BORDER;
+export function* shrink(
+  global: TtmGlobal,
+  tts: readonly Tt[],
+  target: number,
+  claim?: Claim,
+): Steps<Released> {
+  const walk = begin(global, tts, target, claim);
+  global.transits.begin();
+  try {
+    for (let batch = next(walk); batch; batch = next(walk)) {
+      const { pages } = batch;
+      const now = transferNow(global, true, pages, 0);
+      end(walk, batch, now ?? (yield* transferExtents(global, true, pages, 0)));
+      if (!done(walk)) walk.failure = yield BORDER;
+    }
+  } finally {
+    global.transits.end();
   }
   return walk;
 }
 
 /** The same at a stretch, where transfers are `immediate`: for a target of a batch or so. */
-export function shrinkNow(pool: Pool, tts: readonly Tt[], target: number): Released {
-  const walk = begin(pool, tts, target);
+export function shrinkNow(global: TtmGlobal, tts: readonly Tt[], target: number): Released {
+  const walk = begin(global, tts, target, undefined);
   for (let batch = next(walk); batch; batch = next(walk)) {
-    end(walk, batch, transferNow(pool.global, true, batch.pages, 0) as Moved);
-    if (!done(walk)) walk.failure = stopped(pool.global);
+    end(walk, batch, transferNow(global, true, batch.pages, 0) as Moved);
+    if (!done(walk)) walk.failure = stopped(global);
   }
   return walk;
 }
 
-function begin(pool: Pool, tts: readonly Tt[], target: number): Walk {
-  const walk: Walk = { pool, tts, target, released: 0, failure: undefined, first: 0, start: 0 };
-  if (pool.coherent) {
-    const text = "pages for coherent DMA cannot be shrunk, only purged";
-    walk.failure = new TtmError("EBUSY", "shrink", text);
-  } else for (const tt of tts) walk.released += dropHeld(pool, tt);
+function begin(
+  global: TtmGlobal,
+  tts: readonly Tt[],
+  target: number,
+  claim: Claim | undefined,
+): Walk {
+  const walk: Walk = {
+    global,
+    claim,
+    tts,
+    target,
+    released: 0,
+    failure: undefined,
+    first: 0,
+    start: 0,
+  };
+  for (const tt of tts) walk.released += dropHeld(tt);
   skip(walk);
   return walk;
 }
@@ -103,12 +150,12 @@ function done({ tts, target, released, failure, first }: Walk): boolean {
 
 /** Prepares the next batch; `undefined` when the walk has come to its end, or to a failure. */
 function next(walk: Walk): Batch | undefined {
-  const { pool, tts, target, released } = walk;
+  const { global, tts, target, released } = walk;
   if (done(walk)) return undefined;
   const want = Math.min(Math.ceil(target - released), BATCH_PAGES);
   const { items, pages } = choose(tts, walk.first, walk.start, want);
   try {
-    return { items, pages: prepare(pool, items, Math.min(want, pages)) };
+    return { items, pages: prepare(global, items, Math.min(want, pages)) };
   } catch (error) {
     walk.failure = failureOf("shrink", error);
     return undefined;
@@ -117,8 +164,9 @@ function next(walk: Walk): Batch | undefined {
 
 /** Commits a batch, and moves the walk on: all before the first item that did not come to its end have left. */
 function end(walk: Walk, { items }: Batch, moved: Moved): void {
-  const left = commit(walk.pool, items, moved);
+  const left = commit(walk.global, items, moved);
   walk.released += left;
+  walk.claim?.raise(walk.claim.frames + left);
   walk.failure = moved.failure;
   const open = items.find(({ next, entries }) => next < entries);
   walk.first = open ? open.index : (items[items.length - 1] as Entry).index + 1;
@@ -149,8 +197,7 @@ function choose(
 }
 
 /** Reserves slots for about `budget` pages. @throws TtmError ENOSPC when there is not one */
-function prepare(pool: Pool, items: readonly Entry[], budget: number): number {
-  const { global } = pool;
+function prepare(global: TtmGlobal, items: readonly Entry[], budget: number): number {
   const { engine } = global;
   // One chunk at a time when it may be made to fail.
   const pages = global.faults.on ? 1 : budget;
@@ -158,28 +205,31 @@ function prepare(pool: Pool, items: readonly Entry[], budget: number): number {
   if (engine.freeSlots < pages) global.reclaimSlots(pages - engine.freeSlots);
   let prepared = engine.shrinkPrepare(items, pages);
   // The last slots may be those of clean pages in this very batch.
-  if (prepared === -ENOSPC && forget(pool, items)) prepared = engine.shrinkPrepare(items, pages);
+  if (prepared === -ENOSPC && forget(items)) prepared = engine.shrinkPrepare(items, pages);
   if (prepared === -ENOSPC) throw global.swapFull();
   return prepared;
 }
 
 /** Lets the pages go that were moved. Returns how many. */
-function commit(pool: Pool, items: readonly Entry[], { moved, pages }: Moved): number {
-  const { engine, stats } = pool.global;
+function commit(global: TtmGlobal, items: readonly Entry[], { moved, pages }: Moved): number {
+  const { engine, stats } = global;
   const released = engine.shrinkCommit(items, moved);
   stats.pagesOut += pages;
   stats.pagesClean += Math.max(released - pages, 0);
-  for (const { tt, released } of items) if (released > 0) left(pool, tt, released);
+  for (const { tt, released } of items) if (released > 0) left(tt, released);
   return released;
 }
 
 /** Makes clean pages of a batch dirty; says whether that freed a slot. */
-function forget(pool: Pool, items: readonly Entry[]): boolean {
-  return items.reduce((slots, { tt }) => slots + pool.dirty(tt, 0, tt.numPages, false), 0) > 0;
+function forget(items: readonly Entry[]): boolean {
+  return (
+    items.reduce((slots, { tt }) => slots + poolOf(tt).dirty(tt, 0, tt.numPages, false), 0) > 0
+  );
 }
 
 /** Some pages of `tt` have left: it is shrunken, and no longer to be used for DMA. */
-function left(pool: Pool, tt: Tt, pages: number): void {
+function left(tt: Tt, pages: number): void {
+  const pool = poolOf(tt);
   const { clean, trace } = pool.global;
   pool.dropMappings(tt);
   tt.restore = undefined;

@@ -1,4 +1,9 @@
+/*
+ * Tasks: what an operation is called in messages, and what may stop it. A sync operation looks at its signal
+ * now and then; an async one also hears of an abort wherever it waits.
+ */
 import { TtmError, type TtmOperation, withoutStack } from "../errors.ts";
+import { Waiter, type WaitQueue } from "../wait_queue.ts";
 
 /** What is looked at between two transfers: an `AbortSignal`, or anything with its two fields. */
 export interface Signal {
@@ -22,4 +27,132 @@ export function interrupted({ op, signal }: Task): TtmError {
 /** @throws TtmError EINTR when its signal is aborted */
 export function interruptible(task: Task): void {
   if (task.signal?.aborted) throw interrupted(task);
+}
+
+/** An `AbortSignal`, which says when it is aborted; other signals are only looked at. */
+type Listenable = Pick<AbortSignal, "addEventListener" | "removeEventListener">;
+
+function listenable(signal: Signal | undefined): Listenable | undefined {
+  const { addEventListener, removeEventListener } = (signal ?? {}) as Partial<Listenable>;
+  const can = typeof addEventListener === "function" && typeof removeEventListener === "function";
+  return can ? (signal as unknown as Listenable) : undefined;
+}
+
+/**
+ * How long a caller whose operation was aborted is kept waiting for a device that is at work
+ * (milliseconds): most answer soon, and then the caller learns how far the operation came.
+ */
+const GRACE_MS = 20;
+
+/** Whose tasks these are: one device's, or undefined for those of the kernel's layer. */
+export type TaskOwner = object | undefined;
+
+/**
+ * An operation of the async form, from the call until it has let go of everything. Its caller may hear of
+ * the end before: an abort rejects at once what waits in a queue, and after a moment what a device is at
+ * work for. The operation itself goes on until the device is done; until then nobody else gets its pages.
+ */
+export class AsyncTask implements Task {
+  readonly op: TtmOperation;
+  readonly owner: TaskOwner;
+  readonly signal: Signal;
+  /** Settles, never rejecting, when the operation has let go of everything. */
+  readonly settled: Promise<void>;
+  #settle!: () => void;
+  #stopped: TtmError | undefined;
+  /** Ends the wait it is in, with what stopped it. */
+  #leave: ((stopped: TtmError) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
+  #grace: ReturnType<typeof setTimeout> | undefined;
+  readonly #source: Listenable | undefined;
+  readonly #onAbort = (): void => this.stop(interrupted(this));
+
+  /**
+   * @param signal of the caller
+   * @param gone whether what it is about has ceased to be: it stops then, too
+   */
+  constructor(
+    op: TtmOperation,
+    signal: Signal | undefined,
+    owner: TaskOwner,
+    gone: () => boolean = () => false,
+  ) {
+    const task = this;
+    this.op = op;
+    this.owner = owner;
+    this.signal = {
+      get aborted() {
+        return task.#stopped !== undefined || gone() || Boolean(signal?.aborted);
+      },
+      get reason() {
+        return task.#stopped?.cause ?? signal?.reason;
+      },
+    };
+    this.settled = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    this.#source = listenable(signal);
+    this.#source?.addEventListener("abort", this.#onAbort);
+  }
+
+  /** What stopped it from outside, if something did. */
+  get stopped(): TtmError | undefined {
+    return this.#stopped;
+  }
+
+  /** What its caller gets: the outcome of `work`, or what stops it before. */
+  outcome<T>(work: Promise<T>): Promise<T> {
+    const end = () => {
+      this.#source?.removeEventListener("abort", this.#onAbort);
+      if (this.#grace !== undefined) clearTimeout(this.#grace);
+      this.#settle();
+    };
+    return new Promise<T>((resolve, reject) => {
+      this.#reject = reject;
+      work.then(
+        (value) => {
+          end();
+          resolve(value);
+        },
+        (error) => {
+          end();
+          reject(error);
+        },
+      );
+    });
+  }
+
+  /** Stops it for `reason`, wherever it is. */
+  stop(reason: TtmError): void {
+    if (this.#stopped) return;
+    this.#stopped = reason;
+    const leave = this.#leave;
+    this.#leave = undefined;
+    if (leave) leave(reason);
+    else this.#grace = setTimeout(() => this.#reject?.(reason), GRACE_MS);
+  }
+
+  /**
+   * Waits in a queue until it is woken; `first`: before those who wait already.
+   *
+   * @throws TtmError what stopped it, when that comes first
+   */
+  wait<T>(queue: WaitQueue<T>, wants: T, first = false): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#stopped) {
+        reject(this.#stopped);
+        return;
+      }
+      const waiter = new Waiter(wants, () => {
+        this.#leave = undefined;
+        resolve();
+      });
+      this.#leave = (stopped) => {
+        queue.remove(waiter);
+        reject(stopped);
+      };
+      if (first) queue.unshift(waiter);
+      else queue.push(waiter);
+    });
+  }
 }

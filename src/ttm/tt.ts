@@ -2,6 +2,7 @@ import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { Lock } from "../lock.ts";
 import type { Caching } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
+import type { Pool } from "./pool.ts";
 import type { RestoreState } from "./restore.ts";
 
 // Bits of `Tt.flags`, numbered as in the RFC (ttm_tt.h).
@@ -53,6 +54,10 @@ export class Tt {
   flags: number;
   /** First entry in the engine, or -1. */
   vector = -1;
+  /** Where its pages come from and go to, while it has a vector (struct ttm_pool_tt_restore, pool). */
+  pool: Pool | undefined = undefined;
+  /** Whether a shrinker can have its pages: those of buffers that are not pinned. */
+  evictable = false;
   /** Frames it holds: its pages, and the chunk of an interrupted restore. */
   resident = 0;
   /** Its content was thrown away since it was last populated. */
@@ -106,4 +111,9 @@ export class Tt {
     }
     return undefined;
   }
+}
+
+/** The pool of a tt that has a vector. */
+export function poolOf(tt: Tt): Pool {
+  return tt.pool as Pool;
 }

@@ -177,6 +177,7 @@ export class Rig implements Disposable, AsyncDisposable {
     const { engine } = this.global;
     const tt = this.tt(pages);
     tt.vector = engine.vectorAlloc(pages);
+    tt.pool = this.pool;
     const window = { vector: tt.vector, entries: filled, start: 0, done: 0 };
     const how = this.pool.how(tt);
     const covered = engine.fillPrepare(window, filled, how, 0, 0);

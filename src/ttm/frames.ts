@@ -1,0 +1,69 @@
+/*
+ * Frames on their way from one operation to another. An operation claims the frames that it found free or had
+ * reclaimed until it takes them, so that nobody gets what another one waited for; and who finds nothing left to
+ * reclaim while others write pages out waits for these.
+ */
+import { WaitQueue } from "../wait_queue.ts";
+
+/** What all operations on a memory have claimed and not yet taken, in pages. */
+export class Claims {
+  total = 0;
+}
+
+/** Frames that one operation counts on. */
+export class Claim {
+  readonly #claims: Claims;
+  #frames = 0;
+
+  constructor(claims: Claims) {
+    this.#claims = claims;
+  }
+
+  /** Pages of it. */
+  get frames(): number {
+    return this.#frames;
+  }
+
+  /** Claims `frames` in all; never gives up what it has. */
+  raise(frames: number): void {
+    if (frames <= this.#frames) return;
+    this.#claims.total += frames - this.#frames;
+    this.#frames = frames;
+  }
+
+  /** Takes `frames` of those it claimed, or fewer. */
+  take(frames: number): void {
+    const taken = Math.min(frames, this.#frames);
+    this.#claims.total -= taken;
+    this.#frames -= taken;
+  }
+
+  end(): void {
+    this.take(this.#frames);
+  }
+}
+
+/** Shrinks at work on a memory. Whoever waits for one of them to end stands in `queue`. */
+export class Transits {
+  readonly queue: WaitQueue = new WaitQueue();
+  #count = 0;
+
+  /** Shrinks that will end, and wake somebody then (a count). */
+  get count(): number {
+    return this.#count;
+  }
+
+  begin(): void {
+    this.#count++;
+  }
+
+  end(): void {
+    this.#count--;
+    this.wakeNext();
+  }
+
+  /** Lets the next look again: there is something for it, or for those behind it nobody else will wake. */
+  wakeNext(): void {
+    this.queue.shift()?.wake();
+  }
+}
