@@ -7,6 +7,7 @@
 import type { BufferObject } from "./buffer_object.ts";
 import type { Device } from "./device.ts";
 import { TtmError, type TtmOperation } from "./errors.ts";
+import { assertStack } from "./stack.ts";
 import { NEED_NONE, type Need } from "./ttm/admission.ts";
 import { heldByOthers, run, runNow, runSync, type Steps } from "./ttm/driver.ts";
 import { type Keep, populate, populateNow } from "./ttm/restore.ts";
@@ -42,6 +43,7 @@ export function withPagesSync<T>(device: Device, bo: BufferObject, a: Access, us
   begin(bo, a);
   const hit = useInMemory(device, bo, a, use);
   if (hit) return hit.result;
+  assertStack();
   lockSync(bo, a.op);
   const { pool, global } = device;
   const { tt } = bo;
@@ -118,7 +120,10 @@ function begin(bo: BufferObject, task: Task): void {
   bo.assertAlive();
 }
 
-/** Uses a buffer on the spot if all of it is in memory and nobody else is at it. */
+/**
+ * Uses a buffer on the spot if all of it is in memory and nobody else is at it. No lock is taken: nothing
+ * of the user's runs here, and nothing has to be undone when the use fails.
+ */
 function useInMemory<T>(
   device: Device,
   bo: BufferObject,
@@ -126,20 +131,10 @@ function useInMemory<T>(
   use: () => T,
 ): { result: T } | undefined {
   const { tt } = bo;
-  if (!tt.populated || bo.turn.held) return undefined;
-  if (copies) {
-    const result = use();
-    device.reclaimer.used(bo);
-    return { result };
-  }
-  if (!tt.lock.tryLock()) return undefined;
-  let done: { result: T } | undefined;
-  try {
-    done = { result: use() };
-  } finally {
-    unlockPages(device, bo, done !== undefined);
-  }
-  return done;
+  if (!tt.populated || bo.turn.held || (tt.lock.held && !copies)) return undefined;
+  const result = use();
+  device.reclaimer.used(bo);
+  return { result };
 }
 
 /** Pages that `use` was to overwrite were not cleared: when it fails, nobody may see them. */
@@ -155,6 +150,7 @@ function useOrRelease<T>(device: Device, bo: BufferObject, fresh: boolean, use: 
 /** Runs steps on a locked `bo`, synchronously. */
 export function stepsSync<T>(device: Device, bo: BufferObject, a: Access, work: () => Steps<T>): T {
   begin(bo, a);
+  assertStack();
   lockSync(bo, a.op);
   try {
     return runSync(device.global, a, work());
@@ -202,6 +198,7 @@ function onTurn<T>(
   { op, signal }: Task,
   body: (task: AsyncTask) => Promise<T>,
 ): Promise<T> {
+  assertStack();
   const inTurn = async (task: AsyncTask): Promise<T> => {
     if (!bo.turn.tryLock()) await task.wait(bo.turn.queue, undefined);
     try {

@@ -41,12 +41,27 @@ export class Lru<T extends LruNode> {
     return member as T | undefined;
   }
 
-  /** Puts `node` at the most recently used end, taking it out of the list it was in. */
+  /**
+   * Puts `node` at the most recently used end, taking it out of the list it was in. Where it only moves to the
+   * end of its list nothing is called, so that nothing can end it in the middle.
+   */
   touch(node: T): void {
-    if (this.#last === node) return;
-    node.lru?.remove(node);
-    this.#insert(node, this.#last);
-    this.#size++;
+    const last = this.#last;
+    if (last === node) return;
+    if ((node.lru as unknown) !== this || !last) {
+      node.lru?.remove(node);
+      this.#insert(node, this.#last);
+      this.#size++;
+      return;
+    }
+    const { lruPrev: prev, lruNext: next } = node;
+    if (prev) prev.lruNext = next;
+    else this.#first = next;
+    if (next) next.lruPrev = prev;
+    last.lruNext = node;
+    node.lruPrev = last;
+    node.lruNext = undefined;
+    this.#last = node;
   }
 
   remove(node: T): void {
