@@ -1,3 +1,4 @@
+import { afterTurn } from "./host.ts";
 import type { Operations } from "./operations.ts";
 import { isRam } from "./swap/types.ts";
 import { run, runSync } from "./ttm/driver.ts";
@@ -78,7 +79,5 @@ export class Kswapd {
 }
 
 function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, 0);
-  });
+  return new Promise(afterTurn);
 }

@@ -5,6 +5,7 @@
  * beside its generator, if it is on the way to every page. `runSync` and `drain` run generators so.
  */
 import type { TtmError } from "../errors.ts";
+import { afterTurn, now } from "../host.ts";
 import { interrupted, interruptible, type Task } from "./task.ts";
 import { ownError, perform, performNow, type Transfer, type TransferContext } from "./transfer.ts";
 
@@ -67,10 +68,10 @@ let slice: number | undefined;
 
 /** Whether it is time to let the event loop turn. */
 function sliceEnded(): boolean {
-  const now = performance.now();
-  if (slice !== undefined) return now - slice > SLICE_MS;
-  slice = now;
-  onTurn(() => {
+  const time = now();
+  if (slice !== undefined) return time - slice > SLICE_MS;
+  slice = time;
+  afterTurn(() => {
     slice = undefined;
   });
   return false;
@@ -116,13 +117,7 @@ function resume<T>(
   }
 }
 
-/** Calls `then` when the event loop has turned. */
-function onTurn(then: () => void): void {
-  if (typeof setImmediate === "function") setImmediate(then);
-  else setTimeout(then, 0);
-}
-
 /** One turn of the event loop (cond_resched): timers and I/O get their chance. */
 function turn(): Promise<void> {
-  return new Promise(onTurn);
+  return new Promise(afterTurn);
 }

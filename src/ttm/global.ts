@@ -1,6 +1,7 @@
 import { NR_ORDERS, PAGE_SIZE, POOL_TYPES_MAX } from "../../assembly/abi.ts";
 import type { Engine } from "../engine/engine.ts";
 import { TtmError } from "../errors.ts";
+import { report } from "../host.ts";
 import { formatSize } from "../size.ts";
 import { isRam, type SwapDevice } from "../swap/types.ts";
 import { Activity } from "./activity.ts";
@@ -49,9 +50,7 @@ function guarded(trace: Trace): Trace {
     try {
       trace(event);
     } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
+      report(error);
     }
   };
 }
