@@ -1,5 +1,14 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
 import { access, stepsAsync, stepsSync, withPages, withPagesSync } from "./access.ts";
+import {
+  type Bytes,
+  bytesOf,
+  type CallerBytes,
+  clear,
+  copyIn,
+  copyOut,
+  lengthOf,
+} from "./bytes.ts";
 import type { Device } from "./device.ts";
 import { TtmError } from "./errors.ts";
 import { Lock } from "./lock.ts";
@@ -10,9 +19,6 @@ import type { Steps } from "./ttm/driver.ts";
 import { partial, type Released, shrink } from "./ttm/shrink.ts";
 import type { Signal } from "./ttm/task.ts";
 import { TT_FLAG_DONTNEED, Tt, type TtOptions } from "./ttm/tt.ts";
-
-/** Where bytes are copied from or to: a typed array, a DataView or an ArrayBuffer. */
-export type Bytes = ArrayBufferView | ArrayBuffer;
 
 /** Options of every operation that may move pages. */
 export interface OperationOptions {
@@ -88,7 +94,7 @@ export class BufferObject implements LruNode, Disposable {
   /** Copies the bytes of `source` into the buffer, from byte `offset` on. */
   async write(offset: number, source: Bytes, options?: OperationOptions): Promise<void> {
     const bytes = this.#range(offset, source, "source");
-    const { length } = bytes;
+    const length = lengthOf(bytes);
     if (length === 0) return;
     const a = access("populate", options?.signal, overwritten(offset, length));
     await withPages(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
@@ -96,7 +102,7 @@ export class BufferObject implements LruNode, Disposable {
 
   writeSync(offset: number, source: Bytes, options?: OperationOptions): void {
     const bytes = this.#range(offset, source, "source");
-    const { length } = bytes;
+    const length = lengthOf(bytes);
     if (length === 0) return;
     const a = access("populate", options?.signal, overwritten(offset, length));
     withPagesSync(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
@@ -105,20 +111,20 @@ export class BufferObject implements LruNode, Disposable {
   /** Fills `target` with the bytes from `offset` on, and returns it. */
   async read<T extends Bytes>(offset: number, target: T, options?: OperationOptions): Promise<T> {
     const bytes = this.#range(offset, target, "target");
-    const { length } = bytes;
+    const length = lengthOf(bytes);
     if (length === 0) return target;
     const a = access("restore", options?.signal);
-    if (this.#empty) bytes.fill(0);
+    if (this.#empty) clear(bytes);
     else await withPages(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
   }
 
   readSync<T extends Bytes>(offset: number, target: T, options?: OperationOptions): T {
     const bytes = this.#range(offset, target, "target");
-    const { length } = bytes;
+    const length = lengthOf(bytes);
     if (length === 0) return target;
     const a = access("restore", options?.signal);
-    if (this.#empty) bytes.fill(0);
+    if (this.#empty) clear(bytes);
     else withPagesSync(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
   }
@@ -260,13 +266,14 @@ export class BufferObject implements LruNode, Disposable {
   }
 
   /** The bytes of a caller's buffer, if they fit at `offset`. */
-  #range(offset: number, value: Bytes, name: string): Uint8Array {
+  #range(offset: number, value: Bytes, name: string): CallerBytes {
     this.assertAlive();
-    const bytes = asBytes(value, name);
+    const bytes = bytesOf(value, name);
+    const length = lengthOf(bytes);
     if (typeof offset !== "number") throw new TypeError("offset must be a number of bytes");
-    if (!Number.isSafeInteger(offset) || offset < 0 || offset + bytes.length > this.size) {
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > this.size) {
       throw new RangeError(
-        `offset ${offset}: the ${bytes.length} bytes of ${name} do not lie within ` +
+        `offset ${offset}: the ${length} bytes of ${name} do not lie within ` +
           `the ${this.size} bytes of the buffer`,
       );
     }
@@ -310,45 +317,25 @@ export class BufferObject implements LruNode, Disposable {
     return segments;
   }
 
-  #copyIn(offset: number, length: number, source: Uint8Array): void {
-    if (source.length !== length) throw new TypeError("source was detached or resized meanwhile");
+  #copyIn(offset: number, length: number, source: CallerBytes): void {
+    if (lengthOf(source) !== length)
+      throw new TypeError("source was detached or resized meanwhile");
     const { pool, global } = this.#device;
     const first = Math.floor(offset / PAGE_SIZE);
     const pages = pagesOf(offset + length) - first;
     // What is written whole leaves as one piece in any case; a part of it should not tear it up.
     pool.dirty(this.tt, first, pages, global.roomForClean && pages < this.tt.numPages);
-    // A view of a mapping may overlap with where it goes.
-    const bytes = global.engine.owns(source) ? source.slice() : source;
-    let done = 0;
-    for (const segment of this.#segments(offset, length)) {
-      segment.set(bytes.subarray(done, done + segment.length));
-      done += segment.length;
-    }
+    copyIn(this.#segments(offset, length), source);
   }
 
-  #copyOut(offset: number, length: number, target: Uint8Array): void {
-    if (target.length !== length) throw new TypeError("target was detached or resized meanwhile");
-    const overlaps = this.#device.global.engine.owns(target);
-    const bytes = overlaps ? new Uint8Array(length) : target;
-    let done = 0;
-    for (const segment of this.#segments(offset, length)) {
-      bytes.set(segment, done);
-      done += segment.length;
-    }
-    if (overlaps) target.set(bytes);
+  #copyOut(offset: number, length: number, target: CallerBytes): void {
+    if (lengthOf(target) !== length)
+      throw new TypeError("target was detached or resized meanwhile");
+    copyOut(this.#segments(offset, length), target);
   }
 }
 
 /** Pages that a write covers whole. */
 function overwritten(offset: number, length: number): { from: number; to: number } {
   return { from: Math.ceil(offset / PAGE_SIZE), to: Math.floor((offset + length) / PAGE_SIZE) };
-}
-
-function asBytes(value: Bytes, name: string): Uint8Array {
-  if (value instanceof Uint8Array) return value;
-  if (ArrayBuffer.isView(value)) {
-    return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-  }
-  if (value instanceof ArrayBuffer) return new Uint8Array(value);
-  throw new TypeError(`${name} must be an ArrayBuffer, a typed array or a DataView`);
 }

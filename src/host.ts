@@ -75,6 +75,7 @@ function getter<T>(prototype: object | null | undefined, name: PropertyKey): (of
 
 const typedArray = getPrototypeOf(Uint8Array.prototype) as Uint8Array;
 const dataView = DataView.prototype;
+const { set: arraySet, fill: arrayFill, keys: arrayKeys } = typedArray;
 
 /** True for typed arrays and DataViews of any realm, and for nothing that pretends to be one. */
 export const isView: (value: unknown) => value is ArrayBufferView = ArrayBuffer.isView;
@@ -97,18 +98,16 @@ export const sharedLength: (of: unknown) => number = getter(
   "byteLength",
 );
 
-const { set, fill, keys } = typedArray;
-
-/** Copies `from` to byte `at` of `to`: by their real types, with no method of theirs. */
-export function copy(to: Uint8Array, from: Uint8Array, at: number): void {
-  apply(set, to, [from, at]);
+/** `%TypedArray%.prototype.set`, `fill` and `keys` as they are, whatever an array makes of them. */
+export function set(to: unknown, from: unknown, at: number): void {
+  apply(arraySet, to, [from, at]);
 }
 
-export function clear(bytes: Uint8Array): void {
-  apply(fill, bytes, [0]);
+export function fill(array: unknown, value: number): void {
+  apply(arrayFill, array, [value]);
 }
 
 /** @throws TypeError when a typed array is detached, or beyond the end of a buffer that was made smaller */
-export function assertInBounds(array: ArrayBufferView): void {
-  apply(keys, array, []);
+export function assertInBounds(array: unknown): void {
+  apply(arrayKeys, array, []);
 }

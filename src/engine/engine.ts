@@ -217,11 +217,6 @@ export class Engine {
     return pfn < 0 ? undefined : pfn * abi.PAGE_SIZE;
   }
 
-  /** Whether a view lies in linear memory. */
-  owns(view: Uint8Array): boolean {
-    return view.buffer === this.#buffer;
-  }
-
   /** A view of `length` bytes at `address`. */
   view(address: number, length: number): Uint8Array {
     return new Uint8Array(this.#buffer, address, length);
