@@ -1,5 +1,6 @@
 import { NR_ORDERS } from "../assembly/abi.ts";
 import type { Device } from "./device.ts";
+import { show } from "./errors.ts";
 import { runNow } from "./ttm/driver.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import { scanNow } from "./ttm/shrinker.ts";
@@ -18,7 +19,7 @@ const FILES: Readonly<Record<DebugfsName, (device: Device) => string>> = {
 export function debugfs(device: Device, name: DebugfsName): string {
   if (!Object.hasOwn(FILES, name)) {
     throw new RangeError(
-      `debugfs name must be one of ${Object.keys(FILES).join(", ")}, not ${String(name)}`,
+      `debugfs name must be one of ${Object.keys(FILES).join(", ")}, not ${show(name)}`,
     );
   }
   return FILES[name](device);

@@ -111,3 +111,14 @@ export function fill(array: unknown, value: number): void {
 export function assertInBounds(array: unknown): void {
   apply(arrayKeys, array, []);
 }
+
+const { then: promiseThen } = Promise.prototype;
+
+/** Lets nobody hear how `value` ends, if it is a promise; other thenables are left alone. */
+export function ignoreOutcome(value: unknown): void {
+  try {
+    apply(promiseThen, value, [undefined, () => {}]);
+  } catch {
+    // no promise
+  }
+}

@@ -6,7 +6,7 @@
  */
 import type { TtmError } from "../errors.ts";
 import { afterTurn, now } from "../host.ts";
-import { interrupted, interruptible, type Task } from "./task.ts";
+import { interruptible, interruption, type Task } from "./task.ts";
 import { ownError, perform, performNow, type Transfer, type TransferContext } from "./transfer.ts";
 
 /** Between two batches: nothing to do, but a place to stop. */
@@ -17,12 +17,7 @@ export type Steps<T> = Generator<Transfer | undefined, T, TtmError | undefined>;
 
 /** What stops the task at work between two batches, if something does. */
 export function stopped(context: TransferContext): TtmError | undefined {
-  const { current } = context;
-  try {
-    return current?.signal?.aborted ? interrupted(current) : undefined;
-  } catch (error) {
-    return ownError(context, (current as Task).op, undefined, error);
-  }
+  return context.current && interruption(context.current);
 }
 
 /** @throws what stopped some steps, if something did */
@@ -89,8 +84,8 @@ export async function run<T>(context: TransferContext, task: Task, steps: Steps<
     const transfer = step.value;
     let failure: TtmError | undefined;
     try {
-      if (task.signal?.aborted) failure = interrupted(task);
-      else {
+      failure = interruption(task);
+      if (!failure) {
         const pending = transfer && perform(transfer);
         if (pending) await pending;
       }
