@@ -10,10 +10,11 @@ import {
   lengthOf,
 } from "./bytes.ts";
 import type { Device } from "./device.ts";
-import { TtmError } from "./errors.ts";
+import { show, TtmError } from "./errors.ts";
 import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
 import { Mapping } from "./mapping.ts";
+import { asSignal, assertBoolean, assertOptions, signalOf } from "./options.ts";
 import { pagesOf } from "./size.ts";
 import type { Steps } from "./ttm/driver.ts";
 import { partial, type Released, shrink } from "./ttm/shrink.ts";
@@ -46,16 +47,6 @@ export type Advice = "dontneed" | "willneed";
  * - `TypeError`, `RangeError` for arguments that cannot be meant, and for a destroyed buffer.
  */
 export class BufferObject implements LruNode, Disposable {
-  /** Bytes. */
-  readonly size: number;
-  /** 0..3; buffers of a lower priority are reclaimed first. */
-  readonly priority: number;
-  /** Number of it on its device, for messages and traces. */
-  readonly id: number;
-  /** @internal */
-  readonly tt: Tt;
-  /** @internal Whose turn it is; the pages have a lock of their own, which reclaim tries too. */
-  readonly turn: Lock = new Lock();
   /** @internal */
   lru: Lru<LruNode> | undefined = undefined;
   /** @internal */
@@ -64,6 +55,10 @@ export class BufferObject implements LruNode, Disposable {
   lruNext: LruNode | undefined = undefined;
 
   readonly #device: Device;
+  readonly #size: number;
+  readonly #priority: number;
+  readonly #tt: Tt;
+  readonly #turn: Lock = new Lock();
   #pins = 0;
   #mappings = 0;
   #destroyed = false;
@@ -71,15 +66,39 @@ export class BufferObject implements LruNode, Disposable {
   /** @internal Use `device.createBuffer`. */
   constructor(device: Device, size: number, priority: number, tt: TtOptions & { id: number }) {
     this.#device = device;
-    this.size = size;
-    this.priority = priority;
-    this.id = tt.id;
-    this.tt = new Tt(pagesOf(size), tt);
+    this.#size = size;
+    this.#priority = priority;
+    this.#tt = new Tt(pagesOf(size), tt);
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** 0..3; buffers of a lower priority are reclaimed first. */
+  get priority(): number {
+    return this.#priority;
+  }
+
+  /** Number of it on its device, for messages and traces. */
+  get id(): number {
+    return this.#tt.id;
+  }
+
+  /** @internal */
+  get tt(): Tt {
+    return this.#tt;
+  }
+
+  /** @internal Whose turn it is; the pages have a lock of their own, which reclaim tries too. */
+  get turn(): Lock {
+    return this.#turn;
   }
 
   /** Pages of it that are in memory now. */
   get residentPages(): number {
-    return this.tt.resident;
+    return this.#tt.resident;
   }
 
   /** True while it is pinned or mapped: its pages stay where they are. */
@@ -96,7 +115,7 @@ export class BufferObject implements LruNode, Disposable {
     const bytes = this.#range(offset, source, "source");
     const length = lengthOf(bytes);
     if (length === 0) return;
-    const a = access("populate", options?.signal, overwritten(offset, length));
+    const a = access("populate", signalOf(options, "write"), overwritten(offset, length));
     await withPages(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
@@ -104,7 +123,7 @@ export class BufferObject implements LruNode, Disposable {
     const bytes = this.#range(offset, source, "source");
     const length = lengthOf(bytes);
     if (length === 0) return;
-    const a = access("populate", options?.signal, overwritten(offset, length));
+    const a = access("populate", signalOf(options, "write"), overwritten(offset, length));
     withPagesSync(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
@@ -113,7 +132,7 @@ export class BufferObject implements LruNode, Disposable {
     const bytes = this.#range(offset, target, "target");
     const length = lengthOf(bytes);
     if (length === 0) return target;
-    const a = access("restore", options?.signal);
+    const a = access("restore", signalOf(options, "read"));
     if (this.#empty) clear(bytes);
     else await withPages(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
@@ -123,7 +142,7 @@ export class BufferObject implements LruNode, Disposable {
     const bytes = this.#range(offset, target, "target");
     const length = lengthOf(bytes);
     if (length === 0) return target;
-    const a = access("restore", options?.signal);
+    const a = access("restore", signalOf(options, "read"));
     if (this.#empty) clear(bytes);
     else withPagesSync(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
@@ -135,25 +154,35 @@ export class BufferObject implements LruNode, Disposable {
    */
   async map(options: MapOptions = {}): Promise<Mapping> {
     this.assertAlive();
-    const { signal, write = true } = options;
+    const { signal, write } = mapOptions(options);
     return withPages(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
   mapSync(options: MapOptions = {}): Mapping {
     this.assertAlive();
-    const { signal, write = true } = options;
+    const { signal, write } = mapOptions(options);
     return withPagesSync(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
   /** Brings all pages into memory, where they stay until as many `unpin()` (ttm_bo_pin). */
   async pin(options?: OperationOptions): Promise<void> {
     this.assertAlive();
-    await withPages(this.#device, this, access("populate", options?.signal), () => this.#pins++);
+    await withPages(
+      this.#device,
+      this,
+      access("populate", signalOf(options, "pin")),
+      () => this.#pins++,
+    );
   }
 
   pinSync(options?: OperationOptions): void {
     this.assertAlive();
-    withPagesSync(this.#device, this, access("populate", options?.signal), () => this.#pins++);
+    withPagesSync(
+      this.#device,
+      this,
+      access("populate", signalOf(options, "pin")),
+      () => this.#pins++,
+    );
   }
 
   /** @throws TypeError when it was unpinned as often as it was pinned */
@@ -167,12 +196,17 @@ export class BufferObject implements LruNode, Disposable {
   /** Brings all pages into memory; they may leave again at any time (ttm_bo_populate). */
   async populate(options?: OperationOptions): Promise<void> {
     this.assertAlive();
-    await withPages(this.#device, this, access("populate", options?.signal), () => {});
+    await withPages(
+      this.#device,
+      this,
+      access("populate", signalOf(options, "populate")),
+      () => {},
+    );
   }
 
   populateSync(options?: OperationOptions): void {
     this.assertAlive();
-    withPagesSync(this.#device, this, access("populate", options?.signal), () => {});
+    withPagesSync(this.#device, this, access("populate", signalOf(options, "populate")), () => {});
   }
 
   /**
@@ -183,13 +217,13 @@ export class BufferObject implements LruNode, Disposable {
    */
   async shrink(options?: OperationOptions): Promise<number> {
     this.assertAlive();
-    const a = access("shrink", options?.signal);
+    const a = access("shrink", signalOf(options, "shrink"));
     return partial(await stepsAsync(this.#device, this, a, () => this.#shrinkSteps()));
   }
 
   shrinkSync(options?: OperationOptions): number {
     this.assertAlive();
-    const a = access("shrink", options?.signal);
+    const a = access("shrink", signalOf(options, "shrink"));
     return partial(stepsSync(this.#device, this, a, () => this.#shrinkSteps()));
   }
 
@@ -201,9 +235,9 @@ export class BufferObject implements LruNode, Disposable {
   advise(advice: Advice): boolean {
     this.assertAlive();
     if (advice !== "dontneed" && advice !== "willneed") {
-      throw new TypeError(`advise: advice must be "dontneed" or "willneed", not ${String(advice)}`);
+      throw new TypeError(`advise: advice must be "dontneed" or "willneed", not ${show(advice)}`);
     }
-    const { tt } = this;
+    const tt = this.#tt;
     if (advice === "willneed") tt.flags &= ~TT_FLAG_DONTNEED;
     else tt.flags |= TT_FLAG_DONTNEED;
     if (tt.lock.tryLock()) this.unlock();
@@ -228,7 +262,7 @@ export class BufferObject implements LruNode, Disposable {
   /** @internal Frees everything, at once or when whoever moves its pages lets go of them. */
   end(): void {
     this.#destroyed = true;
-    if (this.tt.lock.tryLock()) this.unlock();
+    if (this.#tt.lock.tryLock()) this.unlock();
   }
 
   /** As `destroy`, but does nothing to a destroyed buffer or one whose device is closed. */
@@ -241,7 +275,7 @@ export class BufferObject implements LruNode, Disposable {
    * that is not needed and all in swap is purged.
    */
   unlock(): void {
-    const { tt } = this;
+    const tt = this.#tt;
     const { pool, reclaimer } = this.#device;
     if (this.#destroyed) pool.release(tt);
     else if (tt.purgeable && tt.resident === 0 && tt.vector >= 0) pool.purge(tt);
@@ -262,7 +296,7 @@ export class BufferObject implements LruNode, Disposable {
 
   /** Nothing was ever written, or it was purged: reads need no memory. */
   get #empty(): boolean {
-    return this.tt.vector < 0 && !this.turn.held;
+    return this.#tt.vector < 0 && !this.#turn.held;
   }
 
   /** The bytes of a caller's buffer, if they fit at `offset`. */
@@ -270,11 +304,13 @@ export class BufferObject implements LruNode, Disposable {
     this.assertAlive();
     const bytes = bytesOf(value, name);
     const length = lengthOf(bytes);
-    if (typeof offset !== "number") throw new TypeError("offset must be a number of bytes");
-    if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > this.size) {
+    if (typeof offset !== "number") {
+      throw new TypeError(`offset must be a number of bytes, not ${show(offset)}`);
+    }
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > this.#size) {
       throw new RangeError(
         `offset ${offset}: the ${length} bytes of ${name} do not lie within ` +
-          `the ${this.size} bytes of the buffer`,
+          `the ${this.#size} bytes of the buffer`,
       );
     }
     return bytes;
@@ -283,13 +319,13 @@ export class BufferObject implements LruNode, Disposable {
   *#shrinkSteps(): Steps<Released> {
     this.#assertUnpinned("shrink");
     const { pool } = this.#device;
-    if (this.tt.purgeable) return { released: pool.purge(this.tt) };
-    return yield* shrink(pool, [this.tt], this.tt.resident);
+    if (this.#tt.purgeable) return { released: pool.purge(this.#tt) };
+    return yield* shrink(pool, [this.#tt], this.#tt.resident);
   }
 
   #mapping(write: boolean): Mapping {
-    const segments = this.#segments(0, this.size);
-    if (write) this.#device.pool.dirty(this.tt, 0, this.tt.numPages, false);
+    const segments = this.#segments(0, this.#size);
+    if (write) this.#device.pool.dirty(this.#tt, 0, this.#tt.numPages, false);
     this.#mappings++;
     return new Mapping(segments, () => {
       this.#mappings--;
@@ -303,7 +339,7 @@ export class BufferObject implements LruNode, Disposable {
     const first = Math.floor(offset / PAGE_SIZE);
     const count = pagesOf(offset + length) - first;
     let skip = offset - first * PAGE_SIZE;
-    const { vector, numPages } = this.tt;
+    const { vector, numPages } = this.#tt;
     const page = engine.entry(vector + first);
     if (engine.chunkPages(page) >= count) return [engine.view(page + skip, length)];
     let left = length;
@@ -324,7 +360,7 @@ export class BufferObject implements LruNode, Disposable {
     const first = Math.floor(offset / PAGE_SIZE);
     const pages = pagesOf(offset + length) - first;
     // What is written whole leaves as one piece in any case; a part of it should not tear it up.
-    pool.dirty(this.tt, first, pages, global.roomForClean && pages < this.tt.numPages);
+    pool.dirty(this.#tt, first, pages, global.roomForClean && pages < this.#tt.numPages);
     copyIn(this.#segments(offset, length), source);
   }
 
@@ -333,6 +369,15 @@ export class BufferObject implements LruNode, Disposable {
       throw new TypeError("target was detached or resized meanwhile");
     copyOut(this.#segments(offset, length), target);
   }
+}
+
+const MAP_OPTIONS: readonly (keyof MapOptions)[] = ["signal", "write"];
+
+function mapOptions(options: MapOptions): { signal: Signal | undefined; write: boolean } {
+  assertOptions(options, MAP_OPTIONS, "map");
+  const { write = true } = options;
+  assertBoolean(write, "write");
+  return { signal: asSignal(options.signal), write };
 }
 
 /** Pages that a write covers whole. */

@@ -17,7 +17,7 @@ const FILES: Readonly<Record<DebugfsName, (device: Device) => string>> = {
 
 /** @throws RangeError when there is no such file */
 export function debugfs(device: Device, name: DebugfsName): string {
-  if (!Object.hasOwn(FILES, name)) {
+  if (typeof name !== "string" || !Object.hasOwn(FILES, name)) {
     throw new RangeError(
       `debugfs name must be one of ${Object.keys(FILES).join(", ")}, not ${show(name)}`,
     );

@@ -3,6 +3,7 @@ export type { Advice, BufferObject, OperationOptions } from "./buffer_object.ts"
 export type { Bytes } from "./bytes.ts";
 export {
   type BufferOptions,
+  type CloseOptions,
   createDevice,
   createDeviceSync,
   type Device,

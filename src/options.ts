@@ -10,7 +10,7 @@ import type { Signal } from "./ttm/task.ts";
 export function assertOptions(options: unknown, known: readonly string[], what: string): void {
   if (options === undefined) return;
   if (typeof options !== "object" || options === null) {
-    throw new TypeError(`${what} must be an object of options, not ${show(options)}`);
+    throw new TypeError(`${what} takes an object of options, not ${show(options)}`);
   }
   for (const name in options) {
     // What others have added to all objects is not meant for us.

@@ -3,6 +3,7 @@
  * who drive pools and tts themselves. The tt is locked for the time of the operation.
  */
 import { TtmError, type TtmOperation } from "../errors.ts";
+import { asSignal, assertBoolean, assertOptions, takeOptions } from "../options.ts";
 import { drain, run, runNow, type Steps, throwFailure } from "./driver.ts";
 import type { Pool } from "./pool.ts";
 import { populate, populateNow } from "./restore.ts";
@@ -17,15 +18,20 @@ export interface OperationContext {
   readonly signal?: Signal;
 }
 
+const CONTEXT_OPTIONS: readonly (keyof OperationContext)[] = ["interruptible", "signal"];
+const SHRINK_OPTIONS = [...CONTEXT_OPTIONS, "pages", "purge"] as const;
+
 const KEEP_NONE = { from: 0, to: 0 };
 
 /** Populates or restores all pages (ttm_tt_populate, ttm_tt_restore). An interrupted one resumes. */
 export async function populateTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<void> {
-  throwFailure(await locked(pool, tt, "populate", context, () => populate(pool, tt, KEEP_NONE)));
+  const task = taskOf("populate", context, "populateTt");
+  throwFailure(await locked(pool, tt, task, () => populate(pool, tt, KEEP_NONE)));
 }
 
 export function populateTtSync(pool: Pool, tt: Tt, context?: OperationContext): void {
-  throwFailure(lockedSync(pool, tt, "populate", context, () => populateNow(pool, tt, KEEP_NONE)));
+  const task = taskOf("populate", context, "populateTt");
+  throwFailure(lockedSync(pool, tt, task, () => populateNow(pool, tt, KEEP_NONE)));
 }
 
 /** What a shrink is to do (struct ttm_backup_flags). */
@@ -44,24 +50,34 @@ export interface ShrinkTtOptions extends OperationContext {
  *   nothing was released
  */
 export async function shrinkTt(pool: Pool, tt: Tt, options?: ShrinkTtOptions): Promise<number> {
-  return partial(
-    await locked(pool, tt, "shrink", options, () => shrinkSteps(pool, tt, options ?? {})),
-  );
+  const { task, pages, purge } = shrinkOptions(options);
+  return partial(await locked(pool, tt, task, () => shrinkSteps(pool, tt, pages, purge)));
 }
 
 export function shrinkTtSync(pool: Pool, tt: Tt, options?: ShrinkTtOptions): number {
+  const { task, pages, purge } = shrinkOptions(options);
   return partial(
-    lockedSync(pool, tt, "shrink", options, () =>
-      drain(pool.global, shrinkSteps(pool, tt, options ?? {})),
-    ),
+    lockedSync(pool, tt, task, () => drain(pool.global, shrinkSteps(pool, tt, pages, purge))),
   );
 }
 
-function* shrinkSteps(pool: Pool, tt: Tt, options: ShrinkTtOptions): Steps<Released> {
-  const { pages = Number.POSITIVE_INFINITY, purge = tt.purgeable } = options;
+/** @throws TypeError, RangeError for an option that cannot be meant */
+function shrinkOptions(options: ShrinkTtOptions | undefined) {
+  const given = takeOptions(options, SHRINK_OPTIONS, "shrinkTt");
+  const { pages = Number.POSITIVE_INFINITY, purge, ...context } = given;
   assertTarget(pages);
+  if (purge !== undefined) assertBoolean(purge, "purge");
+  return { task: taskOf("shrink", context, "shrinkTt"), pages, purge };
+}
+
+function* shrinkSteps(
+  pool: Pool,
+  tt: Tt,
+  pages: number,
+  purge: boolean | undefined,
+): Steps<Released> {
   assertShrinkable(tt);
-  if (purge) return { released: pool.purge(tt) };
+  if (purge ?? tt.purgeable) return { released: pool.purge(tt) };
   return yield* shrink(pool, [tt], pages);
 }
 
@@ -76,17 +92,17 @@ function assertShrinkable(tt: Tt): void {
  * back (ttm_tt_swapout). Returns pages.
  */
 export function swapoutTtSync(pool: Pool, tt: Tt, context?: OperationContext): number {
+  const task = taskOf("shrink", context, "swapoutTt");
   const { populated } = tt;
-  const result = lockedSync(pool, tt, "shrink", context, () =>
-    drain(pool.global, swapoutSteps(pool, tt)),
-  );
+  const result = lockedSync(pool, tt, task, () => drain(pool.global, swapoutSteps(pool, tt)));
   if (result.failure && populated && !tt.populated) populateTtSync(pool, tt);
   return wholly(result);
 }
 
 export async function swapoutTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<number> {
+  const task = taskOf("shrink", context, "swapoutTt");
   const { populated } = tt;
-  const result = await locked(pool, tt, "shrink", context, () => swapoutSteps(pool, tt));
+  const result = await locked(pool, tt, task, () => swapoutSteps(pool, tt));
   // The frames that were just released are still there to take it back.
   if (result.failure && populated && !tt.populated) await populateTt(pool, tt);
   return wholly(result);
@@ -123,16 +139,9 @@ function busy(op: TtmOperation): TtmError {
   return new TtmError("EBUSY", op, "another operation on this tt is in flight");
 }
 
-function lockedSync<T>(
-  { global }: Pool,
-  tt: Tt,
-  op: TtmOperation,
-  context: OperationContext | undefined,
-  work: () => T,
-): T {
-  const task = taskOf(op, context);
+function lockedSync<T>({ global }: Pool, tt: Tt, task: Task, work: () => T): T {
   interruptible(task);
-  if (!tt.lock.tryLock()) throw busy(op);
+  if (!tt.lock.tryLock()) throw busy(task.op);
   try {
     return runNow(global, task, work);
   } finally {
@@ -140,21 +149,21 @@ function lockedSync<T>(
   }
 }
 
-async function locked<T>(
-  { global }: Pool,
-  tt: Tt,
-  op: TtmOperation,
-  context: OperationContext | undefined,
-  work: () => Steps<T>,
-): Promise<T> {
+async function locked<T>({ global }: Pool, tt: Tt, task: Task, work: () => Steps<T>): Promise<T> {
   await tt.lock.lock();
   try {
-    return await run(global, taskOf(op, context), work());
+    return await run(global, task, work());
   } finally {
     tt.lock.unlock();
   }
 }
 
-function taskOf(op: TtmOperation, context: OperationContext = {}): Task {
-  return { op, signal: context.interruptible === false ? undefined : context.signal };
+/** @throws TypeError for an option that there is not, or that cannot be meant */
+function taskOf(op: TtmOperation, context: OperationContext | undefined, what: string): Task {
+  if (context === undefined) return { op, signal: undefined };
+  assertOptions(context, CONTEXT_OPTIONS, what);
+  const { interruptible = true } = context;
+  assertBoolean(interruptible, "interruptible");
+  const signal = asSignal(context.signal);
+  return { op, signal: interruptible ? signal : undefined };
 }

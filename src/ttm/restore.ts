@@ -29,6 +29,7 @@ import { isRam } from "../swap/types.ts";
 import { cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
 import { BORDER, type Steps, stopped } from "./driver.ts";
+import { countersOf } from "./global.ts";
 import type { Pool } from "./pool.ts";
 import { hasRoom, makeRoom, makeRoomNow, noMemory } from "./room.ts";
 import { Mismatch, type Moved, transferExtents, transferNow } from "./transfer.ts";
@@ -123,7 +124,8 @@ export function populateNow(pool: Pool, tt: Tt, keep: Keep): unknown {
 }
 
 function begin(pool: Pool, tt: Tt): Fill {
-  const { stats, trace } = pool.global;
+  const { trace } = pool.global;
+  const stats = countersOf(pool.global);
   const state = tt.restore ?? { cursor: 0, read: 0, mapping: undefined };
   if (state.cursor + state.read > 0) {
     stats.resumed++;
@@ -139,7 +141,8 @@ function lacksPages({ tt, state }: Fill): boolean {
 
 /** The tt is populated, or keeps what a restore has of it. Returns `failure`. */
 function end({ pool, tt }: Fill, failure: unknown): unknown {
-  const { stats, trace } = pool.global;
+  const { trace } = pool.global;
+  const stats = countersOf(pool.global);
   const restoring = tt.shrunken;
   if (failure !== undefined) {
     if (restoring) stats.interrupted++;
@@ -219,7 +222,7 @@ function withoutFailing({ global }: Pool, tt: Tt, state: RestoreState, how: numb
 
 /** Ends a batch that was moved, as far as it came. Returns what stopped it, if something did. */
 function commit(fill: Fill, batch: Batch, { moved, pages, failure }: Moved): unknown {
-  fill.pool.global.stats.pagesIn += pages;
+  countersOf(fill.pool.global).pagesIn += pages;
   take(fill, batch, moved);
   return failure instanceof Mismatch ? mismatch(fill, batch, failure) : failure;
 }

@@ -5,8 +5,9 @@
  */
 import { ENOSPC, ITEMS_MAX } from "../../assembly/abi.ts";
 import type { ShrinkItem } from "../engine/engine.ts";
-import { failureOf, TtmError } from "../errors.ts";
+import { failureOf, show, TtmError } from "../errors.ts";
 import { BORDER, type Steps, stopped } from "./driver.ts";
+import { countersOf } from "./global.ts";
 import type { Pool } from "./pool.ts";
 import { dropHeld } from "./restore.ts";
 import { BATCH_PAGES, type Moved, transferExtents, transferNow } from "./transfer.ts";
@@ -27,7 +28,7 @@ export function partial({ released, failure }: Released): number {
 /** @throws RangeError unless `pages` is a number of pages above 0 */
 export function assertTarget(pages: unknown): void {
   if (typeof pages === "number" && pages > 0) return;
-  throw new RangeError(`pages must be a number of pages above 0, not ${String(pages)}`);
+  throw new RangeError(`pages must be a number of pages above 0, not ${show(pages)}`);
 }
 
 interface Entry extends ShrinkItem {
@@ -165,7 +166,8 @@ function prepare(pool: Pool, items: readonly Entry[], budget: number): number {
 
 /** Lets the pages go that were moved. Returns how many. */
 function commit(pool: Pool, items: readonly Entry[], { moved, pages }: Moved): number {
-  const { engine, stats } = pool.global;
+  const { engine } = pool.global;
+  const stats = countersOf(pool.global);
   const released = engine.shrinkCommit(items, moved);
   stats.pagesOut += pages;
   stats.pagesClean += Math.max(released - pages, 0);
