@@ -374,7 +374,7 @@ const DEVICE_OPTIONS = [...GLOBAL_OPTIONS, "memory", "swap", "dma32", "pool", "m
 /** @throws TypeError, RangeError for an option that cannot be meant; TtmError of the swap device */
 export function createDeviceSync(options: DeviceOptions): Device {
   const given = takeOptions(options, DEVICE_OPTIONS, "createDevice");
-  const { memory: size, swap: device = ramSwap(), dma32: zone, pool, module, ...rest } = given;
+  const { memory: size, swap: device = ramSwap(), dma32: zone, pool = {}, module, ...rest } = given;
   const memory = parseSize(size as Size, "memory");
   if (memory < MEMORY_MIN) {
     throw new RangeError(
@@ -391,7 +391,7 @@ export function createDeviceSync(options: DeviceOptions): Device {
   const dma32 = zone === undefined ? frames : dma32Frames(zone, frames);
   const geometry = { frames, slots, entries, ram: isRam(swap), dma32 };
   const global = new TtmGlobal(new Engine(geometry, asModule(module)), swap, rest);
-  const made = new Device(global, pool ?? {});
+  const made = new Device(global, pool);
   if (!isRam(swap)) swap.open?.();
   return made;
 }
