@@ -8,7 +8,7 @@ import type { BufferObject } from "./buffer_object.ts";
 import type { Device } from "./device.ts";
 import { TtmError, type TtmOperation } from "./errors.ts";
 import { assertStack } from "./stack.ts";
-import { NEED_NONE, type Need } from "./ttm/admission.ts";
+import type { Need } from "./ttm/admission.ts";
 import { heldByOthers, run, runNow, runSync, type Steps } from "./ttm/driver.ts";
 import { type Keep, populate, populateNow } from "./ttm/restore.ts";
 import { type AsyncTask, interruptible, type Signal, type Task } from "./ttm/task.ts";
@@ -170,18 +170,14 @@ export async function stepsAsync<T>(
   begin(bo, a);
   return onTurn(device, bo, a, async (task) => {
     let result!: T;
-    await device.global.admission.run(
-      task,
-      () => NEED_NONE,
-      async () => {
-        await lockPages(bo, task);
-        try {
-          result = await run(device.global, task, work());
-        } finally {
-          unlockPages(device, bo, false);
-        }
-      },
-    );
+    await device.global.admission.giveUp(task, async () => {
+      await lockPages(bo, task);
+      try {
+        result = await run(device.global, task, work());
+      } finally {
+        unlockPages(device, bo, false);
+      }
+    });
     return result;
   });
 }

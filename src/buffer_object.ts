@@ -1,18 +1,25 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
 import { access, copying, stepsAsync, stepsSync, withPages, withPagesSync } from "./access.ts";
+import {
+  type Bytes,
+  bytesOf,
+  type CallerBytes,
+  clear,
+  copyIn,
+  copyOut,
+  lengthOf,
+} from "./bytes.ts";
 import type { Device } from "./device.ts";
-import { TtmError } from "./errors.ts";
+import { show, TtmError } from "./errors.ts";
 import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
 import { Mapping } from "./mapping.ts";
+import { asSignal, assertBoolean, assertOptions, signalOf } from "./options.ts";
 import { pagesOf } from "./size.ts";
 import type { Steps } from "./ttm/driver.ts";
 import { assertShrinkable, partial, type Released, shrink } from "./ttm/shrink.ts";
 import type { Signal } from "./ttm/task.ts";
 import { TT_FLAG_DONTNEED, Tt, type TtOptions } from "./ttm/tt.ts";
-
-/** Where bytes are copied from or to: a typed array, a DataView or an ArrayBuffer. */
-export type Bytes = ArrayBufferView | ArrayBuffer;
 
 /** Options of every operation that may move pages. */
 export interface OperationOptions {
@@ -40,16 +47,6 @@ export type Advice = "dontneed" | "willneed";
  * - `TypeError`, `RangeError` for arguments that cannot be meant, and for a destroyed buffer.
  */
 export class BufferObject implements LruNode, Disposable {
-  /** Bytes. */
-  readonly size: number;
-  /** 0..3; buffers of a lower priority are reclaimed first. */
-  readonly priority: number;
-  /** Number of it on its device, for messages and traces. */
-  readonly id: number;
-  /** @internal */
-  readonly tt: Tt;
-  /** @internal Whose turn it is; the pages have a lock of their own, which reclaim tries too. */
-  readonly turn: Lock = new Lock();
   /** @internal */
   lru: Lru<LruNode> | undefined = undefined;
   /** @internal */
@@ -58,6 +55,10 @@ export class BufferObject implements LruNode, Disposable {
   lruNext: LruNode | undefined = undefined;
 
   readonly #device: Device;
+  readonly #size: number;
+  readonly #priority: number;
+  readonly #tt: Tt;
+  readonly #turn: Lock = new Lock();
   #pins = 0;
   #mappings = 0;
   #destroyed = false;
@@ -65,16 +66,40 @@ export class BufferObject implements LruNode, Disposable {
   /** @internal Use `device.createBuffer`. */
   constructor(device: Device, size: number, priority: number, tt: TtOptions & { id: number }) {
     this.#device = device;
-    this.size = size;
-    this.priority = priority;
-    this.id = tt.id;
-    this.tt = new Tt(pagesOf(size), tt);
-    this.tt.evictable = true;
+    this.#size = size;
+    this.#priority = priority;
+    this.#tt = new Tt(pagesOf(size), tt);
+    this.#tt.evictable = true;
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** 0..3; buffers of a lower priority are reclaimed first. */
+  get priority(): number {
+    return this.#priority;
+  }
+
+  /** Number of it on its device, for messages and traces. */
+  get id(): number {
+    return this.#tt.id;
+  }
+
+  /** @internal */
+  get tt(): Tt {
+    return this.#tt;
+  }
+
+  /** @internal Whose turn it is; the pages have a lock of their own, which reclaim tries too. */
+  get turn(): Lock {
+    return this.#turn;
   }
 
   /** Pages of it that are in memory now. */
   get residentPages(): number {
-    return this.tt.resident;
+    return this.#tt.resident;
   }
 
   /** True while it is pinned or mapped: its pages stay where they are. */
@@ -94,18 +119,18 @@ export class BufferObject implements LruNode, Disposable {
   /** Copies the bytes of `source` into the buffer, from byte `offset` on. */
   async write(offset: number, source: Bytes, options?: OperationOptions): Promise<void> {
     const bytes = this.#range(offset, source, "source");
-    const { length } = bytes;
+    const length = lengthOf(bytes);
     if (length === 0) return;
-    const a = access("populate", options?.signal, overwritten(offset, length));
+    const a = access("populate", signalOf(options, "write"), overwritten(offset, length));
     this.#needed();
     await withPages(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
   writeSync(offset: number, source: Bytes, options?: OperationOptions): void {
     const bytes = this.#range(offset, source, "source");
-    const { length } = bytes;
+    const length = lengthOf(bytes);
     if (length === 0) return;
-    const a = access("populate", options?.signal, overwritten(offset, length));
+    const a = access("populate", signalOf(options, "write"), overwritten(offset, length));
     this.#needed();
     withPagesSync(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
@@ -113,20 +138,20 @@ export class BufferObject implements LruNode, Disposable {
   /** Fills `target` with the bytes from `offset` on, and returns it. */
   async read<T extends Bytes>(offset: number, target: T, options?: OperationOptions): Promise<T> {
     const bytes = this.#range(offset, target, "target");
-    const { length } = bytes;
+    const length = lengthOf(bytes);
     if (length === 0) return target;
-    const a = copying(options?.signal);
-    if (this.#empty) bytes.fill(0);
+    const a = copying(signalOf(options, "read"));
+    if (this.#empty) clear(bytes);
     else await withPages(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
   }
 
   readSync<T extends Bytes>(offset: number, target: T, options?: OperationOptions): T {
     const bytes = this.#range(offset, target, "target");
-    const { length } = bytes;
+    const length = lengthOf(bytes);
     if (length === 0) return target;
-    const a = copying(options?.signal);
-    if (this.#empty) bytes.fill(0);
+    const a = copying(signalOf(options, "read"));
+    if (this.#empty) clear(bytes);
     else withPagesSync(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
   }
@@ -137,14 +162,14 @@ export class BufferObject implements LruNode, Disposable {
    */
   async map(options: MapOptions = {}): Promise<Mapping> {
     this.assertAlive();
-    const { signal, write = true } = options;
+    const { signal, write } = mapOptions(options);
     if (write) this.#needed();
     return withPages(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
   mapSync(options: MapOptions = {}): Mapping {
     this.assertAlive();
-    const { signal, write = true } = options;
+    const { signal, write } = mapOptions(options);
     if (write) this.#needed();
     return withPagesSync(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
@@ -152,12 +177,16 @@ export class BufferObject implements LruNode, Disposable {
   /** Brings all pages into memory, where they stay until as many `unpin()` (ttm_bo_pin). */
   async pin(options?: OperationOptions): Promise<void> {
     this.assertAlive();
-    await withPages(this.#device, this, access("populate", options?.signal), () => this.#hold());
+    await withPages(this.#device, this, access("populate", signalOf(options, "pin")), () =>
+      this.#hold(),
+    );
   }
 
   pinSync(options?: OperationOptions): void {
     this.assertAlive();
-    withPagesSync(this.#device, this, access("populate", options?.signal), () => this.#hold());
+    withPagesSync(this.#device, this, access("populate", signalOf(options, "pin")), () =>
+      this.#hold(),
+    );
   }
 
   /** @throws TypeError when it was unpinned as often as it was pinned */
@@ -172,12 +201,17 @@ export class BufferObject implements LruNode, Disposable {
   /** Brings all pages into memory; they may leave again at any time (ttm_bo_populate). */
   async populate(options?: OperationOptions): Promise<void> {
     this.assertAlive();
-    await withPages(this.#device, this, access("populate", options?.signal), () => {});
+    await withPages(
+      this.#device,
+      this,
+      access("populate", signalOf(options, "populate")),
+      () => {},
+    );
   }
 
   populateSync(options?: OperationOptions): void {
     this.assertAlive();
-    withPagesSync(this.#device, this, access("populate", options?.signal), () => {});
+    withPagesSync(this.#device, this, access("populate", signalOf(options, "populate")), () => {});
   }
 
   /**
@@ -188,13 +222,13 @@ export class BufferObject implements LruNode, Disposable {
    */
   async shrink(options?: OperationOptions): Promise<number> {
     this.assertAlive();
-    const a = access("shrink", options?.signal);
+    const a = access("shrink", signalOf(options, "shrink"));
     return partial(await stepsAsync(this.#device, this, a, () => this.#shrinkSteps()));
   }
 
   shrinkSync(options?: OperationOptions): number {
     this.assertAlive();
-    const a = access("shrink", options?.signal);
+    const a = access("shrink", signalOf(options, "shrink"));
     return partial(stepsSync(this.#device, this, a, () => this.#shrinkSteps()));
   }
 
@@ -206,9 +240,9 @@ export class BufferObject implements LruNode, Disposable {
   advise(advice: Advice): boolean {
     this.assertAlive();
     if (advice !== "dontneed" && advice !== "willneed") {
-      throw new TypeError(`advise: advice must be "dontneed" or "willneed", not ${String(advice)}`);
+      throw new TypeError(`advise: advice must be "dontneed" or "willneed", not ${show(advice)}`);
     }
-    const { tt } = this;
+    const tt = this.#tt;
     if (advice === "willneed") tt.flags &= ~TT_FLAG_DONTNEED;
     else tt.flags |= TT_FLAG_DONTNEED;
     if (tt.lock.tryLock()) this.unlock();
@@ -233,7 +267,7 @@ export class BufferObject implements LruNode, Disposable {
   /** @internal Frees everything, at once or when whoever moves its pages lets go of them. */
   end(): void {
     this.#destroyed = true;
-    if (this.tt.lock.tryLock()) this.unlock();
+    if (this.#tt.lock.tryLock()) this.unlock();
   }
 
   /** As `destroy`, but does nothing to a destroyed buffer or one whose device is closed. */
@@ -246,7 +280,7 @@ export class BufferObject implements LruNode, Disposable {
    * that is not needed and all in swap is purged.
    */
   unlock(): void {
-    const { tt } = this;
+    const tt = this.#tt;
     const { pool, reclaimer } = this.#device;
     if (this.#destroyed) pool.release(tt);
     else if (tt.purgeable && tt.resident === 0 && tt.vector >= 0) pool.purge(tt);
@@ -267,18 +301,21 @@ export class BufferObject implements LruNode, Disposable {
 
   /** Nothing was ever written, or it was purged: reads need no memory. */
   get #empty(): boolean {
-    return this.tt.vector < 0 && !this.turn.held;
+    return this.#tt.vector < 0 && !this.#turn.held;
   }
 
   /** The bytes of a caller's buffer, if they fit at `offset`. */
-  #range(offset: number, value: Bytes, name: string): Uint8Array {
+  #range(offset: number, value: Bytes, name: string): CallerBytes {
     this.assertAlive();
-    const bytes = asBytes(value, name);
-    if (typeof offset !== "number") throw new TypeError("offset must be a number of bytes");
-    if (!Number.isSafeInteger(offset) || offset < 0 || offset + bytes.length > this.size) {
+    const bytes = bytesOf(value, name);
+    const length = lengthOf(bytes);
+    if (typeof offset !== "number") {
+      throw new TypeError(`offset must be a number of bytes, not ${show(offset)}`);
+    }
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > this.#size) {
       throw new RangeError(
-        `offset ${offset}: the ${bytes.length} bytes of ${name} do not lie within ` +
-          `the ${this.size} bytes of the buffer`,
+        `offset ${offset}: the ${length} bytes of ${name} do not lie within ` +
+          `the ${this.#size} bytes of the buffer`,
       );
     }
     return bytes;
@@ -287,29 +324,29 @@ export class BufferObject implements LruNode, Disposable {
   *#shrinkSteps(): Steps<Released> {
     this.#assertUnpinned("shrink");
     const { pool, global } = this.#device;
-    if (this.tt.purgeable) return { released: pool.purge(this.tt) };
-    assertShrinkable(pool, this.tt);
-    return yield* shrink(global, [this.tt], this.tt.resident);
+    if (this.#tt.purgeable) return { released: pool.purge(this.#tt) };
+    assertShrinkable(pool, this.#tt);
+    return yield* shrink(global, [this.#tt], this.#tt.resident);
   }
 
   /** What is written now is needed, whatever was advised before: pressure may no longer throw it away. */
   #needed(): void {
-    if (!this.tt.purgeable) return;
-    this.tt.flags &= ~TT_FLAG_DONTNEED;
+    if (!this.#tt.purgeable) return;
+    this.#tt.flags &= ~TT_FLAG_DONTNEED;
     this.#device.reclaimer.settle(this);
   }
 
   #hold(): void {
     this.#pins++;
-    this.#device.pool.setEvictable(this.tt, false);
+    this.#device.pool.setEvictable(this.#tt, false);
   }
 
   #mapping(write: boolean): Mapping {
-    const segments = this.#segments(0, this.size);
+    const segments = this.#segments(0, this.#size);
     const { pool, reclaimer } = this.#device;
     if (write) {
-      pool.dirty(this.tt, 0, this.tt.numPages, false);
-      this.tt.purged = false;
+      pool.dirty(this.#tt, 0, this.#tt.numPages, false);
+      this.#tt.purged = false;
     }
     this.#mappings++;
     pool.setEvictable(this.tt, false);
@@ -327,7 +364,7 @@ export class BufferObject implements LruNode, Disposable {
     const first = Math.floor(offset / PAGE_SIZE);
     const count = pagesOf(offset + length) - first;
     let skip = offset - first * PAGE_SIZE;
-    const { vector, numPages } = this.tt;
+    const { vector, numPages } = this.#tt;
     const page = engine.entry(vector + first);
     if (engine.chunkPages(page) >= count) return [engine.view(page + skip, length)];
     let left = length;
@@ -341,46 +378,35 @@ export class BufferObject implements LruNode, Disposable {
     return segments;
   }
 
-  #copyIn(offset: number, length: number, source: Uint8Array): void {
-    if (source.length !== length) throw new TypeError("source was detached or resized meanwhile");
+  #copyIn(offset: number, length: number, source: CallerBytes): void {
+    if (lengthOf(source) !== length)
+      throw new TypeError("source was detached or resized meanwhile");
     const { pool, global } = this.#device;
     this.tt.purged = false;
     const first = Math.floor(offset / PAGE_SIZE);
     const pages = pagesOf(offset + length) - first;
     // What is written whole leaves as one piece in any case; a part of it should not tear it up.
-    pool.dirty(this.tt, first, pages, global.roomForClean && pages < this.tt.numPages);
-    // A view of a mapping may overlap with where it goes.
-    const bytes = global.engine.owns(source) ? source.slice() : source;
-    let done = 0;
-    for (const segment of this.#segments(offset, length)) {
-      segment.set(bytes.subarray(done, done + segment.length));
-      done += segment.length;
-    }
+    pool.dirty(this.#tt, first, pages, global.roomForClean && pages < this.#tt.numPages);
+    copyIn(this.#segments(offset, length), source);
   }
 
-  #copyOut(offset: number, length: number, target: Uint8Array): void {
-    if (target.length !== length) throw new TypeError("target was detached or resized meanwhile");
-    const overlaps = this.#device.global.engine.owns(target);
-    const bytes = overlaps ? new Uint8Array(length) : target;
-    let done = 0;
-    for (const segment of this.#segments(offset, length)) {
-      bytes.set(segment, done);
-      done += segment.length;
-    }
-    if (overlaps) target.set(bytes);
+  #copyOut(offset: number, length: number, target: CallerBytes): void {
+    if (lengthOf(target) !== length)
+      throw new TypeError("target was detached or resized meanwhile");
+    copyOut(this.#segments(offset, length), target);
   }
+}
+
+const MAP_OPTIONS: readonly (keyof MapOptions)[] = ["signal", "write"];
+
+function mapOptions(options: MapOptions): { signal: Signal | undefined; write: boolean } {
+  assertOptions(options, MAP_OPTIONS, "map");
+  const { write = true } = options;
+  assertBoolean(write, "write");
+  return { signal: asSignal(options.signal), write };
 }
 
 /** Pages that a write covers whole. */
 function overwritten(offset: number, length: number): { from: number; to: number } {
   return { from: Math.ceil(offset / PAGE_SIZE), to: Math.floor((offset + length) / PAGE_SIZE) };
-}
-
-function asBytes(value: Bytes, name: string): Uint8Array {
-  if (value instanceof Uint8Array) return value;
-  if (ArrayBuffer.isView(value)) {
-    return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-  }
-  if (value instanceof ArrayBuffer) return new Uint8Array(value);
-  throw new TypeError(`${name} must be an ArrayBuffer, a typed array or a DataView`);
 }

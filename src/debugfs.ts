@@ -1,5 +1,6 @@
 import { NR_ORDERS } from "../assembly/abi.ts";
 import type { Device } from "./device.ts";
+import { show } from "./errors.ts";
 import { runSync } from "./ttm/driver.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 
@@ -15,9 +16,9 @@ const FILES: Readonly<Record<DebugfsName, (device: Device) => string>> = {
 
 /** @throws RangeError when there is no such file */
 export function debugfs(device: Device, name: DebugfsName): string {
-  if (!Object.hasOwn(FILES, name)) {
+  if (typeof name !== "string" || !Object.hasOwn(FILES, name)) {
     throw new RangeError(
-      `debugfs name must be one of ${Object.keys(FILES).join(", ")}, not ${String(name)}`,
+      `debugfs name must be one of ${Object.keys(FILES).join(", ")}, not ${show(name)}`,
     );
   }
   return FILES[name](device);

@@ -2,18 +2,26 @@ import { MAX_ORDER, PAGE_SIZE } from "../assembly/abi.ts";
 import { BufferObject, type OperationOptions } from "./buffer_object.ts";
 import { type DebugfsName, debugfs } from "./debugfs.ts";
 import { Engine } from "./engine/engine.ts";
-import { TtmError } from "./errors.ts";
+import { show, TtmError } from "./errors.ts";
+import { ignoreOutcome } from "./host.ts";
 import { Kswapd } from "./kswapd.ts";
 import { Operations } from "./operations.ts";
+import { asSignal, assertBoolean, assertOptions, signalOf, takeOptions } from "./options.ts";
 import { PRIORITIES, Reclaim } from "./reclaim.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
+import { adopt } from "./swap/adopt.ts";
 import { ramSwap } from "./swap/ram.ts";
 import { isRam, type SwapDevice } from "./swap/types.ts";
-import { NEED_NONE } from "./ttm/admission.ts";
 import { type Caching, cachingCode } from "./ttm/caching.ts";
 import { run, runSync, type Steps } from "./ttm/driver.ts";
 import type { FaultOptions, FaultSite } from "./ttm/fault.ts";
-import { type TraceEvent, TtmGlobal, type TtmGlobalOptions, type TtmStats } from "./ttm/global.ts";
+import {
+  GLOBAL_OPTIONS,
+  type TraceEvent,
+  TtmGlobal,
+  type TtmGlobalOptions,
+  type TtmStats,
+} from "./ttm/global.ts";
 import { Pool, type PoolOptions } from "./ttm/pool.ts";
 import { assertTarget, partial } from "./ttm/shrink.ts";
 import type { Shrunk } from "./ttm/shrinker.ts";
@@ -70,8 +78,17 @@ export interface DeviceStats extends TtmStats {
   readonly memoryBytes: number;
 }
 
+/** Options of `close`. */
+export interface CloseOptions {
+  /** Takes buffers along that are alive. Default: no. */
+  readonly force?: boolean;
+}
+
+const BUFFER_OPTIONS: readonly (keyof BufferOptions)[] = ["caching", "dma", "priority"];
+const SHRINK_OPTIONS: readonly (keyof ShrinkOptions)[] = ["pages", "signal"];
+const CLOSE_OPTIONS: readonly (keyof CloseOptions)[] = ["force"];
+
 const MEMORY_MIN = 64 * 1024;
-const SLOTS_MAX = 2 ** 31 - 1;
 /** Spare vector entries: as many as needed, up to 24 MiB of untouched linear memory; 768 KiB in any case. */
 const SLACK_MAX = 2 ** 21;
 const SLACK_MIN = 2 ** 16;
@@ -99,14 +116,8 @@ export interface CloseOptions {
 
 /** Owner of the memory, of the swap device and of all buffers (struct ttm_device). */
 export class Device implements Disposable, AsyncDisposable {
-  /** @internal */
-  readonly pool: Pool;
-  /** @internal */
-  readonly reclaimer: Reclaim;
-  /** @internal */
-  readonly operations: Operations;
-  /** @internal */
-  readonly kswapd: Kswapd;
+  readonly #pool: Pool;
+  readonly #operations: Operations;
   readonly #shared: Shared;
   readonly #buffers = new Set<BufferObject>();
   #closed = false;
@@ -114,18 +125,35 @@ export class Device implements Disposable, AsyncDisposable {
 
   /** @internal Use `createDevice` or `createDeviceSync`. */
   constructor(shared: Shared, options: PoolOptions) {
-    const { global, reclaimer, kswapd } = shared;
     this.#shared = shared;
-    this.pool = new Pool(global, options);
-    this.reclaimer = reclaimer;
-    this.kswapd = kswapd;
-    this.operations = new Operations(global, this);
-    global.devices++;
+    this.#pool = new Pool(shared.global, options);
+    this.#operations = new Operations(shared.global, this);
+    shared.global.addDevice();
+  }
+
+  /** @internal */
+  get pool(): Pool {
+    return this.#pool;
+  }
+
+  /** @internal */
+  get reclaimer(): Reclaim {
+    return this.#shared.reclaimer;
+  }
+
+  /** @internal */
+  get operations(): Operations {
+    return this.#operations;
+  }
+
+  /** @internal */
+  get kswapd(): Kswapd {
+    return this.#shared.kswapd;
   }
 
   /** The kernel's layer under this device, for `ttm-wasm/ttm`. */
   get global(): TtmGlobal {
-    return this.pool.global;
+    return this.#pool.global;
   }
 
   /**
@@ -150,10 +178,12 @@ export class Device implements Disposable, AsyncDisposable {
   createBuffer(size: Size, options: BufferOptions = {}): BufferObject {
     this.assertOpen();
     const bytes = parseSize(size, "size");
+    assertOptions(options, BUFFER_OPTIONS, "createBuffer");
     const { priority = 0, caching = "cached", dma = false } = options;
     cachingCode(caching);
+    assertBoolean(dma, "dma");
     if (!Number.isInteger(priority) || priority < 0 || priority >= PRIORITIES) {
-      throw new RangeError(`priority must be 0 to ${PRIORITIES - 1}, not ${priority}`);
+      throw new RangeError(`priority must be 0 to ${PRIORITIES - 1}, not ${show(priority)}`);
     }
     const { frames } = this.global.engine.geometry;
     if (pagesOf(bytes) > frames) {
@@ -175,30 +205,21 @@ export class Device implements Disposable, AsyncDisposable {
    * @throws TtmError what stopped it, when nothing was released: ENOSPC, EIO, EINTR
    */
   async shrink(options: ShrinkOptions = {}): Promise<number> {
-    const steps = this.#shrinkSteps(options);
+    const { steps, signal } = this.#shrinkSteps(options);
     const { admission } = this.global;
-    return this.operations.start(
-      "shrink",
-      options.signal,
-      () => false,
-      async (task) => {
-        let shrunk: Shrunk | undefined;
-        await admission.run(
-          task,
-          () => NEED_NONE,
-          async () => {
-            shrunk = await run(this.global, task, steps);
-          },
-        );
-        return partial(shrunk as Shrunk);
-      },
+    let shrunk: Shrunk | undefined;
+    await this.operations.start("shrink", signal, undefined, (task) =>
+      admission.giveUp(task, async () => {
+        shrunk = await run(this.global, task, steps);
+      }),
     );
+    return partial(shrunk as Shrunk);
   }
 
   /** As `shrink`, at a stretch; for swap devices that are synchronous. */
   shrinkSync(options: ShrinkOptions = {}): number {
-    const steps = this.#shrinkSteps(options);
-    return partial(runSync(this.global, { op: "shrink", signal: options.signal }, steps));
+    const { steps, signal } = this.#shrinkSteps(options);
+    return partial(runSync(this.global, { op: "shrink", signal }, steps));
   }
 
   stats(): DeviceStats {
@@ -240,9 +261,10 @@ export class Device implements Disposable, AsyncDisposable {
    * @throws TtmError EBUSY while buffers are alive, without `force`; then nothing has changed
    */
   async close(options: CloseOptions = {}): Promise<void> {
+    const force = forced(options);
     if (this.#closing) return this.#closing;
-    this.#assertClosable(options.force === true);
-    this.#closing = this.#close(options.force === true);
+    this.#assertClosable(force);
+    this.#closing = this.#close(force);
     try {
       await this.#closing;
     } finally {
@@ -257,7 +279,7 @@ export class Device implements Disposable, AsyncDisposable {
    * @throws TtmError EWOULDBLOCK when the swap device closes asynchronously: await `close()` then
    */
   closeSync(options: CloseOptions = {}): void {
-    const force = options.force === true;
+    const force = forced(options);
     this.#assertClosable(force);
     const { swap } = this.global;
     if (this.#last && !isRam(swap) && swap.async && swap.close) {
@@ -270,12 +292,12 @@ export class Device implements Disposable, AsyncDisposable {
       throw new TtmError("EBUSY", "close", text);
     }
     this.#closed = true;
-    this.global.closed = this.#last;
+    if (this.#last) this.global.close();
     this.operations.abort(this.#last);
     if (!this.#letGo()) return;
     void this.kswapd.stop();
     // A promise all the same: its outcome is nobody's to hear.
-    closeSwap(this.global)?.catch(() => {});
+    ignoreOutcome(closeSwap(this.global));
   }
 
   /** Closes the device, buffers and all, as `close({ force: true })`; nothing if it is closed. */
@@ -295,9 +317,10 @@ export class Device implements Disposable, AsyncDisposable {
    */
   async hibernate(options: OperationOptions = {}): Promise<number> {
     this.assertOpen();
+    const signal = signalOf(options, "hibernate");
     const resident = this.reclaimer.resident();
     try {
-      return await this.shrink(options);
+      return await this.shrink({ signal });
     } finally {
       this.#noteHibernated(resident);
     }
@@ -306,9 +329,10 @@ export class Device implements Disposable, AsyncDisposable {
   /** As `hibernate`, at a stretch; for swap devices that are synchronous. */
   hibernateSync(options: OperationOptions = {}): number {
     this.assertOpen();
+    const signal = signalOf(options, "hibernate");
     const resident = this.reclaimer.resident();
     try {
-      return this.shrinkSync(options);
+      return this.shrinkSync({ signal });
     } finally {
       this.#noteHibernated(resident);
     }
@@ -320,9 +344,10 @@ export class Device implements Disposable, AsyncDisposable {
    */
   async resume(options: OperationOptions = {}): Promise<void> {
     this.assertOpen();
+    const signal = signalOf(options, "resume");
     const { hibernated } = this.#shared;
     for (const bo of hibernated) {
-      if (bo.inSwap) await bo.populate(options);
+      if (bo.inSwap) await bo.populate({ signal });
       hibernated.delete(bo);
     }
   }
@@ -330,9 +355,10 @@ export class Device implements Disposable, AsyncDisposable {
   /** As `resume`, at a stretch; for swap devices that are synchronous. */
   resumeSync(options: OperationOptions = {}): void {
     this.assertOpen();
+    const signal = signalOf(options, "resume");
     const { hibernated } = this.#shared;
     for (const bo of hibernated) {
-      if (bo.inSwap) bo.populateSync(options);
+      if (bo.inSwap) bo.populateSync({ signal });
       hibernated.delete(bo);
     }
   }
@@ -352,8 +378,12 @@ export class Device implements Disposable, AsyncDisposable {
     this.global.faults.set(site, options);
   }
 
-  /** Called with every event of this device's memory; `undefined` ends it. */
-  set trace(trace: ((event: TraceEvent) => void) | undefined) {
+  /**
+   * Called with every event of this device's memory; `undefined`, `null` or `false` ends it.
+   *
+   * @throws TypeError for anything else
+   */
+  set trace(trace: ((event: TraceEvent) => void) | null | false | undefined) {
     this.global.trace = trace;
   }
 
@@ -379,10 +409,13 @@ export class Device implements Disposable, AsyncDisposable {
     this.#shared.hibernated.delete(bo);
   }
 
-  #shrinkSteps({ pages = Number.POSITIVE_INFINITY }: ShrinkOptions): Steps<Shrunk> {
+  #shrinkSteps(options: ShrinkOptions): { steps: Steps<Shrunk>; signal: Signal | undefined } {
     this.assertOpen();
+    assertOptions(options, SHRINK_OPTIONS, "shrink");
+    const { pages = Number.POSITIVE_INFINITY } = options;
+    const signal = asSignal(options.signal);
     assertTarget(pages);
-    return this.global.shrinkers.shrink(pages, false);
+    return { steps: this.global.shrinkers.shrink(pages, false), signal };
   }
 
   #assertClosable(force: boolean): void {
@@ -402,7 +435,7 @@ export class Device implements Disposable, AsyncDisposable {
     this.#closed = true;
     await this.operations.end(false, grace);
     if (this.#last) {
-      this.global.closed = true;
+      this.global.close();
       await this.operations.end(true, grace);
     }
     const last = this.#letGo();
@@ -421,7 +454,7 @@ export class Device implements Disposable, AsyncDisposable {
     }
     this.#buffers.clear();
     this.pool.close();
-    global.devices--;
+    global.removeDevice();
     return global.devices === 0;
   }
 }
@@ -430,35 +463,46 @@ function closeSwap({ swap }: TtmGlobal): void | Promise<void> {
   return isRam(swap) ? undefined : swap.close?.();
 }
 
+const DEVICE_OPTIONS = [...GLOBAL_OPTIONS, "memory", "swap", "dma32", "pool", "module"] as const;
+
 /** @throws TypeError, RangeError for an option that cannot be meant; TtmError of the swap device */
 export function createDeviceSync(options: DeviceOptions): Device {
-  const memory = parseSize(options?.memory, "memory");
+  const given = takeOptions(options, DEVICE_OPTIONS, "createDevice");
+  const { memory: size, swap: device = ramSwap(), dma32: zone, pool = {}, module, ...rest } = given;
+  const memory = parseSize(size as Size, "memory");
   if (memory < MEMORY_MIN) {
     throw new RangeError(
       `memory of ${formatSize(memory)} is too small; the least is ${formatSize(MEMORY_MIN)}`,
     );
   }
-  const swap = options.swap ?? ramSwap();
+  const swap = adopt(device);
   const frames = Math.floor(memory / PAGE_SIZE);
-  const slots = slotsOf(swap) || frames;
+  const slots = swap.slots || frames;
   // Vectors of all that can be in memory or in swap, and as much again, for vectors are not moved to
   // make room; of the largest buffer at least.
   const slack = Math.min(Math.max(slots + frames, SLACK_MIN), SLACK_MAX);
   const entries = slots + frames + Math.max(frames, slack);
-  const dma32 = options.dma32 === undefined ? frames : dma32Frames(options.dma32, frames);
+  const dma32 = zone === undefined ? frames : dma32Frames(zone, frames);
   const geometry = { frames, slots, entries, ram: isRam(swap), dma32 };
-  const global = new TtmGlobal(new Engine(geometry, options.module), swap, options);
+  const global = new TtmGlobal(new Engine(geometry, asModule(module)), swap, rest);
   const reclaimer = new Reclaim(global);
-  const shared = {
-    global,
-    reclaimer,
-    kswapd: new Kswapd(global),
-    hibernated: new Set<BufferObject>(),
-  };
-  const device = new Device(shared, options.pool ?? {});
+  const hibernated = new Set<BufferObject>();
+  const made = new Device({ global, reclaimer, kswapd: new Kswapd(global), hibernated }, pool);
   global.shrinkers.register(reclaimer);
   if (!isRam(swap)) swap.open?.();
-  return device;
+  return made;
+}
+
+/** @throws TypeError unless it is a compiled module, of whatever realm */
+function asModule(module: WebAssembly.Module | undefined): WebAssembly.Module | undefined {
+  if (module === undefined) return undefined;
+  try {
+    WebAssembly.Module.exports(module);
+    return module;
+  } catch {
+    const text = `module must be a compiled module, not ${show(module)}`;
+    throw new TypeError(`${text}; of bytes: new WebAssembly.Module(bytes)`);
+  }
 }
 
 /** As `createDeviceSync`. */
@@ -466,20 +510,16 @@ export async function createDevice(options: DeviceOptions): Promise<Device> {
   return createDeviceSync(options);
 }
 
+function forced(options: CloseOptions): boolean {
+  assertOptions(options, CLOSE_OPTIONS, "close");
+  const { force = false } = options;
+  assertBoolean(force, "force");
+  return force;
+}
+
 function dma32Frames(size: Size, frames: number): number {
   const zone = parseSize(size, "dma32") / PAGE_SIZE;
   if (zone >= frames) return frames;
   if (zone % 2 ** MAX_ORDER !== 0) throw new RangeError("dma32 must be a multiple of 2 MiB");
   return zone;
-}
-
-function slotsOf(swap: SwapDevice): number {
-  if (typeof swap === "object" && swap !== null && isRam(swap)) return swap.slots;
-  if (typeof swap?.read !== "function" || typeof swap.write !== "function") {
-    throw new TypeError("swap must be a swap device such as ramSwap() or fileSwap({ size })");
-  }
-  if (!Number.isInteger(swap.slots) || swap.slots < 1 || swap.slots > SLOTS_MAX) {
-    throw new RangeError(`swap.slots must be 1 to ${SLOTS_MAX} pages, not ${swap.slots}`);
-  }
-  return swap.slots;
 }

@@ -94,10 +94,28 @@ export function codeOf(error: unknown): TtmErrorCode {
 /** Message of whatever was thrown. */
 export function messageOf(error: unknown): string {
   const text = () => `${error instanceof Error ? error.message : String(error)}`;
-  return look(text, "something that cannot be shown");
+  return look(text, UNSHOWN);
 }
 
-/** Whatever was thrown, as a failure: never `undefined`, which would mean that there was none. */
-export function failureOf(op: TtmOperation, error: unknown): unknown {
-  return error || new TtmError("EIO", op, `${messageOf(error)} was thrown`, error);
+const UNSHOWN = "something that cannot be shown";
+const SHOWN_MAX = 60;
+
+/** Any value, for a message. */
+export function show(value: unknown): string {
+  const text = look(
+    () => `${typeof value === "string" ? JSON.stringify(value) : String(value)}`,
+    UNSHOWN,
+  );
+  return text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}...` : text;
+}
+
+/**
+ * Whatever was thrown, as a failure that may go from hand to hand: never `undefined`, which would mean that
+ * there was none, and nothing with a `then`, which a promise would wait for instead of passing it on.
+ */
+export function failureOf(op: TtmOperation, error: unknown, what?: string): TtmError {
+  if (error instanceof TtmError && !look(() => "then" in error, true)) return error;
+  const text =
+    what === undefined ? `${messageOf(error)} was thrown` : `${what}: ${messageOf(error)}`;
+  return new TtmError(codeOf(error), op, text, error);
 }

@@ -1,7 +1,9 @@
 export { PAGE_SIZE } from "../assembly/abi.ts";
-export type { Advice, BufferObject, Bytes, OperationOptions } from "./buffer_object.ts";
+export type { Advice, BufferObject, OperationOptions } from "./buffer_object.ts";
+export type { Bytes } from "./bytes.ts";
 export {
   type BufferOptions,
+  type CloseOptions,
   createDevice,
   createDeviceSync,
   type Device,

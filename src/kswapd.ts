@@ -1,5 +1,5 @@
+import { afterTurn } from "./host.ts";
 import { isRam } from "./swap/types.ts";
-import { NEED_NONE } from "./ttm/admission.ts";
 import { run } from "./ttm/driver.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import type { Shrunk } from "./ttm/shrinker.ts";
@@ -82,19 +82,13 @@ export class Kswapd {
       return global.shrinkers.shrinkNow(global, wanted, true);
     const task = new AsyncTask("shrink", undefined, this);
     let shrunk: Shrunk = { released: 0, scanned: 0 };
-    await global.admission.run(
-      task,
-      () => NEED_NONE,
-      async () => {
-        shrunk = await run(global, task, global.shrinkers.shrink(wanted, true));
-      },
-    );
+    await global.admission.giveUp(task, async () => {
+      shrunk = await run(global, task, global.shrinkers.shrink(wanted, true));
+    });
     return shrunk;
   }
 }
 
 function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, 0);
-  });
+  return new Promise(afterTurn);
 }

@@ -1,4 +1,5 @@
 import { TtmError, type TtmOperation } from "./errors.ts";
+import { after } from "./host.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import { AsyncTask, type Signal, type TaskOwner } from "./ttm/task.ts";
 
@@ -21,7 +22,7 @@ export class Operations {
   start<T>(
     op: TtmOperation,
     signal: Signal | undefined,
-    gone: () => boolean,
+    gone: (() => boolean) | undefined,
     body: (task: AsyncTask) => Promise<T>,
   ): Promise<T> {
     const { tasks } = this.#global;
@@ -46,12 +47,12 @@ export class Operations {
     if (grace === undefined) await settled;
     else {
       this.abort(all);
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const late = new Promise((resolve) => {
-        timer = setTimeout(resolve, grace);
+      let cancel = () => {};
+      const late = new Promise<void>((resolve) => {
+        cancel = after(grace, resolve);
       });
       await Promise.race([settled, late]);
-      clearTimeout(timer);
+      cancel();
     }
   }
 

@@ -1,4 +1,5 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
+import { show } from "./errors.ts";
 
 /** A number of bytes, or a string such as `"64 MiB"`, `"4GiB"`, `"1.5 GB"`. */
 export type Size = number | string;
@@ -24,11 +25,13 @@ const UNITS: Readonly<Record<string, number>> = {
  */
 export function parseSize(value: Size, name: string): number {
   if (typeof value !== "number" && typeof value !== "string") {
-    throw new TypeError(`${name} must be a number of bytes or a string such as "64 MiB"`);
+    throw new TypeError(
+      `${name} must be a number of bytes or a string such as "64 MiB", not ${show(value)}`,
+    );
   }
   const bytes = typeof value === "number" ? value : parseText(value, name);
   if (!Number.isSafeInteger(bytes) || bytes <= 0) {
-    throw new RangeError(`${name} must be a whole number of bytes above 0, not ${value}`);
+    throw new RangeError(`${name} must be a whole number of bytes above 0, not ${show(value)}`);
   }
   return bytes;
 }
@@ -38,7 +41,7 @@ function parseText(text: string, name: string): number {
   const unit = UNITS[parts?.[2]?.toLowerCase() ?? ""];
   if (!parts || unit === undefined) {
     const known = "B, KiB, MiB, GiB, TiB, kB, MB, GB or TB";
-    throw new RangeError(`${name} is ${JSON.stringify(text)}: use a number and a unit of ${known}`);
+    throw new RangeError(`${name} is ${show(text)}: use a number and a unit of ${known}`);
   }
   // Decimal fractions such as 1.005 MB have no exact binary form; a whole number is meant.
   const bytes = Number(parts[1]) * unit;

@@ -6,14 +6,13 @@ export type { Caching } from "./ttm/caching.ts";
 export { type DmaMapping, Iommu } from "./ttm/dma.ts";
 export { FAULT_SITES, FaultAttr, type FaultOptions, type FaultSite, Faults } from "./ttm/fault.ts";
 export {
-  type Limits,
   type PoolType,
   type TraceEvent,
   TtmGlobal,
   type TtmGlobalOptions,
   type TtmStats,
-  type Watermarks,
 } from "./ttm/global.ts";
+export type { Limits, Watermarks } from "./ttm/limits.ts";
 export {
   finiTt,
   kmapTt,

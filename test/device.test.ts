@@ -86,10 +86,16 @@ describe("memory", () => {
     },
   );
 
-  test.each([undefined, null, 5, "64 MiB", []])("is missed in options of %j", async (options) => {
+  test.each([undefined, {}, []])("is missed in options of %j", async (options) => {
     const error = await refusal(options);
     expect(error).toBeInstanceOf(TypeError);
     expect(error.message).toMatch(/^memory must be/);
+  });
+
+  test.each([null, 5, "64 MiB"])("is nowhere in options of %j", async (options) => {
+    const error = await refusal(options);
+    expect(error).toBeInstanceOf(TypeError);
+    expect(error.message).toMatch(/^createDevice takes an object of options, not /);
   });
 });
 

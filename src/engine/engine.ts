@@ -121,7 +121,7 @@ export class Engine {
     wasm.memory.grow(pages - wasm.memory.buffer.byteLength / WASM_PAGE);
     const rc = wasm.init(frames, slots, entries, Number(ram), dma32);
     if (rc < 0) throw new RangeError(`engine sizes are out of range (errno ${rc})`);
-    this.geometry = geometry;
+    this.geometry = Object.freeze(geometry);
     this.#wasm = wasm;
     this.#buffer = wasm.memory.buffer;
     this.#header = new Uint32Array(this.#buffer, abi.HEADER, abi.HEADER_WORDS);
@@ -130,6 +130,7 @@ export class Engine {
     this.#entries = new Uint32Array(this.#buffer, this.#word(abi.H_ENTRY), entries);
     this.#shadows = new Uint32Array(this.#buffer, this.#word(abi.H_SHADOW), entries);
     this.#pages = new Uint8Array(this.#buffer, this.#word(abi.H_PAGE_TABLE), 16 * frames);
+    Object.freeze(this);
   }
 
   /** Free page frames. */
@@ -215,11 +216,6 @@ export class Engine {
   poolShrink(type: number, order: number): number | undefined {
     const pfn = this.#wasm.poolShrink(type, order);
     return pfn < 0 ? undefined : pfn * abi.PAGE_SIZE;
-  }
-
-  /** Whether a view lies in linear memory. */
-  owns(view: Uint8Array): boolean {
-    return view.buffer === this.#buffer;
   }
 
   /** A view of `length` bytes at `address`. */

@@ -19,7 +19,7 @@ export interface Need {
 }
 
 /** Nothing of its own: for those that only give pages up. */
-export const NEED_NONE: Need = { frames: 0, lacking: 0 };
+const NEED_NONE: Need = { frames: 0, lacking: 0 };
 
 /** What there is, in pages, as it changes. */
 export interface Supply {
@@ -100,6 +100,11 @@ export class Admission {
       }
       if (alone || !others || !lacks(failure)) return failure;
     }
+  }
+
+  /** Runs what holds no frames of its own, and only gives some up. */
+  async giveUp(task: AsyncTask, work: () => Promise<void>): Promise<void> {
+    await this.run(task, () => NEED_NONE, work as () => Promise<undefined>);
   }
 
   /** Waits to be let in: who was inside before, and comes again, before all others. */

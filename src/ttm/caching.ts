@@ -1,4 +1,5 @@
 import { CACHED, UNCACHED, WRITE_COMBINED } from "../../assembly/abi.ts";
+import { show } from "../errors.ts";
 
 /** How the CPU caches a page (enum ttm_caching). Simulated: an attribute of each page. */
 export type Caching = "cached" | "wc" | "uc";
@@ -11,19 +12,20 @@ const CODES: Readonly<Record<Caching, number>> = {
 
 /** @throws TypeError when it is none of the three */
 export function cachingCode(caching: Caching): number {
-  if (!Object.hasOwn(CODES, caching)) {
-    throw new TypeError(`caching must be "cached", "wc" or "uc", not ${String(caching)}`);
+  if (typeof caching !== "string" || !Object.hasOwn(CODES, caching)) {
+    throw new TypeError(`caching must be "cached", "wc" or "uc", not ${show(caching)}`);
   }
   return CODES[caching];
 }
 
 /** Pool types that all pools of one memory share: write-combined and uncached, each also in DMA32. */
-export const SHARED_TYPES: readonly { readonly name: string; readonly caching: Caching }[] = [
-  { name: "wc", caching: "wc" },
-  { name: "uc", caching: "uc" },
-  { name: "wc 32", caching: "wc" },
-  { name: "uc 32", caching: "uc" },
-];
+export const SHARED_TYPES: readonly { readonly name: string; readonly caching: Caching }[] =
+  Object.freeze([
+    Object.freeze({ name: "wc", caching: "wc" }),
+    Object.freeze({ name: "uc", caching: "uc" }),
+    Object.freeze({ name: "wc 32", caching: "wc" }),
+    Object.freeze({ name: "uc 32", caching: "uc" }),
+  ]);
 
 /** Types of a pool for coherent DMA, which keeps its mappings and therefore its own pages. */
 export const COHERENT_TYPES: readonly { readonly name: string; readonly caching: Caching }[] = [

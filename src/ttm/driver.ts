@@ -6,7 +6,7 @@
  */
 import { TtmError } from "../errors.ts";
 import { WaitQueue } from "../wait_queue.ts";
-import { type AsyncTask, interrupted, interruptible, type Task } from "./task.ts";
+import { type AsyncTask, interruptible, interruption, type Task } from "./task.ts";
 import { ownError, perform, performNow, type Transfer, type TransferContext } from "./transfer.ts";
 import { nextTurn, timeLeft } from "./turns.ts";
 
@@ -21,12 +21,7 @@ export type Steps<T> = Generator<Step, T, TtmError | undefined>;
 
 /** What stops the task at work between two batches, if something does. */
 export function stopped(context: TransferContext): TtmError | undefined {
-  const { current } = context;
-  try {
-    return current?.signal?.aborted ? interrupted(current) : undefined;
-  } catch (error) {
-    return ownError(context, (current as Task).op, undefined, error);
-  }
+  return context.current && interruption(context.current);
 }
 
 /** @throws what stopped some steps, if something did */
@@ -89,8 +84,8 @@ export async function run<T>(
     if (!(step.value instanceof WaitQueue) && !timeLeft()) await nextTurn();
     let failure: TtmError | undefined;
     try {
-      if (task.signal.aborted) failure = interrupted(task);
-      else {
+      failure = interruption(task);
+      if (!failure) {
         const pending = begin(task, step.value);
         if (pending) await pending;
       }

@@ -1,3 +1,6 @@
+import { show } from "../errors.ts";
+import { assertOptions, assertWhole } from "../options.ts";
+
 /** Where a fault can be injected. */
 export type FaultSite = "alloc" | "map" | "caching" | "slot" | "write" | "read";
 
@@ -24,6 +27,14 @@ export interface FaultOptions {
   readonly seed?: number;
 }
 
+const FAULT_OPTIONS: readonly (keyof FaultOptions)[] = [
+  "probability",
+  "interval",
+  "times",
+  "space",
+  "seed",
+];
+
 /** When to fail (struct fault_attr, lib/fault-inject.c), with random numbers of its own seed. */
 export class FaultAttr {
   #probability = 0;
@@ -38,21 +49,18 @@ export class FaultAttr {
     return this.#probability > 0 && this.#times !== 0;
   }
 
-  /** @throws RangeError when a field is out of its range */
+  /** @throws TypeError, RangeError for a field that there is not, or out of its range */
   set(options: FaultOptions): void {
+    assertOptions(options, FAULT_OPTIONS, "fault");
     const { probability = 0, interval = 1, times = 1, space = 0, seed = 1 } = options;
-    if (!(probability >= 0 && probability <= 100)) {
-      throw new RangeError(`fault probability must be 0 to 100 per cent, not ${probability}`);
+    if (typeof probability !== "number" || !(probability >= 0 && probability <= 100)) {
+      const text = `fault probability must be 0 to 100 per cent, not ${show(probability)}`;
+      throw typeof probability === "number" ? new RangeError(text) : new TypeError(text);
     }
-    for (const [name, value, least] of [
-      ["interval", interval, 1],
-      ["times", times, -1],
-      ["space", space, 0],
-    ] as const) {
-      if (!Number.isInteger(value) || value < least) {
-        throw new RangeError(`fault ${name} must be a whole number from ${least} on, not ${value}`);
-      }
-    }
+    assertWhole(interval, "fault interval", 1);
+    assertWhole(times, "fault times", -1);
+    assertWhole(space, "fault space", 0);
+    assertWhole(seed, "fault seed", Number.MIN_SAFE_INTEGER);
     this.#probability = probability;
     this.#interval = interval;
     this.#times = times;
@@ -92,15 +100,25 @@ export class Faults {
   readonly slot: FaultAttr = new FaultAttr();
   readonly write: FaultAttr = new FaultAttr();
   readonly read: FaultAttr = new FaultAttr();
-  /** True when any site can fail. */
-  on = false;
+  #on = false;
 
-  /** @throws RangeError when the site or an option is none */
+  constructor() {
+    Object.freeze(this);
+  }
+
+  /** True when any site can fail. */
+  get on(): boolean {
+    return this.#on;
+  }
+
+  /** @throws TypeError, RangeError when the site or an option is none */
   set(site: FaultSite, options: FaultOptions): void {
     if (!FAULT_SITES.includes(site)) {
-      throw new RangeError(`fault site must be one of ${FAULT_SITES.join(", ")}, not ${site}`);
+      throw new RangeError(
+        `fault site must be one of ${FAULT_SITES.join(", ")}, not ${show(site)}`,
+      );
     }
     this[site].set(options);
-    this.on = FAULT_SITES.some((each) => this[each].on);
+    this.#on = FAULT_SITES.some((each) => this[each].on);
   }
 }

@@ -5,18 +5,23 @@
  */
 import { WaitQueue } from "../wait_queue.ts";
 
-/** What all operations on a memory have claimed and not yet taken, in pages. */
-export class Claims {
-  total = 0;
+/** Frames of a memory that cannot be had for the time being, in pages, and shrinks at work on it. */
+export class Frames {
+  /** What all operations have claimed and not yet taken. */
+  claimed = 0;
+  /** What nobody but its owner can give up: pages of pinned buffers, and of tts that no shrinker knows. */
+  stuck = 0;
+  /** Those who write pages out. */
+  readonly transits: Transits = new Transits();
 }
 
 /** Frames that one operation counts on. */
 export class Claim {
-  readonly #claims: Claims;
+  readonly #all: Frames;
   #frames = 0;
 
-  constructor(claims: Claims) {
-    this.#claims = claims;
+  constructor(all: Frames) {
+    this.#all = all;
   }
 
   /** Pages of it. */
@@ -27,14 +32,14 @@ export class Claim {
   /** Claims `frames` in all; never gives up what it has. */
   raise(frames: number): void {
     if (frames <= this.#frames) return;
-    this.#claims.total += frames - this.#frames;
+    this.#all.claimed += frames - this.#frames;
     this.#frames = frames;
   }
 
   /** Takes `frames` of those it claimed, or fewer. */
   take(frames: number): void {
     const taken = Math.min(frames, this.#frames);
-    this.#claims.total -= taken;
+    this.#all.claimed -= taken;
     this.#frames -= taken;
   }
 

@@ -1,13 +1,17 @@
 import { NR_ORDERS, PAGE_SIZE, POOL_TYPES_MAX } from "../../assembly/abi.ts";
 import type { Engine } from "../engine/engine.ts";
-import { TtmError } from "../errors.ts";
+import { show, TtmError } from "../errors.ts";
+import { report } from "../host.ts";
+import { assertBoolean, assertOptions, assertWhole } from "../options.ts";
+import { readings } from "../readings.ts";
 import { formatSize } from "../size.ts";
 import { isRam, type SwapDevice } from "../swap/types.ts";
 import { Admission } from "./admission.ts";
 import { type Caching, SHARED_TYPES } from "./caching.ts";
 import { Iommu } from "./dma.ts";
 import { Faults } from "./fault.ts";
-import { Claims, Transits } from "./frames.ts";
+import { Frames } from "./frames.ts";
+import { LimitSettings, type Limits, type Watermarks, watermarksOf } from "./limits.ts";
 import type { Pool } from "./pool.ts";
 import { PoolShrinker } from "./pool_shrinker.ts";
 import { ShrinkerRegistry } from "./shrinker.ts";
@@ -44,15 +48,20 @@ export type TraceEvent =
 
 export type Trace = (event: TraceEvent) => void;
 
+/** @throws TypeError for what is neither a function nor off: undefined, null or false */
+function asTrace(trace: Trace | null | false | undefined): Trace | undefined {
+  if (typeof trace === "function") return guarded(trace);
+  if (trace === undefined || trace === null || trace === false) return undefined;
+  throw new TypeError(`trace must be a function, or undefined to end it, not ${show(trace)}`);
+}
+
 /** `trace`, but what it throws is thrown where nobody is at work: as an error that is not caught. */
 function guarded(trace: Trace): Trace {
   return (event) => {
     try {
       trace(event);
     } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
+      report(error);
     }
   };
 }
@@ -64,21 +73,10 @@ export interface PoolType {
   readonly pool?: Pool;
 }
 
-/** Limits in pages. Default: half of the frames in pools, and no other limit than the frames. */
-export interface Limits {
-  /** Pages that pools may hold (module parameter page_pool_size). */
-  pagePoolSize: number;
-  /** Pages that tts may hold in all before a populate shrinks others (pages_limit). */
+/** Pages that tts hold, in all and of DMA32 pools. */
+export interface Allocated {
   pages: number;
-  /** The same for tts of DMA32 pools (dma32_pages_limit). */
   dma32Pages: number;
-}
-
-/** Free pages: below `min` allocations reclaim first, below `low` the background loop runs, to `high`. */
-export interface Watermarks {
-  readonly min: number;
-  readonly low: number;
-  readonly high: number;
 }
 
 /** Options of a `TtmGlobal`. */
@@ -94,6 +92,20 @@ export interface TtmGlobalOptions {
   readonly transferPages?: number;
 }
 
+/** Names of them. */
+export const GLOBAL_OPTIONS: readonly (keyof TtmGlobalOptions)[] = [
+  "limits",
+  "watermarks",
+  "checksums",
+  "keepClean",
+  "transferPages",
+];
+
+/** The totals behind `stats`, for those who count. */
+export let countersOf: (global: TtmGlobal) => TtmStats;
+/** What is behind `allocated`, for those who allocate. */
+export let allocatedOf: (global: TtmGlobal) => Allocated;
+
 /**
  * What all pools and devices on one memory share (struct ttm_global, and the static state of
  * ttm_pool.c and ttm_tt.c): the engine, the swap device, pool types, limits, shrinkers, faults.
@@ -101,23 +113,28 @@ export interface TtmGlobalOptions {
 export class TtmGlobal implements TransferContext {
   readonly engine: Engine;
   readonly swap: SwapDevice;
+  /** May be set at any time; each is checked. */
   readonly limits: Limits;
   readonly watermarks: Watermarks;
-  /** Whether pages that leave get checksums, to be verified. To change only while nothing is in swap. */
-  checksums: boolean;
   readonly keepClean: boolean;
   readonly transferPages: number;
   readonly iommu: Iommu = new Iommu();
   readonly admission: Admission;
-  readonly claims: Claims = new Claims();
-  readonly transits: Transits = new Transits();
+  /** Frames on their way, and those that stay. */
+  readonly frames: Frames = new Frames();
   /** Async operations in flight. */
   readonly tasks: Set<AsyncTask> = new Set();
   readonly faults: Faults = new Faults();
   readonly shrinkers: ShrinkerRegistry = new ShrinkerRegistry((wanted, released) => {
     this.trace?.({ type: "reclaim", wanted, released });
   });
-  readonly stats: TtmStats = {
+  readonly stats: Readonly<TtmStats>;
+  /** Pages held by counted tts, in all and in DMA32 pools. */
+  readonly allocated: Readonly<Allocated>;
+  /** Tts with pages in memory that keep their slots, the oldest first. */
+  readonly clean: Set<Tt> = new Set();
+  readonly poolShrinker: PoolShrinker = new PoolShrinker(this);
+  readonly #counters: TtmStats = {
     pagesOut: 0,
     pagesIn: 0,
     pagesClean: 0,
@@ -126,67 +143,99 @@ export class TtmGlobal implements TransferContext {
     resumed: 0,
     faults: 0,
   };
-  current: Task | undefined;
-  /** Devices on this memory (a count). */
-  devices = 0;
-  /** The last of them is closed: nothing new is begun. */
-  closed = false;
-  /** Pages held by counted tts, in all and in DMA32 pools. */
-  readonly allocated: { pages: number; dma32Pages: number } = { pages: 0, dma32Pages: 0 };
-  /** Pages that nobody but their owner can give up: pinned buffers, and tts that no shrinker knows. */
-  stuckPages = 0;
-  /** Tts with pages in memory that keep their slots, the oldest first. */
-  readonly clean: Set<Tt> = new Set();
-  #trace: Trace | undefined;
+  readonly #allocated: Allocated = { pages: 0, dma32Pages: 0 };
+  #types: readonly (PoolType | undefined)[] = SHARED_TYPES;
+  #checksums: boolean;
+  #current: Task | undefined;
+  #devices = 0;
+  #closed = false;
   #lastId = 0;
-  readonly poolShrinker: PoolShrinker = new PoolShrinker(this);
-  readonly #types: (PoolType | undefined)[] = SHARED_TYPES.map((type) => ({ ...type }));
+  #trace: Trace | undefined;
 
-  /** @throws RangeError for a limit or a transfer size that cannot be meant */
+  static {
+    countersOf = (global) => global.#counters;
+    allocatedOf = (global) => global.#allocated;
+  }
+
+  /** @throws TypeError, RangeError for an option that cannot be meant */
   constructor(engine: Engine, swap: SwapDevice, options: TtmGlobalOptions = {}) {
-    const { limits = {}, checksums = !isRam(swap), keepClean = true } = options;
+    assertOptions(options, GLOBAL_OPTIONS, "options");
+    const { limits, watermarks, checksums = !isRam(swap), keepClean = true } = options;
     const { transferPages = TRANSFER_PAGES_MAX } = options;
     const { frames } = engine.geometry;
-    if (
-      !Number.isInteger(transferPages) ||
-      transferPages < 1 ||
-      transferPages > TRANSFER_PAGES_MAX
-    ) {
-      throw new RangeError(
-        `transferPages must be 1 to ${TRANSFER_PAGES_MAX}, not ${transferPages}`,
-      );
-    }
+    assertBoolean(checksums, "checksums");
+    assertBoolean(keepClean, "keepClean");
+    assertWhole(transferPages, "transferPages", 1, TRANSFER_PAGES_MAX);
     this.engine = engine;
     this.swap = swap;
-    const none = Number.POSITIVE_INFINITY;
-    this.limits = { pagePoolSize: Math.floor(frames / 2), pages: none, dma32Pages: none };
-    for (const [name, value] of Object.entries(limits)) {
-      if (!Object.hasOwn(this.limits, name)) {
-        const names = Object.keys(this.limits).join(", ");
-        throw new RangeError(`limits has no ${name}; there are ${names}`);
-      }
-      if (!Number.isInteger(value) || (value as number) < 0) {
-        throw new RangeError(`limit ${name} must be a whole number of pages, not ${value}`);
-      }
-      this.limits[name as keyof Limits] = value as number;
-    }
-    this.watermarks = watermarksOf(options.watermarks, frames);
-    this.checksums = checksums;
+    this.limits = new LimitSettings(limits, frames);
+    this.watermarks = watermarksOf(watermarks, frames);
+    this.#checksums = checksums;
     this.keepClean = keepClean;
     this.transferPages = transferPages;
+    this.stats = readings(this.#counters);
+    this.allocated = readings(this.#allocated);
     this.shrinkers.register(this.poolShrinker);
     const global = this;
     this.admission = new Admission({
       get frames() {
-        return frames - global.watermarks.min - global.stuckPages;
+        return frames - global.watermarks.min - global.frames.stuck;
       },
       get exchange() {
         return engine.freePages + engine.freeSlots + engine.cleanPages;
       },
     });
+    Object.freeze(this);
   }
 
-  /** A number for a tt or buffer, of this memory alone. */
+  /**
+   * Whether pages that leave get checksums, to be verified. To change only while nothing is in swap: what
+   * left without one does not come back before this is as it was then.
+   */
+  get checksums(): boolean {
+    return this.#checksums;
+  }
+
+  set checksums(checksums: boolean) {
+    assertBoolean(checksums, "checksums");
+    this.#checksums = checksums;
+  }
+
+  /** @internal The task whose driver runs it. */
+  get current(): Task | undefined {
+    return this.#current;
+  }
+
+  set current(task: Task | undefined) {
+    this.#current = task;
+  }
+
+  /** Devices on this memory (a count). */
+  get devices(): number {
+    return this.#devices;
+  }
+
+  /** Whether the last of them is closed, or being closed: nothing new is begun then. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** @internal Another device on it. */
+  addDevice(): void {
+    this.#devices++;
+  }
+
+  /** @internal One device less. */
+  removeDevice(): void {
+    this.#devices--;
+  }
+
+  /** @internal Its last device is being closed. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** @internal A number for a buffer, of this memory alone. */
   nextId(): number {
     return ++this.#lastId;
   }
@@ -196,8 +245,8 @@ export class TtmGlobal implements TransferContext {
     return this.#trace;
   }
 
-  set trace(trace: Trace | undefined) {
-    this.#trace = trace && guarded(trace);
+  set trace(trace: Trace | null | false | undefined) {
+    this.#trace = asTrace(trace);
   }
 
   /** Pages that tts hold. */
@@ -224,7 +273,7 @@ export class TtmGlobal implements TransferContext {
   /** Injects a fault at `site` if it is due; says so. */
   fails(site: "alloc" | "map" | "caching" | "slot" | "write" | "read"): boolean {
     if (!this.faults.on || !this.faults[site].shouldFail()) return false;
-    this.stats.faults++;
+    this.#counters.faults++;
     this.trace?.({ type: "fault", site });
     return true;
   }
@@ -262,9 +311,7 @@ export class TtmGlobal implements TransferContext {
     if (first + types.length > POOL_TYPES_MAX) {
       throw new RangeError(`there can be no more than ${POOL_TYPES_MAX} pool types on one memory`);
     }
-    types.forEach((type, i) => {
-      this.#types[first + i] = type;
-    });
+    this.#setTypes(first, types);
     return first;
   }
 
@@ -278,25 +325,21 @@ export class TtmGlobal implements TransferContext {
           this.#types[type]?.pool?.unpooled(address);
         }
       }
-      this.#types[type] = undefined;
     }
+    this.#setTypes(first, new Array(count).fill(undefined));
+  }
+
+  /** A new list each time: the one before may be in somebody's hands. */
+  #setTypes(first: number, types: readonly (PoolType | undefined)[]): void {
+    const all = [...this.#types];
+    types.forEach((type, i) => {
+      all[first + i] = type;
+    });
+    this.#types = Object.freeze(all);
   }
 
   /** Pool types by their index in the engine. */
   get types(): readonly (PoolType | undefined)[] {
     return this.#types;
   }
-}
-
-function watermarksOf(
-  watermarks: Watermarks = { min: 0, low: 0, high: 0 },
-  frames: number,
-): Watermarks {
-  const { min, low, high } = watermarks;
-  const whole = [min, low, high].every((pages) => Number.isInteger(pages) && pages >= 0);
-  if (!whole || min > low || low > high || high > frames) {
-    const given = `${min}, ${low}, ${high}`;
-    throw new RangeError(`watermarks must be 0 <= min <= low <= high <= ${frames}, not ${given}`);
-  }
-  return { min, low, high };
 }

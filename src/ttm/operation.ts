@@ -4,7 +4,8 @@
  */
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { TtmError, type TtmOperation } from "../errors.ts";
-import { NEED_NONE, type Need } from "./admission.ts";
+import { asSignal, assertBoolean, assertOptions, takeOptions } from "../options.ts";
+import type { Need } from "./admission.ts";
 import { drain, heldByOthers, run, runNow, throwFailure } from "./driver.ts";
 import { Claim } from "./frames.ts";
 import { Pool } from "./pool.ts";
@@ -27,6 +28,9 @@ export interface OperationContext {
   readonly signal?: Signal;
 }
 
+const CONTEXT_OPTIONS: readonly (keyof OperationContext)[] = ["interruptible", "signal"];
+const SHRINK_OPTIONS = [...CONTEXT_OPTIONS, "pages", "purge"] as const;
+
 const KEEP_NONE = { from: 0, to: 0 };
 
 /** What a populate of `tt` needs: the pages it has already are nobody else's to take. */
@@ -34,7 +38,7 @@ function needOf(tt: Tt): () => Need {
   return () => ({ frames: tt.numPages - tt.resident, lacking: tt.numPages - tt.resident });
 }
 
-const NOTHING = (): Need => NEED_NONE;
+const NOTHING = (): Need => ({ frames: 0, lacking: 0 });
 
 /**
  * Populates or restores all pages (ttm_tt_populate, ttm_tt_restore), at which the tt is no longer purgeable.
@@ -44,8 +48,9 @@ const NOTHING = (): Need => NEED_NONE;
  * @throws TtmError ENOMEM, ENOSPC, EINTR, EIO, EFAULT: what was restored stays, a populate takes nothing
  */
 export async function populateTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<void> {
+  const task = taskOf("populate", context, "populateTt");
   throwFailure(
-    await locked(pool, tt, taskOf("populate", context), needOf(tt), async (own, task) => {
+    await locked(pool, tt, task, needOf(tt), async (own, task) => {
       needed(tt);
       return run(own.global, task, populate(own, tt, KEEP_NONE));
     }),
@@ -55,7 +60,7 @@ export async function populateTt(pool: Pool, tt: Tt, context?: OperationContext)
 /** As `populateTt`, at a stretch. @throws TtmError EBUSY while others hold what it needs */
 export function populateTtSync(pool: Pool, tt: Tt, context?: OperationContext): void {
   const { admission } = pool.global;
-  const task = taskOf("populate", context);
+  const task = taskOf("populate", context, "populateTt");
   const failure = lockedSync(pool, tt, task, (own) => {
     needed(tt);
     return populateNow(own, tt, KEEP_NONE);
@@ -88,10 +93,10 @@ export interface ShrinkTtOptions extends OperationContext {
  * @throws TtmError EBUSY: coherent DMA, or pages that are not ours to shrink; ENOSPC, EIO, EINTR, when
  *   nothing was released
  */
-export async function shrinkTt(pool: Pool, tt: Tt, options: ShrinkTtOptions = {}): Promise<number> {
-  const { pages, purge } = shrinkOptions(options);
+export async function shrinkTt(pool: Pool, tt: Tt, options?: ShrinkTtOptions): Promise<number> {
+  const { task, pages, purge } = shrinkOptions(options);
   let shrunk: Released = { released: 0 };
-  await locked(pool, tt, taskOf("shrink", options), NOTHING, async (own, task) => {
+  await locked(pool, tt, task, NOTHING, async (own, task) => {
     const { global } = own;
     shrunk = purged(own, tt, purge) ?? (await run(global, task, shrink(global, [tt], pages)));
   });
@@ -99,21 +104,25 @@ export async function shrinkTt(pool: Pool, tt: Tt, options: ShrinkTtOptions = {}
 }
 
 /** As `shrinkTt`, at a stretch; for swap devices that are synchronous. */
-export function shrinkTtSync(pool: Pool, tt: Tt, options: ShrinkTtOptions = {}): number {
-  const { pages, purge } = shrinkOptions(options);
+export function shrinkTtSync(pool: Pool, tt: Tt, options?: ShrinkTtOptions): number {
+  const { task, pages, purge } = shrinkOptions(options);
   return partial(
     lockedSync(
       pool,
       tt,
-      taskOf("shrink", options),
+      task,
       (own) => purged(own, tt, purge) ?? drain(own.global, shrink(own.global, [tt], pages)),
     ),
   );
 }
 
-function shrinkOptions({ pages = Number.POSITIVE_INFINITY, purge }: ShrinkTtOptions) {
+/** @throws TypeError, RangeError for an option that cannot be meant */
+function shrinkOptions(options: ShrinkTtOptions | undefined) {
+  const given = takeOptions(options, SHRINK_OPTIONS, "shrinkTt");
+  const { pages = Number.POSITIVE_INFINITY, purge, ...context } = given;
   assertTarget(pages);
-  return { pages, purge };
+  if (purge !== undefined) assertBoolean(purge, "purge");
+  return { task: taskOf("shrink", context, "shrinkTt"), pages, purge };
 }
 
 /** What a purge comes to, if that is asked for; else the tt can be shrunk. */
@@ -133,12 +142,13 @@ function purged(pool: Pool, tt: Tt, purge = tt.purgeable): Released | undefined 
  *   If a page cannot be read back, the tt stays shrunken, and the error of that is the `cause`
  */
 export async function swapoutTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<number> {
+  const task = taskOf("shrink", context, "swapoutTt");
   let pages = 0;
-  await locked(pool, tt, taskOf("shrink", context), NOTHING, async (own, task) => {
+  await locked(pool, tt, task, NOTHING, async (own, task) => {
     assertShrinkable(own, tt);
     const { global } = own;
     const { populated } = tt;
-    const claim = new Claim(global.claims);
+    const claim = new Claim(global.frames);
     try {
       const steps = shrink(global, [tt], Number.POSITIVE_INFINITY, claim);
       const { released, failure } = await run(global, task, steps);
@@ -157,7 +167,7 @@ export async function swapoutTt(pool: Pool, tt: Tt, context?: OperationContext):
 
 /** As `swapoutTt`, at a stretch; for swap devices that are synchronous. */
 export function swapoutTtSync(pool: Pool, tt: Tt, context?: OperationContext): number {
-  return lockedSync(pool, tt, taskOf("shrink", context), (own) => {
+  return lockedSync(pool, tt, taskOf("shrink", context, "swapoutTt"), (own) => {
     assertShrinkable(own, tt);
     const { global } = own;
     const { populated } = tt;
@@ -292,6 +302,12 @@ async function locked(
   );
 }
 
-function taskOf(op: TtmOperation, context: OperationContext = {}): Task {
-  return { op, signal: context.interruptible === false ? undefined : context.signal };
+/** @throws TypeError for an option that there is not, or that cannot be meant */
+function taskOf(op: TtmOperation, context: OperationContext | undefined, what: string): Task {
+  if (context === undefined) return { op, signal: undefined };
+  assertOptions(context, CONTEXT_OPTIONS, what);
+  const { interruptible = true } = context;
+  assertBoolean(interruptible, "interruptible");
+  const signal = asSignal(context.signal);
+  return { op, signal: interruptible ? signal : undefined };
 }

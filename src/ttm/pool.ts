@@ -6,10 +6,12 @@ import {
   MAX_ORDER,
   NR_ORDERS,
 } from "../../assembly/abi.ts";
+import { show } from "../errors.ts";
+import { assertBoolean, assertOptions, assertWhole } from "../options.ts";
 import { type Caching, COHERENT_TYPES, cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
 import type { Steps } from "./driver.ts";
-import type { TtmGlobal } from "./global.ts";
+import { allocatedOf, countersOf, type TtmGlobal } from "./global.ts";
 import type { Released } from "./shrink.ts";
 import { TT_FLAG_PRIV_POPULATED, TT_FLAG_PRIV_SHRUNKEN, TT_FLAG_SWAPPED, type Tt } from "./tt.ts";
 
@@ -43,13 +45,17 @@ export class Pool {
 
   /** @throws RangeError when an order is none */
   constructor(global: TtmGlobal, options: PoolOptions = {}) {
+    assertOptions(options, ["coherent", "dma32", "orders", "beneficialOrder"], "pool");
     const { coherent = false, dma32 = false, orders, beneficialOrder = 0 } = options;
+    assertBoolean(coherent, "coherent");
+    assertBoolean(dma32, "dma32");
     this.global = global;
     this.coherent = coherent;
     this.dma32 = dma32;
     this.#orders = orderMask(orders, beneficialOrder);
-    const types = COHERENT_TYPES.map((type) => ({ ...type, pool: this }));
+    const types = COHERENT_TYPES.map((type) => Object.freeze({ ...type, pool: this }));
     this.#types = coherent ? global.addTypes(types) : -1;
+    Object.freeze(this);
   }
 
   /** Pool type for a caching (ttm_pool_select_type), or -1: not pooled. */
@@ -140,10 +146,10 @@ export class Pool {
 
   /** Throws away the content of a tt: to the system, without swap space. Returns frames freed. */
   purge(tt: Tt): number {
-    const { stats, trace } = this.global;
+    const { trace } = this.global;
     tt.purged ||= tt.vector >= 0;
     const freed = this.#release(tt, this.howToSystem(tt));
-    stats.pagesPurged += freed;
+    countersOf(this.global).pagesPurged += freed;
     trace?.({ type: "purge", tt: tt.id, pages: freed });
     return freed;
   }
@@ -207,9 +213,9 @@ export class Pool {
   /** Notes that `tt` holds `pages` more, or fewer. */
   account(tt: Tt, pages: number): void {
     tt.resident += pages;
-    if (!tt.evictable) this.global.stuckPages += pages;
+    if (!tt.evictable) this.global.frames.stuck += pages;
     if (!tt.counted) return;
-    const { allocated } = this.global;
+    const allocated = allocatedOf(this.global);
     allocated.pages += pages;
     if (this.dma32) allocated.dma32Pages += pages;
   }
@@ -218,7 +224,7 @@ export class Pool {
   setEvictable(tt: Tt, evictable: boolean): void {
     if (tt.evictable === evictable) return;
     tt.evictable = evictable;
-    this.global.stuckPages += evictable ? -tt.resident : tt.resident;
+    this.global.frames.stuck += evictable ? -tt.resident : tt.resident;
   }
 
   /** A pooled chunk of its own has gone back to the allocator. */
@@ -237,13 +243,25 @@ export class Pool {
 }
 
 function orderMask(orders: readonly number[] | undefined, beneficialOrder: number): number {
-  const largest = beneficialOrder === 0 ? MAX_ORDER : beneficialOrder;
-  const all = orders ?? Array.from({ length: NR_ORDERS }, (_, order) => order);
-  for (const order of [...all, largest]) {
+  assertWhole(beneficialOrder, "beneficialOrder", 0, MAX_ORDER);
+  const largest = beneficialOrder || MAX_ORDER;
+  let mask = 0;
+  for (const order of ordersOf(orders)) {
     if (!Number.isInteger(order) || order < 0 || order > MAX_ORDER) {
-      throw new RangeError(`orders must be whole numbers from 0 to ${MAX_ORDER}, not ${order}`);
+      throw new RangeError(
+        `orders must be whole numbers from 0 to ${MAX_ORDER}, not ${show(order)}`,
+      );
     }
+    if (mask & (1 << order)) throw new RangeError(`orders name ${order} twice`);
+    mask |= 1 << order;
   }
-  if (!all.includes(0)) throw new RangeError("orders must include 0, the last resort");
-  return all.filter((order) => order <= largest).reduce((mask, order) => mask | (1 << order), 0);
+  if ((mask & 1) === 0) throw new RangeError("orders must include 0, the last resort");
+  return mask & (2 * 2 ** largest - 1);
+}
+
+function ordersOf(orders: unknown): number[] {
+  if (orders === undefined) return Array.from({ length: NR_ORDERS }, (_, order) => order);
+  // Holes come out as `undefined`.
+  if (Array.isArray(orders)) return Array.from<number>(orders);
+  throw new TypeError(`orders must be an array of orders, not ${show(orders)}`);
 }

@@ -15,6 +15,7 @@ export class PoolShrinker implements Shrinker {
 
   constructor(global: TtmGlobal) {
     this.#global = global;
+    Object.freeze(this);
   }
 
   /** Pages in pools, or SHRINK_EMPTY. */

@@ -30,6 +30,7 @@ import { cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
 import { BORDER, type Steps, stopped } from "./driver.ts";
 import { Claim } from "./frames.ts";
+import { countersOf } from "./global.ts";
 import type { Pool } from "./pool.ts";
 import { claimRoom, hasRoom, makeRoom, makeRoomNow, noMemory } from "./room.ts";
 import { Mismatch, type Moved, transferExtents, transferNow } from "./transfer.ts";
@@ -81,7 +82,7 @@ export function* populate(pool: Pool, tt: Tt, keep: Keep): Steps<unknown> {
   if (tt.populated) return undefined;
   const { global } = pool;
   const fill = begin(pool, tt);
-  const claim = new Claim(global.claims);
+  const claim = new Claim(global.frames);
   let failure: unknown;
   try {
     addVector(pool, tt);
@@ -129,7 +130,8 @@ export function populateNow(pool: Pool, tt: Tt, keep: Keep): unknown {
 }
 
 function begin(pool: Pool, tt: Tt): Fill {
-  const { stats, trace } = pool.global;
+  const { trace } = pool.global;
+  const stats = countersOf(pool.global);
   const state = tt.restore ?? { cursor: 0, read: 0, mapping: undefined };
   if (state.cursor + state.read > 0) {
     stats.resumed++;
@@ -145,7 +147,8 @@ function lacksPages({ tt, state }: Fill): boolean {
 
 /** The tt is populated, or keeps what a restore has of it. Returns `failure`. */
 function end({ pool, tt }: Fill, failure: unknown): unknown {
-  const { stats, trace } = pool.global;
+  const { trace } = pool.global;
+  const stats = countersOf(pool.global);
   const restoring = tt.shrunken;
   if (failure !== undefined) {
     if (restoring) stats.interrupted++;
@@ -228,7 +231,7 @@ function withoutFailing({ global }: Pool, tt: Tt, state: RestoreState, how: numb
 
 /** Ends a batch that was moved, as far as it came. Returns what stopped it, if something did. */
 function commit(fill: Fill, batch: Batch, { moved, pages, failure }: Moved): unknown {
-  fill.pool.global.stats.pagesIn += pages;
+  countersOf(fill.pool.global).pagesIn += pages;
   take(fill, batch, moved);
   return failure instanceof Mismatch ? mismatch(fill, batch, failure) : failure;
 }

@@ -20,8 +20,8 @@ function needOf(tt: Tt): number {
 }
 
 /** Frames that others have claimed: free, and yet not to be had. A sync operation claims none. */
-function claimedByOthers({ claims }: TtmGlobal, claim: Claim | undefined): number {
-  return claims.total - (claim ? claim.frames : 0);
+function claimedByOthers({ frames }: TtmGlobal, claim: Claim | undefined): number {
+  return frames.claimed - (claim ? claim.frames : 0);
 }
 
 /** Free frames that an operation may have. */
@@ -87,7 +87,7 @@ export function* makeRoom(pool: Pool, tt: Tt, claim?: Claim, first?: Released): 
     yield* keepLimits(pool, tt, claim);
   } finally {
     // There may be more than it needs; or it gave up, and what others wait for comes from elsewhere.
-    pool.global.transits.wakeNext();
+    pool.global.frames.transits.wakeNext();
   }
 }
 
@@ -115,8 +115,8 @@ function* findFrames(
     }
     if (lackingFor(pool, tt, claim) === 0) break;
     const full = failure === undefined || codeOf(failure) === "ENOSPC";
-    if (full && global.transits.count > 0 && waits++ < WAITS_MAX) {
-      const stopped = yield global.transits.queue;
+    if (full && global.frames.transits.count > 0 && waits++ < WAITS_MAX) {
+      const stopped = yield global.frames.transits.queue;
       if (stopped) throw stopped;
       continue;
     }

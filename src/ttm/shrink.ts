@@ -5,10 +5,10 @@
  */
 import { ENOSPC, ITEMS_MAX } from "../../assembly/abi.ts";
 import type { ShrinkItem } from "../engine/engine.ts";
-import { failureOf, TtmError } from "../errors.ts";
+import { failureOf, show, TtmError } from "../errors.ts";
 import { BORDER, type Steps, stopped } from "./driver.ts";
 import type { Claim } from "./frames.ts";
-import type { TtmGlobal } from "./global.ts";
+import { countersOf, type TtmGlobal } from "./global.ts";
 import type { Pool } from "./pool.ts";
 import { dropHeld } from "./restore.ts";
 import { BATCH_PAGES, type Moved, transferExtents, transferNow } from "./transfer.ts";
@@ -37,7 +37,7 @@ export function partial({ released, failure }: Released): number {
 /** @throws RangeError unless `pages` is a number of pages above 0 */
 export function assertTarget(pages: unknown): void {
   if (typeof pages === "number" && pages > 0) return;
-  throw new RangeError(`pages must be a number of pages above 0, not ${String(pages)}`);
+  throw new RangeError(`pages must be a number of pages above 0, not ${show(pages)}`);
 }
 
 /** @throws TtmError EBUSY for pages that cannot leave: others' pages, and those for coherent DMA */
@@ -91,7 +91,7 @@ export function* shrink(
   claim?: Claim,
 ): Steps<Released> {
   const walk = begin(global, tts, target, claim);
-  global.transits.begin();
+  global.frames.transits.begin();
   try {
     for (let batch = next(walk); batch; batch = next(walk)) {
       const { pages } = batch;
@@ -100,7 +100,7 @@ export function* shrink(
       if (!done(walk)) walk.failure = yield BORDER;
     }
   } finally {
-    global.transits.end();
+    global.frames.transits.end();
   }
   return walk;
 }
@@ -212,7 +212,8 @@ function prepare(global: TtmGlobal, items: readonly Entry[], budget: number): nu
 
 /** Lets the pages go that were moved. Returns how many. */
 function commit(global: TtmGlobal, items: readonly Entry[], { moved, pages }: Moved): number {
-  const { engine, stats } = global;
+  const { engine } = global;
+  const stats = countersOf(global);
   const released = engine.shrinkCommit(items, moved);
   stats.pagesOut += pages;
   stats.pagesClean += Math.max(released - pages, 0);

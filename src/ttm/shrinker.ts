@@ -2,6 +2,9 @@
  * The shrinker registry (mm/shrinker.c): who can give pages up, asked in the order of registration,
  * pools before objects.
  */
+import { failureOf, show } from "../errors.ts";
+import { ignoreOutcome } from "../host.ts";
+import { assertWhole } from "../options.ts";
 import { BORDER, drain, runNow, type Steps, stopped } from "./driver.ts";
 import { immediate, type TransferContext } from "./transfer.ts";
 
@@ -47,21 +50,103 @@ export interface Shrunk {
   readonly failure?: unknown;
 }
 
-/** One scan, in the middle of what does not yield. */
+const BATCH = 128;
+const SEEKS = 2;
+
+/**
+ * A shrinker as it was when it was registered. What its methods throw, or return against the rules, is a
+ * failure by its name, not of those who need memory: they are told if nobody else frees any.
+ */
+class Registered {
+  readonly shrinker: Shrinker;
+  readonly #name: string;
+  /** Most pages of one scan. */
+  readonly #most: number;
+
+  /** @throws TypeError, RangeError when it is no shrinker */
+  constructor(shrinker: Shrinker) {
+    if (typeof shrinker !== "object" || shrinker === null) {
+      throw new TypeError(`a shrinker must be an object, not ${show(shrinker)}`);
+    }
+    const { name, seeks = SEEKS, batch = BATCH, countObjects, scanObjects } = shrinker;
+    if (typeof name !== "string" || name === "") {
+      throw new TypeError(`name of a shrinker must be a string, not empty, not ${show(name)}`);
+    }
+    for (const [method, value] of Object.entries({ countObjects, scanObjects })) {
+      if (typeof value === "function") continue;
+      throw new TypeError(`${method} of shrinker ${name} must be a function, not ${show(value)}`);
+    }
+    assertWhole(batch, `batch of shrinker ${name}`, 1);
+    assertWhole(seeks, `seeks of shrinker ${name}`, 0);
+    this.shrinker = shrinker;
+    this.#name = name;
+    this.#most = Math.max(1, Math.floor((batch * SEEKS) / seeks));
+  }
+
+  /** Most pages to ask it for at once, by what it counts; 0: it has none. */
+  count(control: ShrinkControl): number {
+    try {
+      const count: unknown = this.shrinker.countObjects(control);
+      if (typeof count === "number" && !Number.isNaN(count)) return count > 0 ? this.#most : 0;
+      throw notPages("countObjects", count);
+    } catch (error) {
+      this.failed(control, error);
+      return 0;
+    }
+  }
+
+  /** One scan. */
+  *scan(control: ShrinkControl): Steps<number> {
+    try {
+      const freed = this.shrinker.scanObjects(control);
+      return wholePages(isSteps(freed) ? yield* freed : freed);
+    } catch (error) {
+      return this.failed(control, error);
+    }
+  }
+
+  /** One scan, in the middle of what does not yield. */
+  scanNow(context: TransferContext, control: ShrinkControl): number {
+    try {
+      const freed = this.shrinker.scanObjects(control);
+      return wholePages(isSteps(freed) ? drain(context, freed) : freed);
+    } catch (error) {
+      return this.failed(control, error);
+    }
+  }
+
+  /** Notes what stopped a scan; it counts as one that freed nothing. */
+  failed(control: ShrinkControl, error: unknown): number {
+    control.failure = failureOf("shrink", error, `shrinker ${this.#name} failed`);
+    return SHRINK_STOP;
+  }
+}
+
+/** One scan of a shrinker that need not be registered. */
 export function scanNow(
   context: TransferContext,
   shrinker: Shrinker,
   control: ShrinkControl,
 ): number {
-  const freed = shrinker.scanObjects(control);
-  return typeof freed === "number" ? freed : drain(context, freed);
+  return new Registered(shrinker).scanNow(context, control);
 }
 
-const BATCH = 128;
-const SEEKS = 2;
+function isSteps(freed: unknown): freed is Steps<number> {
+  return typeof freed === "object" && freed !== null && Symbol.iterator in freed;
+}
+
+function wholePages(freed: unknown): number {
+  if (Number.isSafeInteger(freed)) return freed as number;
+  throw notPages("scanObjects", freed);
+}
+
+function notPages(method: string, value: unknown): TypeError {
+  ignoreOutcome(value); // of an async function
+  return new TypeError(`${method} must return a number of pages, not ${show(value)}`);
+}
 
 export class ShrinkerRegistry {
-  #shrinkers: Shrinker[] = [];
+  #shrinkers: readonly Registered[] = [];
   readonly #done: (target: number, released: number) => void;
 
   /** `done` is told of every shrink that came to its end: pages that were wanted, and released. */
@@ -70,24 +155,27 @@ export class ShrinkerRegistry {
   }
 
   get list(): readonly Shrinker[] {
-    return this.#shrinkers;
+    return this.#shrinkers.map(({ shrinker }) => shrinker);
   }
 
-  /** Adds a shrinker behind the others (shrinker_register). */
+  /**
+   * Adds a shrinker behind the others (shrinker_register).
+   *
+   * @throws TypeError, RangeError when it is none
+   */
   register(shrinker: Shrinker): void {
-    this.#shrinkers.push(shrinker);
+    this.#shrinkers = [...this.#shrinkers, new Registered(shrinker)];
   }
 
   unregister(shrinker: Shrinker): void {
-    this.#shrinkers = this.#shrinkers.filter((each) => each !== shrinker);
+    this.#shrinkers = this.#shrinkers.filter((each) => each.shrinker !== shrinker);
   }
 
   /** Asks one after the other until `target` pages are freed (shrink_slab). */
   *shrink(target: number, kswapd: boolean, cluster = 0): Steps<Shrunk> {
     const slab = new Slab(this.#shrinkers, target, kswapd, cluster);
     for (let each = slab.next(); each; each = slab.next()) {
-      const freed = each.scanObjects(slab.control);
-      slab.took(typeof freed === "number" ? freed : yield* freed);
+      slab.took(yield* each.scan(slab.control));
       if (slab.again) slab.control.failure = yield BORDER;
     }
     return this.#ended(slab);
@@ -101,7 +189,7 @@ export class ShrinkerRegistry {
     }
     const slab = new Slab(this.#shrinkers, target, kswapd, cluster);
     for (let each = slab.next(); each; each = slab.next()) {
-      slab.took(scanNow(context, each, slab.control));
+      slab.took(each.scanNow(context, slab.control));
       if (slab.again) slab.control.failure = stopped(context);
     }
     return this.#ended(slab);
@@ -122,24 +210,27 @@ class Slab {
   /** Whether the shrinker that was asked last is to be asked again. */
   again = false;
   control: ShrinkControl;
-  readonly #shrinkers: readonly Shrinker[];
+  readonly #shrinkers: readonly Registered[];
+  readonly #kswapd: boolean;
+  readonly #cluster: number;
   #index = 0;
 
-  constructor(shrinkers: readonly Shrinker[], target: number, kswapd: boolean, cluster: number) {
+  constructor(shrinkers: readonly Registered[], target: number, kswapd: boolean, cluster: number) {
     this.#shrinkers = shrinkers;
     this.target = target;
+    this.#kswapd = kswapd;
+    this.#cluster = cluster;
     this.control = { nrToScan: 0, nrScanned: 0, kswapd, cluster };
   }
 
   /** The shrinker to ask now, its `control` made ready; `undefined`: enough is freed, or all were asked. */
-  next(): Shrinker | undefined {
+  next(): Registered | undefined {
     for (; this.#index < this.#shrinkers.length; this.#leave()) {
       const { control } = this;
-      const shrinker = this.#shrinkers[this.#index] as Shrinker;
+      const shrinker = this.#shrinkers[this.#index] as Registered;
       if (this.released >= this.target || control.failure !== undefined) continue;
-      if (!(shrinker.countObjects(control) > 0)) continue;
-      const { batch = BATCH, seeks = SEEKS } = shrinker;
-      const most = Math.max(1, Math.floor((batch * SEEKS) / seeks));
+      const most = shrinker.count(control);
+      if (most === 0) continue;
       control.nrToScan = control.nrScanned = Math.min(most, this.target - this.released);
       return shrinker;
     }
@@ -148,16 +239,18 @@ class Slab {
 
   /** Takes what it freed into account. */
   took(freed: number): void {
-    if (freed !== SHRINK_STOP) this.scanned += this.control.nrScanned;
+    const { nrScanned, failure } = this.control;
+    if (freed !== SHRINK_STOP && nrScanned > 0) this.scanned += nrScanned;
+    if (failure !== undefined)
+      (this.#shrinkers[this.#index] as Registered).failed(this.control, failure);
     if (freed > 0) this.released += freed;
     this.again = freed > 0 && this.released < this.target && this.control.failure === undefined;
     if (!this.again) this.#leave();
   }
 
   #leave(): void {
-    const { kswapd, cluster = 0, failure } = this.control;
-    this.failure = failure ?? this.failure;
+    this.failure = this.control.failure ?? this.failure;
     this.#index++;
-    this.control = { nrToScan: 0, nrScanned: 0, kswapd, cluster };
+    this.control = { nrToScan: 0, nrScanned: 0, kswapd: this.#kswapd, cluster: this.#cluster };
   }
 }

@@ -2,7 +2,8 @@
  * Tasks: what an operation is called in messages, and what may stop it. A sync operation looks at its signal
  * now and then; an async one also hears of an abort wherever it waits.
  */
-import { TtmError, type TtmOperation, withoutStack } from "../errors.ts";
+import { failureOf, TtmError, type TtmOperation, withoutStack } from "../errors.ts";
+import { after } from "../host.ts";
 import { Waiter, type WaitQueue } from "../wait_queue.ts";
 
 /** What is looked at between two transfers: an `AbortSignal`, or anything with its two fields. */
@@ -20,13 +21,32 @@ export interface Task {
 /** What an aborted signal means for its task. */
 export function interrupted({ op, signal }: Task): TtmError {
   const text = "interrupted; nothing is lost, and the same call goes on where this one stopped";
-  const reason = signal?.reason;
+  const reason = reasonOf(signal);
   return withoutStack(() => new TtmError("EINTR", op, text, reason));
+}
+
+/** Why it was aborted; what its getter throws is as good a reason. */
+function reasonOf(signal: Signal | undefined): unknown {
+  try {
+    return signal?.reason;
+  } catch (error) {
+    return error;
+  }
+}
+
+/** What stops a task now, if anything does: its signal, or that this cannot be looked at. */
+export function interruption(task: Task): TtmError | undefined {
+  try {
+    return task.signal?.aborted ? interrupted(task) : undefined;
+  } catch (error) {
+    return failureOf(task.op, error, "its signal cannot be looked at");
+  }
 }
 
 /** @throws TtmError EINTR when its signal is aborted */
 export function interruptible(task: Task): void {
-  if (task.signal?.aborted) throw interrupted(task);
+  const failure = interruption(task);
+  if (failure) throw failure;
 }
 
 /** An `AbortSignal`, which says when it is aborted; other signals are only looked at. */
@@ -63,7 +83,8 @@ export class AsyncTask implements Task {
   /** Ends the wait it is in, with what stopped it. */
   #leave: ((stopped: TtmError) => void) | undefined;
   #reject: ((error: unknown) => void) | undefined;
-  #grace: ReturnType<typeof setTimeout> | undefined;
+  /** Cancels the wait for a device that is at work. */
+  #cancel: (() => void) | undefined;
   readonly #source: Listenable | undefined;
   readonly #onAbort = (): void => this.stop(interrupted(this));
 
@@ -104,7 +125,7 @@ export class AsyncTask implements Task {
   outcome<T>(work: Promise<T>): Promise<T> {
     const end = () => {
       this.#source?.removeEventListener("abort", this.#onAbort);
-      if (this.#grace !== undefined) clearTimeout(this.#grace);
+      this.#cancel?.();
       this.#settle();
     };
     return new Promise<T>((resolve, reject) => {
@@ -129,7 +150,7 @@ export class AsyncTask implements Task {
     const leave = this.#leave;
     this.#leave = undefined;
     if (leave) leave(reason);
-    else this.#grace = setTimeout(() => this.#reject?.(reason), GRACE_MS);
+    else this.#cancel = after(GRACE_MS, () => this.#reject?.(reason));
   }
 
   /**

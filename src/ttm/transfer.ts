@@ -6,10 +6,11 @@
  */
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import type { Engine, Extent } from "../engine/engine.ts";
-import { codeOf, messageOf, TtmError, type TtmOperation } from "../errors.ts";
+import { failureOf, TtmError, type TtmOperation } from "../errors.ts";
+import { ignoreOutcome } from "../host.ts";
 import { isRam, type SwapDevice } from "../swap/types.ts";
 import type { Steps } from "./driver.ts";
-import { interrupted, type Task } from "./task.ts";
+import { interruption, type Task } from "./task.ts";
 
 /** Pages that lie side by side in swap, from `slot` on, and in `views` in memory. */
 export interface Transfer {
@@ -229,8 +230,9 @@ export function perform(t: Transfer): void | Promise<void> {
 /** One transfer of a task that cannot wait. Returns what went wrong. */
 export function performNow(task: Task, t: Transfer): TtmError | undefined {
   const { swap } = t.context;
+  const stop = interruption(task);
+  if (stop) return stop;
   try {
-    if (task.signal?.aborted) return interrupted(task);
     if (!isRam(swap) && swap.async) return wouldBlock(swap.name, t.out);
     const pending = perform(t);
     if (typeof pending?.then === "function") throw unexpected(pending);
@@ -252,16 +254,14 @@ export function ownError(
   transfer: Transfer | undefined,
   error: unknown,
 ): TtmError {
-  if (error instanceof TtmError) return error;
-  if (!transfer) return new TtmError(codeOf(error), op, messageOf(error), error);
+  if (!transfer) return failureOf(op, error);
   const [side, verb] = transfer.out
     ? (["shrink", "write"] as const)
     : (["restore", "read"] as const);
-  const text = `swap device ${swap.name} failed to ${verb}: ${messageOf(error)}`;
-  return new TtmError(codeOf(error), side, text, error);
+  return failureOf(side, error, `swap device ${swap.name} failed to ${verb}`);
 }
 
-function unexpected(pending: Promise<void>): Error {
-  pending.catch(() => {}); // too late to wait for: the error below is what the caller learns
+function unexpected(pending: unknown): Error {
+  ignoreOutcome(pending); // too late to wait for: the error below is what the caller learns
   return new Error("it returned a promise without `async: true`");
 }

@@ -1,6 +1,8 @@
 import { PAGE_SIZE } from "../../assembly/abi.ts";
+import { show } from "../errors.ts";
 import { Lock } from "../lock.ts";
-import type { Caching } from "./caching.ts";
+import { assertBoolean, assertOptions, assertWhole } from "../options.ts";
+import { type Caching, cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
 import type { Pool } from "./pool.ts";
 import type { RestoreState } from "./restore.ts";
@@ -36,6 +38,10 @@ export interface TtOptions {
   readonly id?: number;
 }
 
+const TT_OPTIONS: readonly (keyof TtOptions)[] = ["caching", "flags", "dma", "sg", "id"];
+const FLAGS_GIVEN =
+  TT_FLAG_ZERO_ALLOC | TT_FLAG_EXTERNAL | TT_FLAG_EXTERNAL_MAPPABLE | TT_FLAG_DONTNEED;
+
 /**
  * The page vector of one buffer object (struct ttm_tt). Its entries lie in the engine, in the vector
  * that starts at `vector`; there is one only while something is in it.
@@ -45,12 +51,13 @@ export interface TtOptions {
  *   shrunken   SHRUNKEN | SWAPPED   entries are handles, or pages that did not leave
  */
 export class Tt {
-  readonly numPages: number;
-  readonly caching: Caching;
-  readonly id: number;
-  readonly sg: readonly number[] | undefined;
-  /** Its reservation: whoever moves its pages holds it. */
-  readonly lock: Lock = new Lock();
+  readonly #numPages: number;
+  readonly #caching: Caching;
+  readonly #id: number;
+  readonly #sg: readonly number[] | undefined;
+  readonly #lock: Lock = new Lock();
+  readonly #dma: Map<number, DmaMapping> | undefined;
+  /** Of its bits TT_FLAG_DONTNEED may be set and cleared at any time; the others say what state it is in. */
   flags: number;
   /** First entry in the engine, or -1. */
   vector = -1;
@@ -64,21 +71,50 @@ export class Tt {
   purged = false;
   /** Where an interrupted restore goes on; only while shrunken. */
   restore: RestoreState | undefined = undefined;
-  /** Mapping of each chunk that has one, by its first entry; `undefined`: it wants none. */
-  readonly dma: Map<number, DmaMapping> | undefined;
 
-  /** @throws RangeError unless `numPages` is a whole number of pages above 0 */
+  /** @throws TypeError, RangeError unless `numPages` is a whole number of pages above 0, and for options */
   constructor(numPages: number, options: TtOptions = {}) {
-    if (!Number.isInteger(numPages) || numPages < 1) {
-      throw new RangeError(`numPages must be a whole number above 0, not ${String(numPages)}`);
-    }
+    assertWhole(numPages, "numPages", 1);
+    assertOptions(options, TT_OPTIONS, "tt");
     const { caching = "cached", flags = 0, dma = false, sg, id = 0 } = options;
-    this.numPages = numPages;
-    this.caching = caching;
+    cachingCode(caching);
+    assertWhole(flags, "flags", 0);
+    if ((flags & ~FLAGS_GIVEN) !== 0)
+      throw new RangeError(`flags ${flags} are not all of those that can be given`);
+    assertBoolean(dma, "dma");
+    assertWhole(id, "id", 0);
+    this.#numPages = numPages;
+    this.#caching = caching;
     this.flags = flags;
-    this.id = id;
-    this.sg = sg;
-    this.dma = dma ? new Map() : undefined;
+    this.#id = id;
+    this.#sg = sg && addresses(sg, numPages);
+    this.#dma = dma ? new Map() : undefined;
+  }
+
+  get numPages(): number {
+    return this.#numPages;
+  }
+
+  get caching(): Caching {
+    return this.#caching;
+  }
+
+  get id(): number {
+    return this.#id;
+  }
+
+  get sg(): readonly number[] | undefined {
+    return this.#sg;
+  }
+
+  /** Its reservation: whoever moves its pages holds it. */
+  get lock(): Lock {
+    return this.#lock;
+  }
+
+  /** Mapping of each chunk that has one, by its first entry; `undefined`: it wants none. */
+  get dma(): Map<number, DmaMapping> | undefined {
+    return this.#dma;
   }
 
   get populated(): boolean {
@@ -116,4 +152,16 @@ export class Tt {
 /** The pool of a tt that has a vector. */
 export function poolOf(tt: Tt): Pool {
   return tt.pool as Pool;
+}
+
+function addresses(sg: readonly number[], numPages: number): readonly number[] {
+  if (!Array.isArray(sg) || sg.length !== numPages) {
+    throw new TypeError(`sg must be an array of ${numPages} bus addresses, not ${show(sg)}`);
+  }
+  return Object.freeze(
+    Array.from(sg, (address: unknown) => {
+      assertWhole(address, "each address of sg", 0);
+      return address;
+    }),
+  );
 }

@@ -2,6 +2,7 @@
  * Turns of the event loop. Async work holds it for a slice of time at a stretch, one operation or many
  * together; whoever wants to go on after that waits here, and goes on when timers and I/O had their chance.
  */
+import { afterTurn, now, soon } from "../host.ts";
 import { Waiter, WaitQueue } from "../wait_queue.ts";
 
 /** A slice (milliseconds). */
@@ -13,9 +14,9 @@ const waiting: WaitQueue = new WaitQueue();
 
 /** Whether there is time left until the event loop has to turn. */
 export function timeLeft(): boolean {
-  const now = performance.now();
-  if (began !== undefined) return now - began <= SLICE_MS;
-  began = now;
+  const time = now();
+  if (began !== undefined) return time - began <= SLICE_MS;
+  began = time;
   afterTurn(turned);
   return true;
 }
@@ -40,11 +41,5 @@ function turned(): void {
 function serve(): void {
   if (!waiting.first || !timeLeft()) return;
   waiting.shift()?.wake();
-  queueMicrotask(serve);
-}
-
-/** Calls `then` when the event loop has turned. */
-function afterTurn(then: () => void): void {
-  if (typeof setImmediate === "function") setImmediate(then);
-  else setTimeout(then, 0);
+  soon(serve);
 }

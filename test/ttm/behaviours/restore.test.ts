@@ -331,10 +331,11 @@ describe("restore", () => {
   test("the async form lets others run while it works, however fast the device is", async () => {
     const { rig, tt, pool } = setup(19);
     using _ = rig;
-    let clock = 0;
-    vi.spyOn(performance, "now").mockImplementation(() => {
-      clock += 100;
-      return clock;
+    const read = rig.swap.read.bind(rig.swap);
+    vi.spyOn(rig.swap, "read").mockImplementation((slot, views) => {
+      const end = performance.now() + 10;
+      while (performance.now() < end);
+      return read(slot, views);
     });
     let readWhenItRan = -1;
     setImmediate(() => {

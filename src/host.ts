@@ -1,0 +1,143 @@
+/*
+ * What the library needs of its host, taken once, when it is imported: test runners and page scripts put
+ * other clocks and timers in their place later, and hosts such as an audio worklet have none of them.
+ */
+
+const host: Partial<
+  Pick<
+    typeof globalThis,
+    "setImmediate" | "setTimeout" | "clearTimeout" | "queueMicrotask" | "performance"
+  > & {
+    MessageChannel: new () => { port1: Port; port2: Port };
+    SharedArrayBuffer: SharedArrayBufferConstructor;
+  }
+> = globalThis as object;
+
+interface Port {
+  onmessage: (() => void) | null;
+  postMessage(message: unknown): void;
+  close(): void;
+}
+
+const { setImmediate, setTimeout, clearTimeout, queueMicrotask, performance, MessageChannel } =
+  host;
+const { now: dateNow } = Date;
+
+/** Milliseconds since some moment; they never go back where the host has such a clock. */
+export const now: () => number =
+  typeof performance?.now === "function" ? performance.now.bind(performance) : dateNow;
+
+/** Calls `then` when the event loop has turned, or as late as a host without one allows. */
+export const afterTurn: (then: () => void) => void = turnOf();
+
+function turnOf(): (then: () => void) => void {
+  if (typeof setImmediate === "function") {
+    return (then) => {
+      setImmediate(then);
+    };
+  }
+  if (typeof MessageChannel === "function") return (then) => post(new MessageChannel(), then);
+  if (typeof setTimeout === "function") {
+    return (then) => {
+      setTimeout(then, 0);
+    };
+  }
+  return (then) => {
+    void Promise.resolve().then(then);
+  };
+}
+
+/** Calls `then` once what is at work now has come to its end, before the event loop turns. */
+export function soon(then: () => void): void {
+  void Promise.resolve().then(then);
+}
+
+/** Calls `then` after so many milliseconds, on a host without timers at once. Returns what cancels it. */
+export function after(ms: number, then: () => void): () => void {
+  if (typeof setTimeout !== "function") {
+    soon(then);
+    return () => {};
+  }
+  const timer = setTimeout(then, ms);
+  return () => clearTimeout?.(timer);
+}
+
+/** A message to oneself, on a channel that ends with it: an open one would keep a process alive. */
+function post({ port1, port2 }: { port1: Port; port2: Port }, then: () => void): void {
+  port1.onmessage = () => {
+    port1.close();
+    then();
+  };
+  port2.postMessage(undefined);
+}
+
+/** Has `error` reported as one that nobody caught. */
+export function report(error: unknown): void {
+  if (typeof queueMicrotask !== "function") void Promise.reject(error);
+  else {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
+const { apply, getOwnPropertyDescriptor, getPrototypeOf } = Reflect;
+
+/** A getter of a built-in prototype, as a function: it throws for whatever is not of that kind. */
+function getter<T>(prototype: object | null | undefined, name: PropertyKey): (of: unknown) => T {
+  const get = prototype && getOwnPropertyDescriptor(prototype, name)?.get;
+  return (of) => {
+    if (!get) throw new TypeError(`this host has no ${String(name)}`);
+    return apply(get, of, []);
+  };
+}
+
+const typedArray = getPrototypeOf(Uint8Array.prototype) as Uint8Array;
+const dataView = DataView.prototype;
+const { set: arraySet, fill: arrayFill, keys: arrayKeys } = typedArray;
+
+/** True for typed arrays and DataViews of any realm, and for nothing that pretends to be one. */
+export const isView: (value: unknown) => value is ArrayBufferView = ArrayBuffer.isView;
+/** Name of the class of a typed array; `undefined` for anything else. */
+export const typedName: (of: unknown) => string | undefined = getter(
+  typedArray,
+  Symbol.toStringTag,
+);
+export const typedBuffer: (of: unknown) => ArrayBufferLike = getter(typedArray, "buffer");
+export const typedOffset: (of: unknown) => number = getter(typedArray, "byteOffset");
+export const typedLength: (of: unknown) => number = getter(typedArray, "byteLength");
+export const dataBuffer: (of: unknown) => ArrayBufferLike = getter(dataView, "buffer");
+export const dataOffset: (of: unknown) => number = getter(dataView, "byteOffset");
+export const dataLength: (of: unknown) => number = getter(dataView, "byteLength");
+/** Bytes of an ArrayBuffer. */
+export const bufferLength: (of: unknown) => number = getter(ArrayBuffer.prototype, "byteLength");
+/** Bytes of a SharedArrayBuffer. */
+export const sharedLength: (of: unknown) => number = getter(
+  host.SharedArrayBuffer?.prototype,
+  "byteLength",
+);
+
+/** `%TypedArray%.prototype.set`, `fill` and `keys` as they are, whatever an array makes of them. */
+export function set(to: unknown, from: unknown, at: number): void {
+  apply(arraySet, to, [from, at]);
+}
+
+export function fill(array: unknown, value: number): void {
+  apply(arrayFill, array, [value]);
+}
+
+/** @throws TypeError when a typed array is detached, or beyond the end of a buffer that was made smaller */
+export function assertInBounds(array: unknown): void {
+  apply(arrayKeys, array, []);
+}
+
+const { then: promiseThen } = Promise.prototype;
+
+/** Lets nobody hear how `value` ends, if it is a promise; other thenables are left alone. */
+export function ignoreOutcome(value: unknown): void {
+  try {
+    apply(promiseThen, value, [undefined, () => {}]);
+  } catch {
+    // no promise
+  }
+}

@@ -1,0 +1,91 @@
+/* Options by name: what cannot be meant is refused where it is set, and each getter is read once. */
+import { show } from "./errors.ts";
+import type { Signal } from "./ttm/task.ts";
+
+/**
+ * Refuses options that there are not.
+ *
+ * @throws TypeError naming `what` it is an option of, and those there are
+ */
+export function assertOptions(options: unknown, known: readonly string[], what: string): void {
+  if (options === undefined) return;
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`${what} takes an object of options, not ${show(options)}`);
+  }
+  for (const name in options) {
+    // What others have added to all objects is not meant for us.
+    if (known.includes(name) || !Object.hasOwn(options, name)) continue;
+    const near = known.find((each) => isNear(each, name));
+    const hint = near === undefined ? `there are ${known.join(", ")}` : `did you mean ${near}?`;
+    throw new TypeError(`${what} has no option ${show(name)}; ${hint}`);
+  }
+}
+
+/** Whether two names differ in case, or in one letter more, less or another. */
+function isNear(a: string, b: string): boolean {
+  const [x, y] = [a.toLowerCase(), b.toLowerCase()];
+  let from = 0;
+  while (from < x.length && x[from] === y[from]) from++;
+  let same = 0;
+  while (same < Math.min(x.length, y.length) - from && x.at(-1 - same) === y.at(-1 - same)) same++;
+  return Math.max(x.length, y.length) - from - same <= 1;
+}
+
+/** The same, and a copy of those that were given: for what looks at them more than once. */
+export function takeOptions<T extends object>(
+  options: T | undefined,
+  known: readonly (keyof T & string)[],
+  what: string,
+): Partial<T> {
+  assertOptions(options, known, what);
+  const taken: Partial<T> = {};
+  for (const name of known) {
+    const value = options?.[name];
+    if (value !== undefined) taken[name] = value;
+  }
+  return taken;
+}
+
+const SIGNAL = ["signal"] as const;
+
+/**
+ * The signal in the options of an operation that has no others.
+ *
+ * @throws TypeError for other options, and for what is no signal
+ */
+export function signalOf(
+  options: { readonly signal?: Signal | undefined } | undefined,
+  what: string,
+): Signal | undefined {
+  if (options === undefined) return undefined;
+  assertOptions(options, SIGNAL, what);
+  return asSignal(options.signal);
+}
+
+/** @throws TypeError unless it is an AbortSignal, or alike */
+export function asSignal(signal: Signal | null | undefined): Signal | undefined {
+  if (signal === undefined || signal === null) return undefined;
+  if (typeof signal === "object" && "aborted" in signal) return signal;
+  const hint = typeof signal === "object" && "signal" in signal ? "; pass its .signal" : "";
+  throw new TypeError(`signal must be an AbortSignal, not ${show(signal)}${hint}`);
+}
+
+/** @throws TypeError unless it is one of the two */
+export function assertBoolean(value: unknown, name: string): asserts value is boolean {
+  if (typeof value === "boolean") return;
+  throw new TypeError(`${name} must be true or false, not ${show(value)}`);
+}
+
+/** @throws TypeError when it is no number; RangeError unless it is a whole one from `least` to `most` */
+export function assertWhole(
+  value: unknown,
+  name: string,
+  least: number,
+  most: number = Number.MAX_SAFE_INTEGER,
+): asserts value is number {
+  if (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most)
+    return;
+  const range = most === Number.MAX_SAFE_INTEGER ? `from ${least} on` : `from ${least} to ${most}`;
+  const text = `${name} must be a whole number ${range}, not ${show(value)}`;
+  throw typeof value === "number" ? new RangeError(text) : new TypeError(text);
+}

@@ -1,0 +1,51 @@
+import { show } from "../errors.ts";
+import { assertWhole } from "../options.ts";
+import type { BlockSwapDevice, SwapDevice } from "./types.ts";
+
+const SLOTS_MAX = 2 ** 31 - 1;
+
+/**
+ * A user's swap device as it was when it was handed over: its name, its slots, whether it waits and what it
+ * can do stay as they were read here, once. Its methods are called as they are at the time of the call.
+ *
+ * @throws TypeError, RangeError when it is none
+ */
+export function adopt(device: SwapDevice): SwapDevice {
+  if (typeof device !== "object" || device === null) throw noSwap();
+  if ((device as { ram?: unknown }).ram === true) {
+    const { slots } = device;
+    // More than fits is told by its size.
+    assertWhole(slots, "swap.slots", 0);
+    return { name: "ram", slots, ram: true };
+  }
+  const block = device as BlockSwapDevice;
+  const { name, slots, async: waits, read, write, open, flush, close } = block;
+  if (typeof read !== "function" || typeof write !== "function") throw noSwap();
+  if (typeof name !== "string" || name === "") {
+    throw new TypeError(`swap.name must be a string that is not empty, not ${show(name)}`);
+  }
+  if (!Number.isInteger(slots) || slots < 1 || slots > SLOTS_MAX) {
+    throw new RangeError(`swap.slots must be 1 to ${SLOTS_MAX} pages, not ${show(slots)}`);
+  }
+  if (waits !== undefined && typeof waits !== "boolean") {
+    throw new TypeError(`swap.async must be true or false, not ${show(waits)}`);
+  }
+  for (const [method, value] of Object.entries({ open, flush, close })) {
+    if (value === undefined || typeof value === "function") continue;
+    throw new TypeError(`swap.${method} must be a function, not ${show(value)}`);
+  }
+  return {
+    name,
+    slots,
+    async: waits === true,
+    read: (slot, views) => block.read(slot, views),
+    write: (slot, views) => block.write(slot, views),
+    ...(open && { open: () => block.open?.() }),
+    ...(flush && { flush: () => block.flush?.() }),
+    ...(close && { close: () => block.close?.() }),
+  };
+}
+
+function noSwap(): TypeError {
+  return new TypeError("swap must be a swap device such as ramSwap() or fileSwap({ size })");
+}
