@@ -39,7 +39,7 @@ const FIELDS: readonly [string, (made: ReturnType<typeof setup>) => object, stri
   [
     "a global",
     ({ global }) => global,
-    "engine swap limits watermarks keepClean transferPages iommu activity faults shrinkers stats " +
+    "engine swap limits watermarks keepClean transferPages iommu admission frames faults shrinkers stats " +
       "allocated clean poolShrinker devices heldPages clusterPages memory roomForClean types",
   ],
   ["watermarks", ({ global }) => global.watermarks, "min low high"],
