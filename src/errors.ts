@@ -91,10 +91,12 @@ export function codeOf(error: unknown): TtmErrorCode {
   return typeof code === "string" && Object.hasOwn(ERRNO, code) ? (code as TtmErrorCode) : "EIO";
 }
 
-/** Message of whatever was thrown. */
+/** Message of whatever was thrown, in whatever realm. */
 export function messageOf(error: unknown): string {
-  const text = () => `${error instanceof Error ? error.message : String(error)}`;
-  return look(text, UNSHOWN);
+  return look(() => {
+    const message = (error as { message?: unknown } | null | undefined)?.message;
+    return typeof message === "string" ? message : String(error);
+  }, UNSHOWN);
 }
 
 const UNSHOWN = "something that cannot be shown";
