@@ -160,14 +160,14 @@ export class BufferObject implements LruNode, Disposable {
    * Views on all of the buffer's pages, pinned until the mapping is ended: to read and to write, or with
    * `write: false` to read only, so that pages which swap still has can leave again for free.
    */
-  async map(options: MapOptions = {}): Promise<Mapping> {
+  async map(options?: MapOptions): Promise<Mapping> {
     this.assertAlive();
     const { signal, write } = mapOptions(options);
     if (write) this.#needed();
     return withPages(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
-  mapSync(options: MapOptions = {}): Mapping {
+  mapSync(options?: MapOptions): Mapping {
     this.assertAlive();
     const { signal, write } = mapOptions(options);
     if (write) this.#needed();
@@ -397,9 +397,12 @@ export class BufferObject implements LruNode, Disposable {
   }
 }
 
-const MAP_OPTIONS: readonly (keyof MapOptions)[] = ["signal", "write"];
+const MAP_OPTIONS: readonly (keyof MapOptions)[] = ["write", "signal"];
 
-function mapOptions(options: MapOptions): { signal: Signal | undefined; write: boolean } {
+const MAP_DEFAULTS = { signal: undefined, write: true };
+
+function mapOptions(options?: MapOptions): { signal: Signal | undefined; write: boolean } {
+  if (options === undefined) return MAP_DEFAULTS;
   assertOptions(options, MAP_OPTIONS, "map");
   const { write = true } = options;
   assertBoolean(write, "write");

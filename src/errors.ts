@@ -91,22 +91,37 @@ export function codeOf(error: unknown): TtmErrorCode {
   return typeof code === "string" && Object.hasOwn(ERRNO, code) ? (code as TtmErrorCode) : "EIO";
 }
 
-/** Message of whatever was thrown. */
+/** Message of whatever was thrown, in whatever realm. */
 export function messageOf(error: unknown): string {
-  const text = () => `${error instanceof Error ? error.message : String(error)}`;
-  return look(text, UNSHOWN);
+  return look(() => {
+    const message = (error as { message?: unknown } | null | undefined)?.message;
+    return typeof message === "string" ? message : String(error);
+  }, UNSHOWN);
 }
 
 const UNSHOWN = "something that cannot be shown";
 const SHOWN_MAX = 60;
 
-/** Any value, for a message. */
+/** Any value, for a message. No code of its own runs. */
 export function show(value: unknown): string {
-  const text = look(
-    () => `${typeof value === "string" ? JSON.stringify(value) : String(value)}`,
-    UNSHOWN,
-  );
+  const text = shown(value);
   return text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}...` : text;
+}
+
+function shown(value: unknown): string {
+  switch (typeof value) {
+    case "string":
+      return JSON.stringify(value);
+    case "bigint":
+      return `${value}n`;
+    case "function":
+      return "a function";
+    case "object":
+      if (value === null) return "null";
+      return look(() => Array.isArray(value), false) ? "an array" : "an object";
+    default:
+      return String(value);
+  }
 }
 
 /**

@@ -8,7 +8,7 @@ export class Mapping implements Disposable {
 
   /** @internal */
   constructor(segments: readonly Uint8Array[], unmap: () => void) {
-    this.#segments = Object.freeze(segments);
+    this.#segments = segments;
     this.#unmap = unmap;
   }
 

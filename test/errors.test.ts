@@ -1,3 +1,4 @@
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { codeOf, messageOf } from "../src/errors.ts";
 import { createDeviceSync, TtmError, type TtmErrorCode } from "../src/index.ts";
@@ -146,5 +147,9 @@ describe("what others throw", () => {
     expect(messageOf("text")).toBe("text");
     expect(messageOf(undefined)).toBe("undefined");
     expect(messageOf({ toString: () => "shown" })).toBe("shown");
+    expect(messageOf(runInNewContext("new RangeError('of another realm')"))).toBe(
+      "of another realm",
+    );
+    expect(messageOf(Object.create(null))).toBe("something that cannot be shown");
   });
 });

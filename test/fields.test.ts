@@ -28,7 +28,6 @@ const FIELDS: readonly [string, (made: ReturnType<typeof setup>) => object, stri
   ["a buffer", ({ bo }) => bo, "size priority id residentPages pinned destroyed tt turn"],
   ["a device", ({ device }) => device, "global closed pool reclaimer operations kswapd"],
   ["a mapping", ({ mapping }) => mapping, "segments bytes"],
-  ["segments of a mapping", ({ mapping }) => mapping.segments, "0 length"],
   [
     "a tt",
     ({ tt }) => tt,

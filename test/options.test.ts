@@ -157,7 +157,7 @@ describe("an option of createDevice", () => {
 
   test.each<[string, object, RegExp]>([
     ["memory", { memory: Symbol("much") }, /^memory must be .* not Symbol\(much\)$/],
-    ["memory", { memory: Object.create(null) }, /^memory must be .*cannot be shown$/],
+    ["memory", { memory: Object.create(null) }, /^memory must be .*not an object$/],
     ["swapSize", { swapSize: 5 }, /has no option "swapSize"/],
     ["checksum", { checksum: true }, /did you mean checksums\?/],
     ["keepclean", { keepclean: true }, /did you mean keepClean\?/],

@@ -113,6 +113,15 @@ describe.each(OPERATIONS)("%s", (_op, call) => {
       },
     ],
     [
+      "yields what is no step",
+      {
+        *scanObjects() {
+          yield Promise.resolve();
+          return 1;
+        },
+      },
+    ],
+    [
       "throws in a generator",
       {
         *scanObjects() {

@@ -10,6 +10,8 @@
  * - `read` fills all of the views or throws.
  * - Views are whole pages, and valid only until the call returns or its promise settles.
  * - No two calls overlap on a slot. A slot is read only after it was written.
+ * - Its fields, and which methods it has, are looked at once, when a device is created on it; what a
+ *   method is, whenever it is called.
  * - What a device throws reaches the user as the `cause` of a `TtmError`, whose code is the error's
  *   own `code` when that is `ENOSPC`, `ENOMEM`, `EINTR` or the like, and `EIO` otherwise.
  */

@@ -201,7 +201,7 @@ export class TtmGlobal implements TransferContext {
     this.#checksums = checksums;
   }
 
-  /** @internal The task whose driver runs it. */
+  /** The task whose driver runs it. */
   get current(): Task | undefined {
     return this.#current;
   }

@@ -261,7 +261,11 @@ function orderMask(orders: readonly number[] | undefined, beneficialOrder: numbe
 
 function ordersOf(orders: unknown): number[] {
   if (orders === undefined) return Array.from({ length: NR_ORDERS }, (_, order) => order);
-  // Holes come out as `undefined`.
-  if (Array.isArray(orders)) return Array.from<number>(orders);
-  throw new TypeError(`orders must be an array of orders, not ${show(orders)}`);
+  if (Array.isArray(orders) && orders.length <= NR_ORDERS) {
+    // Holes come out as `undefined`.
+    return Array.from({ length: orders.length }, (_, i) => orders[i]);
+  }
+  throw new TypeError(
+    `orders must be an array of at most ${NR_ORDERS} orders, not ${show(orders)}`,
+  );
 }

@@ -6,7 +6,7 @@ import { failureOf, show } from "../errors.ts";
 import { ignoreOutcome } from "../host.ts";
 import { assertWhole } from "../options.ts";
 import { BORDER, drain, runNow, type Steps, stopped } from "./driver.ts";
-import { immediate, type TransferContext } from "./transfer.ts";
+import { immediate, isTransfer, type TransferContext } from "./transfer.ts";
 
 /** What scanObjects returns when it can do nothing now. */
 export const SHRINK_STOP: number = -1;
@@ -99,7 +99,7 @@ class Registered {
   *scan(control: ShrinkControl): Steps<number> {
     try {
       const freed = this.shrinker.scanObjects(control);
-      return wholePages(isSteps(freed) ? yield* freed : freed);
+      return wholePages(isSteps(freed) ? yield* stepsOf(freed) : freed);
     } catch (error) {
       return this.failed(control, error);
     }
@@ -109,7 +109,7 @@ class Registered {
   scanNow(context: TransferContext, control: ShrinkControl): number {
     try {
       const freed = this.shrinker.scanObjects(control);
-      return wholePages(isSteps(freed) ? drain(context, freed) : freed);
+      return wholePages(isSteps(freed) ? drain(context, stepsOf(freed)) : freed);
     } catch (error) {
       return this.failed(control, error);
     }
@@ -133,6 +133,18 @@ export function scanNow(
 
 function isSteps(freed: unknown): freed is Steps<number> {
   return typeof freed === "object" && freed !== null && Symbol.iterator in freed;
+}
+
+/** The same steps; what is none is its failure, not that of the swap device which would be handed it. */
+function* stepsOf(steps: Steps<number>): Steps<number> {
+  let step = steps.next();
+  while (!step.done) {
+    if (step.value !== undefined && !isTransfer(step.value)) {
+      throw new TypeError(`scanObjects may yield undefined, not ${show(step.value)}`);
+    }
+    step = steps.next(yield step.value);
+  }
+  return step.value;
 }
 
 function wholePages(freed: unknown): number {

@@ -21,6 +21,10 @@ export interface Transfer {
   readonly extents: readonly Extent[];
 }
 
+export function isTransfer(value: unknown): value is Transfer {
+  return typeof value === "object" && value !== null && "context" in value && "extents" in value;
+}
+
 /** Most pages of one device call: 1 MiB, beyond which calls get no faster. */
 export const TRANSFER_PAGES_MAX = 256;
 

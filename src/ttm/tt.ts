@@ -38,7 +38,7 @@ export interface TtOptions {
   readonly id?: number;
 }
 
-const TT_OPTIONS: readonly (keyof TtOptions)[] = ["caching", "flags", "dma", "sg", "id"];
+const TT_OPTIONS: readonly (keyof TtOptions)[] = ["caching", "dma", "id", "flags", "sg"];
 const FLAGS_GIVEN =
   TT_FLAG_ZERO_ALLOC | TT_FLAG_EXTERNAL | TT_FLAG_EXTERNAL_MAPPABLE | TT_FLAG_DONTNEED;
 
@@ -159,7 +159,8 @@ function addresses(sg: readonly number[], numPages: number): readonly number[] {
     throw new TypeError(`sg must be an array of ${numPages} bus addresses, not ${show(sg)}`);
   }
   return Object.freeze(
-    Array.from(sg, (address: unknown) => {
+    Array.from({ length: numPages }, (_, i) => {
+      const address: unknown = sg[i];
       assertWhole(address, "each address of sg", 0);
       return address;
     }),
