@@ -25,6 +25,7 @@ export const ENOSPC = 28;
 export const HEADER = 0x10000;
 export const ITEMS = 0x11000;
 export const EXTENTS = 0x14000;
+export const SUM_KEY = 0x1ef00;
 export const FIXED_END = 0x20000;
 
 /**
@@ -43,6 +44,12 @@ export const ITEMS_MAX = 512;
 export const EXTENT_BYTES = 20;
 export const BATCH_PAGES_MAX = 1024;
 export const EXTENTS_MAX = 2240;
+
+/**
+ * The key of the checksums, random bytes: as many as a page has and two vectors more, then three u64
+ * (checksum.ts).
+ */
+export const SUM_KEY_BYTES = 4152;
 
 /** Caching of a page: write-back, write-combined, uncached (enum ttm_caching, cached first). */
 export const CACHED = 0;

@@ -3,10 +3,11 @@
  * and operations on single pages, by page number and checked.
  */
 import { EFAULT, EINVAL, H_EXTENTS, H_RAM, PAGE_SHIFT } from "./abi";
+import { checksum } from "./checksum";
 import { entryAt, isPage, setSum, shadowAt, sumAt } from "./entry";
 import { extentEntry, extentPage, extentPages, extentSlot } from "./exchange";
 import { get } from "./header";
-import { checksum, chunkHead, clearPages, copyBytes, isZero } from "./page";
+import { chunkHead, clearPages, copyBytes, isZero } from "./page";
 import { vectorOk } from "./page_vector";
 import { ramAddress } from "./swap_map";
 

@@ -71,6 +71,7 @@ async function files(bench: Bench): Promise<void> {
         label: `bare ${side}Sync`,
       });
     }
+    bench.row(`${side}, and sums, beside loads`, samples, "sums", { ...options, against: "loads" });
   }
   closeFile(fd);
 }

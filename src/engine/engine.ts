@@ -4,6 +4,7 @@ import { TtmError, type TtmOperation } from "../errors.ts";
 import { formatSize } from "../size.ts";
 import type { Exports } from "./exports.ts";
 import { engineModule } from "./module.ts";
+import { drawKey } from "./sum_key.ts";
 
 /**
  * Sizes of an engine: page frames, swap slots, vector entries; whether slots lie in memory too; and how
@@ -106,6 +107,7 @@ export class Engine {
   readonly #entries: Uint32Array;
   readonly #shadows: Uint32Array;
   readonly #pages: Uint8Array;
+  #keyed = false;
 
   /** @throws RangeError when the sizes do not fit one memory, or the host has no room for it */
   constructor(geometry: EngineGeometry, module: WebAssembly.Module = engineModule()) {
@@ -330,12 +332,14 @@ export class Engine {
    * checksums are noted, or verified. Returns pages: those before the first that came back wrong.
    */
   ramTransfer(out: boolean, sums: boolean): number {
+    if (out && sums) this.#needKey();
     const rc = this.#wasm.ramTransfer(Number(out), Number(sums));
     return this.#expect(rc, out ? "shrink" : "restore");
   }
 
   /** Notes the checksums of an extent's pages, which are about to leave. */
   sum({ index, pages }: Extent): void {
+    this.#needKey();
     this.#expect(this.#wasm.sumEntries(index, pages), "shrink");
   }
 
@@ -348,6 +352,16 @@ export class Engine {
   check(): string | undefined {
     const rc = this.#wasm.check();
     return rc === 0 ? undefined : (CHECKS[rc] ?? `check returned ${rc}`);
+  }
+
+  /**
+   * Draws the key of the checksums, once, before the first of them is noted: not at the start, where it takes
+   * a twentieth of the time, and where workerd has no random numbers yet.
+   */
+  #needKey(): void {
+    if (this.#keyed) return;
+    drawKey(new Uint8Array(this.#buffer, abi.SUM_KEY, abi.SUM_KEY_BYTES));
+    this.#keyed = true;
   }
 
   #word(field: number): number {
