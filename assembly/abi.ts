@@ -119,6 +119,10 @@ export const H_CACHING_PAGES = 25;
 export const H_CACHING_RUNS = 26;
 /** Pages with a valid copy in swap. */
 export const H_CLEAN = 27;
+/** Pages of chunks that are being moved: from a prepare, out or in, to the commit that ends it. */
+export const H_MOVING = 29;
+/** Frames held for entries, by a fill that is under way or one that was interrupted. */
+export const H_HELD = 30;
 /** First frame of a free list, and chunks in it: for each order, the DMA32 zone first. */
 export const H_FREE_HEAD = 32;
 export const H_FREE_COUNT = 52;
@@ -140,3 +144,5 @@ export const CHECK_BITMAP = -1007;
 export const CHECK_VECTOR = -1008;
 export const CHECK_POOL = -1009;
 export const CHECK_CLEAN = -1010;
+export const CHECK_MOVING = -1011;
+export const CHECK_HELD = -1012;

@@ -4,7 +4,7 @@
  *   +0  u8   order   of the chunk, in its first page
  *   +1  u8   state   TAIL (not first in a chunk) | FREE | ALLOCATED | POOLED
  *   +2  u8   caching CACHED | WRITE_COMBINED | UNCACHED, of each page
- *   +3  u8   leaving the chunk, in its first page: from the prepare of a shrink to its commit
+ *   +3  u8   moving  the chunk, in its first page: from a prepare, out or in, to its commit
  *   +4  u32  next    page number in a free list, 0 = end
  *   +8  u32  prev
  *   +12 u32  owner   vector entry that holds the chunk's first page, NONE = handed out directly
@@ -17,11 +17,14 @@ import {
   H_CACHING_RUNS,
   H_FIRST_PFN,
   H_FRAMES,
+  H_MOVING,
   H_PAGE_TABLE,
   MAX_ORDER,
   PAGE_SHIFT,
   PAGE_SIZE,
+  UNCACHED,
 } from "./abi";
+import { DEBUGGING } from "./debug";
 import { add, get } from "./header";
 
 export const PAGE_STRUCT_BYTES: u32 = 16;
@@ -34,6 +37,7 @@ export const POOLED: u32 = 3;
 // @ts-ignore: decorator
 @inline
 export function pageStruct(pfn: u32): usize {
+  if (DEBUGGING) assert(isFrame(pfn), "a page number names no frame");
   return <usize>get(H_PAGE_TABLE) + ((<usize>(pfn - get(H_FIRST_PFN))) << 4);
 }
 
@@ -52,6 +56,7 @@ export function pageOrder(page: usize): u32 {
 // @ts-ignore: decorator
 @inline
 export function setPage(page: usize, state: u32, order: u32): void {
+  if (DEBUGGING) assert(state <= POOLED && order <= <u32>MAX_ORDER, "no such state or order");
   store<u16>(page, <u16>((state << 8) | order));
 }
 
@@ -63,14 +68,21 @@ export function pageCaching(page: usize): u32 {
 
 // @ts-ignore: decorator
 @inline
-export function isLeaving(page: usize): bool {
+export function isMoving(page: usize): bool {
   return load<u8>(page, 3) != 0;
 }
 
 // @ts-ignore: decorator
 @inline
-export function setLeaving(page: usize, leaving: bool): void {
-  store<u8>(page, <u8>leaving, 3);
+export function setMoving(page: usize, moving: bool): void {
+  store<u8>(page, <u8>moving, 3);
+}
+
+/** The chunk no longer moves: it has, or will not after all. */
+export function endMove(page: usize): void {
+  if (!isMoving(page)) return;
+  setMoving(page, false);
+  add(H_MOVING, -(1 << pageOrder(page)));
 }
 
 /**
@@ -78,6 +90,7 @@ export function setLeaving(page: usize, leaving: bool): void {
  * attribute, and counters that show what the real thing would cost.
  */
 export function setCaching(pfn: u32, pages: u32, caching: u32): void {
+  if (DEBUGGING) assert(caching <= <u32>UNCACHED, "no such caching");
   for (let i: u32 = 0; i < pages; i++) store<u8>(pageStruct(pfn + i), <u8>caching, 2);
   add(H_CACHING_PAGES, pages);
   add(H_CACHING_RUNS, 1);

@@ -64,6 +64,8 @@ const CHECKS: Readonly<Record<number, string>> = {
   [abi.CHECK_VECTOR]: "an entry outside every page vector is in use",
   [abi.CHECK_POOL]: "a pool list is broken, or a pooled page is not zero",
   [abi.CHECK_CLEAN]: "the count of clean pages is wrong",
+  [abi.CHECK_MOVING]: "the count of pages being moved is wrong",
+  [abi.CHECK_HELD]: "the count of held frames is wrong",
 };
 
 /** Bytes of linear memory that a geometry comes to, for a first look and for people. */
@@ -163,6 +165,16 @@ export class Engine {
     return this.#word(abi.H_CLEAN);
   }
 
+  /** Pages being moved: those of prepares that no commit has ended yet. 0 while nothing is under way. */
+  get movingPages(): number {
+    return this.#word(abi.H_MOVING);
+  }
+
+  /** Frames held for entries, by a fill that is under way or one that was interrupted. */
+  get heldFrames(): number {
+    return this.#word(abi.H_HELD);
+  }
+
   /** Pages whose caching was changed so far, and in how many runs. */
   get cachingChanges(): { readonly pages: number; readonly runs: number } {
     return { pages: this.#word(abi.H_CACHING_PAGES), runs: this.#word(abi.H_CACHING_RUNS) };
@@ -184,6 +196,19 @@ export class Engine {
   /** What entry `index` holds: 0, a page's address (even), or a handle (slot << 1 | 1). */
   entry(index: number): number {
     return this.#entries[index] as number;
+  }
+
+  /**
+   * Address of the page that entry `index` is.
+   *
+   * @throws TtmError EFAULT when it is none: at the number of a handle lie others' bytes
+   */
+  pageAt(index: number): number {
+    const entry = this.#entries[index];
+    if (!entry || (entry & 1) !== 0) {
+      throw new TtmError("EFAULT", "map", `entry ${index} is not a page in memory`);
+    }
+    return entry;
   }
 
   /** Order and caching of the chunk whose first page is at `address`, and whether it is pooled. */

@@ -79,6 +79,7 @@ function sliceEnded(): boolean {
 /** Runs the steps to their end, letting the event loop turn between transfers now and then. */
 export async function run<T>(context: TransferContext, task: Task, steps: Steps<T>): Promise<T> {
   interruptible(task);
+  context.runs++;
   let step = resume(context, steps);
   while (!step.done) {
     if (sliceEnded()) {
@@ -109,10 +110,14 @@ function resume<T>(
 ): IteratorResult<Transfer | undefined, T> {
   const outer = context.current;
   context.current = undefined;
+  let goesOn = false;
   try {
-    return steps.next(failure);
+    const step = steps.next(failure);
+    goesOn = !step.done;
+    return step;
   } finally {
     context.current = outer;
+    if (!goesOn) context.runs--;
   }
 }
 

@@ -122,6 +122,8 @@ export class TtmGlobal implements TransferContext {
     faults: 0,
   };
   current: Task | undefined;
+  /** How many drivers run a task that can wait. */
+  runs = 0;
   /** Devices on this memory (a count). */
   devices = 0;
   /** Pages held by counted tts, in all and in DMA32 pools. */

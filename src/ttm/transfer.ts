@@ -36,6 +36,8 @@ export interface TransferContext {
   readonly checksums: boolean;
   /** The task whose transfers are done on the spot, while its driver runs it (the kernel's `current`). */
   current: Task | undefined;
+  /** How many drivers run a task that can wait. */
+  runs: number;
   /** Whether to fail here, for tests. */
   fails(site: "write" | "read"): boolean;
 }

@@ -96,8 +96,16 @@ describe("the checksums of entries", () => {
     return { e, wasm: e.wasm, v, at: v.vector };
   };
 
+  /** The same, about to leave. */
+  const leaving = () => {
+    const made = sevenPages();
+    made.e.putItems([{ ...made.v, start: 0 }]);
+    equal(made.wasm.shrinkPrepare(1, 7), 7, "shrinkPrepare");
+    return made;
+  };
+
   test("are those of their pages, each for itself", () => {
-    const { e, wasm, at } = sevenPages();
+    const { e, wasm, at } = leaving();
     const sums = () => Array.from(e.words.subarray(e.sumIndex(0), e.sumIndex(16)));
     for (let start = 0; start < 7; start++) {
       for (let count = 1; start + count <= 7; count++) {
@@ -114,7 +122,7 @@ describe("the checksums of entries", () => {
   });
 
   test("find the first page that differs, and count those before it", () => {
-    const { e, wasm, at } = sevenPages();
+    const { e, wasm, at } = leaving();
     equal(wasm.sumEntries(at, 7), 0, "sumEntries");
     const back = e.snapshot();
     for (let bad = 0; bad < 7; bad++) {
@@ -176,5 +184,18 @@ describe("the checksums of entries", () => {
     fillSingly(e, v, [0, 1]);
     e.page(e.entry(at)).fill(9);
     e.mustRefuse(EFAULT, "sum of pages and a handle", () => wasm.sumEntries(at, 3));
+  });
+
+  test("are not of pages that have no slot to leave to", () => {
+    const { e, wasm, v, at } = sevenPages();
+    e.mustRefuse(EFAULT, "sum of pages that stay", () => wasm.sumEntries(at, 7));
+    e.putItems([{ ...v, start: 0 }]);
+    equal(wasm.shrinkPrepare(1, 7), 7, "shrinkPrepare");
+    equal(wasm.sumEntries(at, 7), 0, "sumEntries");
+    equal(wasm.shrinkCommit(1, 0), 0, "shrinkCommit");
+    e.mustRefuse(EFAULT, "sum of pages that stay after all", () => wasm.sumEntries(at, 7));
+    shrinkAll(e, [v]);
+    fillAll(e, v, { keep: true });
+    e.mustRefuse(EFAULT, "sum of clean pages", () => wasm.sumEntries(at, 7));
   });
 });

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import * as abi from "../../assembly/abi.ts";
 import {
+  DEBUGGING,
   EngineUnderTest,
   engineBytes,
   engineModule,
@@ -55,14 +56,24 @@ function countGlobals(bytes: Uint8Array): { all: number; mutable: number } {
 }
 
 describe("the module", () => {
-  test("imports nothing", () => {
-    expect(WebAssembly.Module.imports(engineModule)).toEqual([]);
+  test("imports nothing; in a debug build what is to be done when an assertion fails", () => {
+    const abort = { module: "env", name: "abort", kind: "function" };
+    expect(WebAssembly.Module.imports(engineModule)).toEqual(DEBUGGING ? [abort] : []);
+    const published = readFileSync(new URL("../../build/engine.wasm", import.meta.url));
+    expect(WebAssembly.Module.imports(new WebAssembly.Module(published))).toEqual([]);
+    const debug = readFileSync(new URL("../../build/debug.wasm", import.meta.url));
+    expect(WebAssembly.Module.imports(new WebAssembly.Module(debug))).toEqual([abort]);
   });
 
   test("exports functions and its memory only", () => {
     const exports = WebAssembly.Module.exports(engineModule);
     const others = exports.filter(({ kind }) => kind !== "function");
     expect(others).toEqual([{ name: "memory", kind: "memory" }]);
+  });
+
+  test("as it is published has nothing of the assertions, whose messages are its only data", () => {
+    const published = readFileSync(new URL("../../build/engine.wasm", import.meta.url));
+    expect(sectionsOf(published).has(11)).toBe(false);
   });
 
   test("keeps no state outside its memory", () => {
