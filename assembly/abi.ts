@@ -25,6 +25,7 @@ export const ENOSPC = 28;
 export const HEADER = 0x10000;
 export const ITEMS = 0x11000;
 export const EXTENTS = 0x14000;
+export const SUM_KEY = 0x1ef00;
 export const FIXED_END = 0x20000;
 
 /**
@@ -43,6 +44,12 @@ export const ITEMS_MAX = 512;
 export const EXTENT_BYTES = 20;
 export const BATCH_PAGES_MAX = 1024;
 export const EXTENTS_MAX = 2240;
+
+/**
+ * The key of the checksums, random bytes: as many as a page has and two vectors more, then three u64
+ * (checksum.ts).
+ */
+export const SUM_KEY_BYTES = 4152;
 
 /** Caching of a page: write-back, write-combined, uncached (enum ttm_caching, cached first). */
 export const CACHED = 0;
@@ -112,6 +119,10 @@ export const H_CACHING_PAGES = 25;
 export const H_CACHING_RUNS = 26;
 /** Pages with a valid copy in swap. */
 export const H_CLEAN = 27;
+/** Pages of chunks that are being moved: from a prepare, out or in, to the commit that ends it. */
+export const H_MOVING = 29;
+/** Frames held for entries, by a fill that is under way or one that was interrupted. */
+export const H_HELD = 30;
 /** First frame of a free list, and chunks in it: for each order, the DMA32 zone first. */
 export const H_FREE_HEAD = 32;
 export const H_FREE_COUNT = 52;
@@ -133,3 +144,5 @@ export const CHECK_BITMAP = -1007;
 export const CHECK_VECTOR = -1008;
 export const CHECK_POOL = -1009;
 export const CHECK_CLEAN = -1010;
+export const CHECK_MOVING = -1011;
+export const CHECK_HELD = -1012;

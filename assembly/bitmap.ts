@@ -12,6 +12,8 @@
  * At the base lies a head of 14 u32 words, then the levels, level 0 first.
  */
 
+import { DEBUGGING } from "./debug";
+
 const SIZE: usize = 0; // units
 const FREE: usize = 4; // free units
 const CURSOR: usize = 8; // where the next search starts
@@ -210,7 +212,10 @@ function markUsed(map: usize, first: u32, count: u32): void {
 
 /** Frees [first, first + count). False, and nothing changed, unless all of it was used. */
 export function mapRelease(map: usize, first: u32, count: u32): bool {
-  if (!mapIs(map, first, count, true)) return false;
+  if (!mapIs(map, first, count, true)) {
+    if (DEBUGGING) assert(false, "a free slot or entry is freed");
+    return false;
+  }
   const levels = load<u32>(map, LEVELS);
   let at = first;
   const end = first + count;

@@ -7,6 +7,8 @@ import {
   CHECK_BITMAP,
   CHECK_CLEAN,
   CHECK_FREE_LIST,
+  CHECK_HELD,
+  CHECK_MOVING,
   CHECK_OWNER,
   CHECK_PAGE_COUNT,
   CHECK_PAGE_TABLE,
@@ -22,6 +24,8 @@ import {
   H_FREE_COUNT,
   H_FREE_HEAD,
   H_FREE_PAGES,
+  H_HELD,
+  H_MOVING,
   H_POOLED,
   H_RAW_MAP,
   H_RAW_PAGES,
@@ -39,8 +43,10 @@ import { countBits, mapConsistent, mapFree, mapIs, mapProbe } from "./bitmap";
 import { entryAt, entryToSlot, isHandle, isPage, shadowAt } from "./entry";
 import { get } from "./header";
 import {
+  ALLOCATED,
   FREE,
   isFrame,
+  isMoving,
   isZero,
   POOLED,
   pageCaching,
@@ -114,13 +120,17 @@ function checkPools(): i32 {
   return pooled == get(H_POOLED) ? 0 : CHECK_POOL;
 }
 
-/** Chunks tile the frames; two free buddies are merged; an allocated chunk and its entry agree. */
+/**
+ * Chunks tile the frames; two free buddies are merged; an allocated chunk and its entry agree; only such a one
+ * is being moved.
+ */
 function checkPageTable(): i32 {
   const first = get(H_FIRST_PFN);
   const frames = get(H_FRAMES);
   let free: u32 = 0;
   let raw: u32 = 0;
   let pooled: u32 = 0;
+  let moving: u32 = 0;
   let index: u32 = 0;
   while (index < frames) {
     const page = pageStruct(first + index);
@@ -129,7 +139,13 @@ function checkPageTable(): i32 {
     if (pageState(page) == TAIL || order > <u32>MAX_ORDER) return CHECK_PAGE_TABLE;
     if (index & (pages - 1) || index + pages > frames) return CHECK_PAGE_TABLE;
     for (let i: u32 = 1; i < pages; i++) {
-      if (pageState(pageStruct(first + index + i)) != TAIL) return CHECK_PAGE_TABLE;
+      const tail = pageStruct(first + index + i);
+      if (pageState(tail) != TAIL) return CHECK_PAGE_TABLE;
+      if (isMoving(tail)) return CHECK_MOVING;
+    }
+    if (isMoving(page)) {
+      if (pageState(page) != ALLOCATED || pageOwner(page) == NONE) return CHECK_MOVING;
+      moving += pages;
     }
     if (pageState(page) == FREE) {
       free += pages;
@@ -143,6 +159,7 @@ function checkPageTable(): i32 {
     else if (!owns(pageOwner(page), first + index, pages)) return CHECK_OWNER;
     index += pages;
   }
+  if (moving != get(H_MOVING)) return CHECK_MOVING;
   if (free != get(H_FREE_PAGES) || raw != get(H_RAW_PAGES)) return CHECK_PAGE_COUNT;
   return pooled == get(H_POOLED) ? 0 : CHECK_PAGE_COUNT;
 }
@@ -162,6 +179,7 @@ function owns(owner: u32, pfn: u32, pages: u32): bool {
 /** Entries in use name allocated frames, as many as there are; entries not in use are empty. */
 function checkVectors(): i32 {
   let pages: u32 = 0;
+  let held: u32 = 0;
   let clean: u32 = 0;
   for (let i: u32 = 0; i < get(H_ENTRIES); i++) {
     const entry = entryAt(i);
@@ -174,12 +192,13 @@ function checkVectors(): i32 {
       pages++;
     } else if (shadow) {
       if (!isPage(shadow) || !isFrame(shadow >> PAGE_SHIFT)) return CHECK_VECTOR;
-      pages++;
+      held++;
     }
   }
   if (clean != get(H_CLEAN)) return CHECK_CLEAN;
-  pages += get(H_RAW_PAGES) + get(H_FREE_PAGES) + get(H_POOLED);
-  return pages == get(H_FRAMES) ? 0 : CHECK_PAGE_COUNT;
+  pages += held + get(H_RAW_PAGES) + get(H_FREE_PAGES) + get(H_POOLED);
+  if (pages != get(H_FRAMES)) return CHECK_PAGE_COUNT;
+  return held == get(H_HELD) ? 0 : CHECK_HELD;
 }
 
 // @ts-ignore: decorator

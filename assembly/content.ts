@@ -2,11 +2,13 @@
  * What can be done to the bytes of pages: checksums of entries on their way, the transfer of RAM swap,
  * and operations on single pages, by page number and checked.
  */
-import { EFAULT, EINVAL, H_EXTENTS, H_RAM, PAGE_SHIFT } from "./abi";
-import { entryAt, isPage, setSum, shadowAt, sumAt } from "./entry";
+import { EFAULT, EINVAL, H_EXTENTS, H_RAM, PAGE_SHIFT, PAGE_SIZE } from "./abi";
+import { checksum } from "./checksum";
+import { DEBUGGING } from "./debug";
+import { entryAt, isPage, isReserved, setSum, shadowAt, sumAt } from "./entry";
 import { extentEntry, extentPage, extentPages, extentSlot } from "./exchange";
 import { get } from "./header";
-import { checksum, chunkHead, clearPages, copyBytes, isZero } from "./page";
+import { chunkHead, clearPages, copyBytes, isZero } from "./page";
 import { vectorOk } from "./page_vector";
 import { ramAddress } from "./swap_map";
 
@@ -34,12 +36,12 @@ export function matchSums(index: u32, page: usize, count: u32): u32 {
 
 /**
  * Notes the checksums of the pages of entries [index, index + count), which are about to leave. -EINVAL:
- * not entries in use; -EFAULT: one has no page.
+ * not entries in use; -EFAULT: one has no page, or no slot to leave to.
  */
 export function sumEntries(index: u32, count: u32): i32 {
   if (!vectorOk(index, count)) return -EINVAL;
   for (let i = index; i < index + count; i++) {
-    if (!isPage(entryAt(i))) return -EFAULT;
+    if (!isPage(entryAt(i)) || !isReserved(shadowAt(i))) return -EFAULT;
   }
   for (let i = index; i < index + count; i++) setSum(i, checksum(entryAt(i)));
   return 0;
@@ -62,19 +64,40 @@ export function verifyEntries(index: u32, count: u32): i32 {
 /** Pages copied at a stretch: few enough that their checksums find them in the CPU's cache. */
 const PIECE: u32 = 16;
 
+/** True while the entries of extent `i` name its pages and slots, as they do on their way out, or in. */
+function isNamed(i: u32, out: bool): bool {
+  const pages = extentPages(i);
+  let entry = extentPage(i);
+  let shadow = extentSlot(i) << 1;
+  if (!shadow) return false;
+  for (let index = extentEntry(i); index < extentEntry(i) + pages; index++) {
+    const named = out
+      ? entryAt(index) == entry && shadowAt(index) == shadow
+      : shadowAt(index) == entry && entryAt(index) == (shadow | 1);
+    if (!named) return false;
+    entry += PAGE_SIZE;
+    shadow += 2;
+  }
+  return true;
+}
+
 /**
  * The transfer of RAM swap: copies the extents of the last prepare to their slots (`out`) or from
  * them; with `sums`, notes their checksums, or verifies them. Returns pages copied; of those that came
  * back, the ones before the first that does not match. -EINVAL: the slots are not in linear memory, or
- * an extent has none.
+ * the entries of an extent do not name its pages and slots, any more or in this direction.
  */
 export function ramTransfer(out: u32, sums: u32): i32 {
   if (!get(H_RAM)) return -EINVAL;
+  for (let i: u32 = 0; i < get(H_EXTENTS); i++) {
+    if (isNamed(i, out != 0)) continue;
+    if (DEBUGGING) assert(false, "host: ramTransfer of extents that no longer hold");
+    return -EINVAL;
+  }
   let copied: u32 = 0;
   for (let i: u32 = 0; i < get(H_EXTENTS); i++) {
     const pages = extentPages(i);
     const slot = extentSlot(i);
-    if (!slot) return -EINVAL;
     for (let done: u32 = 0; done < pages; done += PIECE) {
       const count = min(PIECE, pages - done);
       const page = extentPage(i) + (done << PAGE_SHIFT);

@@ -31,6 +31,13 @@ export function isPage(entry: u32): bool {
   return entry != 0 && (entry & 1) == 0;
 }
 
+/** True for the shadow of a page that names a slot without a valid copy: it is the page's to leave to. */
+// @ts-ignore: decorator
+@inline
+export function isReserved(shadow: u32): bool {
+  return shadow != 0 && (shadow & 1) == 0;
+}
+
 /** Address of entry `index`, for loops: entries lie side by side, 4 bytes each. */
 // @ts-ignore: decorator
 @inline

@@ -11,10 +11,13 @@
  */
 import {
   BATCH_PAGES_MAX,
+  EBUSY,
   EINVAL,
   ENOMEM,
   H_CLEAN,
   H_FRESH_PFN,
+  H_HELD,
+  H_MOVING,
   HOW_DMA32,
   HOW_KEEP,
   HOW_ORDERS,
@@ -22,6 +25,8 @@ import {
   PAGE_SHIFT,
   POOL_TYPES_MAX,
 } from "./abi";
+import { assertEntry, assertOwner } from "./assert";
+import { DEBUGGING } from "./debug";
 import {
   entryAddress,
   entryAt,
@@ -34,7 +39,7 @@ import {
 } from "./entry";
 import { addExtent, resetExtents } from "./exchange";
 import { add, get } from "./header";
-import { clearPages, pageOrder, pageStruct } from "./page";
+import { clearPages, isMoving, pageOrder, pageStruct, setMoving } from "./page";
 import { allocChunk, allocNear, flushFrames, largestFree } from "./page_alloc";
 import { giveHeld, isBorder, vectorOk } from "./page_vector";
 import { poolTake, poolTypeOf } from "./pool";
@@ -80,6 +85,7 @@ function hold(index: u32, most: u32, want: u32, how: u32, near: u32): u32 {
     }
     if (!pfn) continue;
     const pages: u32 = max(1, count) << order;
+    add(H_HELD, pages);
     const shadows = shadowAddress(index);
     for (let i: u32 = 0; i < pages; i++) {
       store<u32>(shadows + ((<usize>i) << 2), (pfn + i) << PAGE_SHIFT);
@@ -93,7 +99,8 @@ function hold(index: u32, most: u32, want: u32, how: u32, near: u32): u32 {
  * Prepares entries [start, start + budget) of a vector, or as far as memory goes; a chunk begun is
  * finished, so it may be more. `done`: entries from `start` on already read into a held chunk.
  * Entries without content are cleared, but for [keepFrom, keepTo), which the caller overwrites
- * whole. Returns entries covered. -EINVAL: out of range, or start is inside a chunk; -ENOMEM: none.
+ * whole. Returns entries covered: fewer where pages are being moved. -EINVAL: out of range, or start is inside a
+ * chunk; -EBUSY: those at start are; -ENOMEM: none.
  */
 export function fillPrepare(
   vector: u32,
@@ -113,10 +120,17 @@ export function fillPrepare(
   const reach = <u32>min<u64>(entries, <u64>start + budget + (1 << MAX_ORDER));
   let open = start;
   let near: u32 = 0;
+  let marked: u32 = 0;
   let i = start;
   while (i < entries && i - start < budget) {
     const index = vector + i;
     const entry = entryAt(index);
+    if (DEBUGGING) assertEntry(index);
+    if (moves(index)) {
+      if (DEBUGGING) assert(false, "host: fillPrepare of entries that are being moved");
+      if (i == start) return -EBUSY;
+      break;
+    }
     if (isPage(entry)) {
       const pages: u32 = 1 << pageOrder(pageStruct(entry >> PAGE_SHIFT));
       near = (entry >> PAGE_SHIFT) + pages;
@@ -129,7 +143,11 @@ export function fillPrepare(
     const held = shadowAt(index) ? heldPages(index) : hold(index, open - i, want, how, near);
     if (!held) break;
     const pages = held & ~CLEARED;
-    near = (shadowAt(index) >> PAGE_SHIFT) + pages;
+    const first = shadowAt(index) >> PAGE_SHIFT;
+    near = first + pages;
+    const size = heldPages(index);
+    for (let at: u32 = 0; at < pages; at += size) setMoving(pageStruct(first + at), true);
+    marked += pages;
     let j: u32 = i == start ? done : 0;
     while (j < pages) {
       const page = shadowAt(index + j);
@@ -146,7 +164,18 @@ export function fillPrepare(
     }
     i += pages;
   }
+  add(H_MOVING, marked);
   return i == start ? -ENOMEM : i - start;
+}
+
+/** True when the chunk that begins at entry `index`, visible or held, is being moved. */
+// @ts-ignore: decorator
+@inline
+function moves(index: u32): bool {
+  const page = isPage(entryAt(index)) ? entryAt(index) : shadowAt(index);
+  if (!page) return false;
+  if (DEBUGGING) assertOwner(page >> PAGE_SHIFT, index);
+  return isMoving(pageStruct(page >> PAGE_SHIFT));
 }
 
 // @ts-ignore: decorator
@@ -166,7 +195,8 @@ function rangeOk(vector: u32, entries: u32, start: u32, done: u32): bool {
 /**
  * Ends what fillPrepare began: of `covered` entries from `start` on the first `read` hold their
  * content, the first `done` of them since an earlier call. Returns the entries from `start` on that
- * now are pages.
+ * now are pages. With `read` 0, chunks that no prepare is about, held since an interruption, are given back.
+ * -EINVAL: out of range; or no prepare began it, or a commit has ended it.
  */
 export function fillCommit(
   vector: u32,
@@ -180,8 +210,13 @@ export function fillCommit(
   if (<u64>start + covered > entries || covered == 0 || read > covered) return -EINVAL;
   if (!rangeOk(vector, entries, start, done)) return -EINVAL;
   if (poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
+  if (read && !isPage(entryAt(vector + start)) && !moves(vector + start)) {
+    if (DEBUGGING) assert(false, "host: fillCommit of what was not prepared");
+    return -EINVAL;
+  }
   const stop = start + read;
   let committed: u32 = 0;
+  let ended: u32 = 0;
   let run: u32 = 0; // entries before `i` whose chunks are complete, to be committed at once
   let i = start;
   while (i < start + covered) {
@@ -189,8 +224,15 @@ export function fillCommit(
     const entry = entryAt(index);
     const held = !isPage(entry);
     const page = held ? shadowAt(index) : entry;
+    if (DEBUGGING) assertEntry(index);
     if (!page) break;
-    const pages: u32 = 1 << pageOrder(pageStruct(page >> PAGE_SHIFT));
+    const chunk = pageStruct(page >> PAGE_SHIFT);
+    const pages: u32 = 1 << pageOrder(chunk);
+    if (held) {
+      if (isMoving(chunk)) ended += pages;
+      else if (read) break;
+      setMoving(chunk, false);
+    }
     const whole = i + pages <= stop;
     if (whole) committed = i + pages - start;
     if (whole && held) run += pages;
@@ -202,6 +244,7 @@ export function fillCommit(
     i += pages;
   }
   commitRun(vector + i - run, run, (how & HOW_KEEP) != 0);
+  add(H_MOVING, -(<i32>ended));
   resetExtents();
   flushSlots();
   flushFrames();
@@ -222,6 +265,7 @@ function commitRun(index: u32, pages: u32, keep: bool): void {
     clean += copy;
   }
   add(H_CLEAN, clean);
+  add(H_HELD, -(<i32>pages));
 }
 
 /** Frees the slots of handles among entries from `index` on. */

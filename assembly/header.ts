@@ -1,4 +1,5 @@
 import { HEADER } from "./abi";
+import { DEBUGGING } from "./debug";
 
 /** Reads header word `field`. All engine state starts here: the module has no mutable globals. */
 // @ts-ignore: decorator
@@ -16,5 +17,6 @@ export function set(field: i32, value: u32): void {
 // @ts-ignore: decorator
 @inline
 export function add(field: i32, delta: i32): void {
+  if (DEBUGGING) assert(delta >= 0 || get(field) >= <u32>-delta, "a counter falls below zero");
   set(field, get(field) + delta);
 }

@@ -2,7 +2,8 @@
  * The engine's ABI, in the order of the data's path. No logic here: a table of contents.
  *
  * Only integers cross. A result below zero is a negated errno (abi.ts), and then nothing has
- * changed. Arguments are checked: a wrong page, order, slot or range never traps.
+ * changed. Arguments are checked: a wrong page, order, slot or range never traps. A debug build does trap at
+ * what a host can get wrong beyond them (debug.ts), which is refused here, or does nothing.
  */
 
 // Sizes and layout of linear memory.

@@ -10,6 +10,8 @@
  *            | exchange area: the items of a batch (host to us)  |
  *   EXTENTS  +--------------------------------------------------+
  *            | exchange area: extents (us to the host)           |
+ *  SUM_KEY   +--------------------------------------------------+
+ *            | key of the checksums (checksum.ts)                |
  *  FIXED_END +--------------------------------------------------+
  *            | swap map     1 bit a slot and its summaries       |
  *            | raw map      1 bit a slot                         |
@@ -51,6 +53,7 @@ import {
   PAGE_SIZE,
 } from "./abi";
 import { mapBytes, mapInit } from "./bitmap";
+import { layKey } from "./checksum";
 import { get, set } from "./header";
 import { PAGE_STRUCT_BYTES } from "./page";
 import { initFreeLists } from "./page_alloc";
@@ -124,6 +127,7 @@ export function init(frames: u32, slots: u32, entries: u32, ram: u32, dma32: u32
   mapInit(get(H_SWAP_MAP), slots);
   mapInit(get(H_VECTOR_MAP), entries);
   initFreeLists();
+  layKey();
   set(H_MAGIC, MAGIC);
   return 0;
 }

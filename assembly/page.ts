@@ -4,7 +4,7 @@
  *   +0  u8   order   of the chunk, in its first page
  *   +1  u8   state   TAIL (not first in a chunk) | FREE | ALLOCATED | POOLED
  *   +2  u8   caching CACHED | WRITE_COMBINED | UNCACHED, of each page
- *   +3  u8   leaving the chunk, in its first page: from the prepare of a shrink to its commit
+ *   +3  u8   moving  the chunk, in its first page: from a prepare, out or in, to its commit
  *   +4  u32  next    page number in a free list, 0 = end
  *   +8  u32  prev
  *   +12 u32  owner   vector entry that holds the chunk's first page, NONE = handed out directly
@@ -17,11 +17,14 @@ import {
   H_CACHING_RUNS,
   H_FIRST_PFN,
   H_FRAMES,
+  H_MOVING,
   H_PAGE_TABLE,
   MAX_ORDER,
   PAGE_SHIFT,
   PAGE_SIZE,
+  UNCACHED,
 } from "./abi";
+import { DEBUGGING } from "./debug";
 import { add, get } from "./header";
 
 export const PAGE_STRUCT_BYTES: u32 = 16;
@@ -34,6 +37,7 @@ export const POOLED: u32 = 3;
 // @ts-ignore: decorator
 @inline
 export function pageStruct(pfn: u32): usize {
+  if (DEBUGGING) assert(isFrame(pfn), "a page number names no frame");
   return <usize>get(H_PAGE_TABLE) + ((<usize>(pfn - get(H_FIRST_PFN))) << 4);
 }
 
@@ -52,6 +56,7 @@ export function pageOrder(page: usize): u32 {
 // @ts-ignore: decorator
 @inline
 export function setPage(page: usize, state: u32, order: u32): void {
+  if (DEBUGGING) assert(state <= POOLED && order <= <u32>MAX_ORDER, "no such state or order");
   store<u16>(page, <u16>((state << 8) | order));
 }
 
@@ -63,14 +68,21 @@ export function pageCaching(page: usize): u32 {
 
 // @ts-ignore: decorator
 @inline
-export function isLeaving(page: usize): bool {
+export function isMoving(page: usize): bool {
   return load<u8>(page, 3) != 0;
 }
 
 // @ts-ignore: decorator
 @inline
-export function setLeaving(page: usize, leaving: bool): void {
-  store<u8>(page, <u8>leaving, 3);
+export function setMoving(page: usize, moving: bool): void {
+  store<u8>(page, <u8>moving, 3);
+}
+
+/** The chunk no longer moves: it has, or will not after all. */
+export function endMove(page: usize): void {
+  if (!isMoving(page)) return;
+  setMoving(page, false);
+  add(H_MOVING, -(1 << pageOrder(page)));
 }
 
 /**
@@ -78,6 +90,7 @@ export function setLeaving(page: usize, leaving: bool): void {
  * attribute, and counters that show what the real thing would cost.
  */
 export function setCaching(pfn: u32, pages: u32, caching: u32): void {
+  if (DEBUGGING) assert(caching <= <u32>UNCACHED, "no such caching");
   for (let i: u32 = 0; i < pages; i++) store<u8>(pageStruct(pfn + i), <u8>caching, 2);
   add(H_CACHING_PAGES, pages);
   add(H_CACHING_RUNS, 1);
@@ -161,54 +174,4 @@ export function isZero(address: usize): bool {
     if (v128.any_true(any)) return false;
   }
   return true;
-}
-
-const PRIME: u32 = 0x9e3779b1;
-
-// @ts-ignore: decorator
-@inline
-function fold(hash: u32, word: u32): u32 {
-  return rotl<u32>(hash ^ word, 13) * PRIME;
-}
-
-/** Four hashes side by side, each with a word of `words` folded in. */
-// @ts-ignore: decorator
-@inline
-function join(hashes: v128, words: v128): v128 {
-  const spread = i32x4.mul(hashes, i32x4.splat(<i32>PRIME));
-  return v128.xor(v128.or(i32x4.shl(spread, 13), i32x4.shr_u(spread, 19)), words);
-}
-
-/**
- * 32-bit checksum of a page: sums of its 16-bit words, each times a weight of its own (the multilinear
- * hash of Carter and Wegman, 1979), in sixteen lanes, then folded. Weights are odd, and within a lane no
- * two are the same but for their sign: any two bits that change, and any two words that are exchanged,
- * change its sum. Two instructions for 16 bytes, about as fast as the CPU's cache.
- */
-export function checksum(address: usize): u32 {
-  let a = i32x4.splat(0);
-  let b = a;
-  let c = a;
-  let d = a;
-  let even = i16x8(-19341, 3313, -29085, 1081, 27681, -26825, -1255, -9117);
-  let odd = i16x8(24217, -14761, -23643, 16413, -10687, 15405, 21423, -20801);
-  const step = i16x8.splat(-32490);
-  for (let at = address; at < address + PAGE_SIZE; at += 128) {
-    a = i32x4.add(a, i32x4.dot_i16x8_s(v128.load(at), even));
-    b = i32x4.add(b, i32x4.dot_i16x8_s(v128.load(at, 16), even));
-    c = i32x4.add(c, i32x4.dot_i16x8_s(v128.load(at, 32), even));
-    d = i32x4.add(d, i32x4.dot_i16x8_s(v128.load(at, 48), even));
-    a = i32x4.add(a, i32x4.dot_i16x8_s(v128.load(at, 64), odd));
-    b = i32x4.add(b, i32x4.dot_i16x8_s(v128.load(at, 80), odd));
-    c = i32x4.add(c, i32x4.dot_i16x8_s(v128.load(at, 96), odd));
-    d = i32x4.add(d, i32x4.dot_i16x8_s(v128.load(at, 112), odd));
-    even = i16x8.add(even, step);
-    odd = i16x8.add(odd, step);
-  }
-  const all = join(join(join(a, b), c), d);
-  let hash = fold(PAGE_SIZE, i32x4.extract_lane(all, 0));
-  hash = fold(hash, i32x4.extract_lane(all, 1));
-  hash = fold(hash, i32x4.extract_lane(all, 2));
-  hash = fold(hash, i32x4.extract_lane(all, 3));
-  return hash ^ (hash >> 15);
 }

@@ -22,11 +22,13 @@ import {
   NONE,
   NR_ORDERS,
 } from "./abi";
+import { DEBUGGING } from "./debug";
 import { add, get, set } from "./header";
 import {
   ALLOCATED,
   FREE,
   isFrame,
+  isMoving,
   pageNext,
   pageOrder,
   pageOwner,
@@ -49,6 +51,7 @@ function listOf(pfn: u32, order: u32): u32 {
 
 function push(pfn: u32, order: u32): void {
   const page = pageStruct(pfn);
+  if (DEBUGGING) assert(pageState(page) == TAIL && !isMoving(page), "a frame in use is freed");
   const list = listOf(pfn, order);
   const head = get(H_FREE_HEAD + list);
   setPage(page, FREE, order);
@@ -179,6 +182,7 @@ function freeChunk(pfn: u32, order: u32): void {
 // @ts-ignore: decorator
 @inline
 export function giveFrames(pfn: u32, pages: u32): void {
+  if (DEBUGGING) assert(pageState(pageStruct(pfn)) == ALLOCATED, "a free frame is freed");
   setPage(pageStruct(pfn), TAIL, 0);
   const count = get(H_GIVE_FRAMES);
   if (count && pfn == get(H_GIVE_PFN) + count) {

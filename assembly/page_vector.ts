@@ -10,6 +10,8 @@ import {
   ENOMEM,
   H_CLEAN,
   H_ENTRIES,
+  H_HELD,
+  H_MOVING,
   H_RUN,
   H_VECTOR_MAP,
   HEADER,
@@ -17,12 +19,16 @@ import {
   POOL_TYPES_MAX,
   UNCACHED,
 } from "./abi";
+import { assertEntry, assertOwner } from "./assert";
 import { mapFree, mapIs, mapRelease, mapTake } from "./bitmap";
+import { DEBUGGING } from "./debug";
 import { entryAt, entryToSlot, isHandle, isPage, setEntry, setShadow, shadowAt } from "./entry";
 import { addExtent, extentsFull, resetExtents } from "./exchange";
 import { add, get } from "./header";
 import {
   ALLOCATED,
+  chunkHead,
+  isMoving,
   pageCaching,
   pageOrder,
   pageOwner,
@@ -84,7 +90,9 @@ export function vectorDrop(vector: u32, count: u32, how: u32): i32 {
   let i = vector;
   while (i < end) {
     const entry = entryAt(i);
+    if (DEBUGGING) assertEntry(i);
     if (isPage(entry)) {
+      if (DEBUGGING) assertOwner(entry >> PAGE_SHIFT, i);
       const pages: u32 = 1 << pageOrder(pageStruct(entry >> PAGE_SHIFT));
       forget(i, pages);
       giveChunk(entry >> PAGE_SHIFT, how);
@@ -115,17 +123,34 @@ function forget(index: u32, count: u32): u32 {
     setShadow(i, 0);
     slots++;
   }
+  // Extents of an earlier prepare may name them.
+  if (slots) resetExtents();
   return slots;
+}
+
+/** True when a page of entries [index, index + count) is being moved. */
+function someMove(index: u32, count: u32): bool {
+  if (!get(H_MOVING)) return false;
+  for (let i = index; i < index + count; ) {
+    const head = isPage(entryAt(i)) ? chunkHead(entryAt(i) >> PAGE_SHIFT) : 0;
+    if (head && isMoving(pageStruct(head))) return true;
+    i += head ? (1 << pageOrder(pageStruct(head))) - ((entryAt(i) >> PAGE_SHIFT) - head) : 1;
+  }
+  return false;
 }
 
 /**
  * Entries [start, start + count) of a vector may have been written: what pages have in swap is no longer
  * valid. With `keep` they keep the slots and leave to them again, so that what lies side by side in swap
- * stays so; else the slots are freed, also those kept before. Returns slots freed. Not while the vector
- * is being shrunk.
+ * stays so; else the slots are freed, also those kept before. Returns slots freed. -EINVAL: not entries of
+ * a vector; -EBUSY: a prepare is to move one of the pages, and its commit did not come yet.
  */
 export function vectorDirty(vector: u32, entries: u32, start: u32, count: u32, keep: u32): i32 {
   if (<u64>start + count > entries || !vectorOk(vector, entries)) return -EINVAL;
+  if (someMove(vector + start, count)) {
+    if (DEBUGGING) assert(false, "host: vectorDirty of pages that are being moved");
+    return -EBUSY;
+  }
   if (!keep) {
     const slots = forget(vector + start, count);
     flushSlots();
@@ -170,6 +195,7 @@ export function giveHeld(index: u32, how: u32): u32 {
   const pfn = shadowAt(index) >> PAGE_SHIFT;
   const order = pageOrder(pageStruct(pfn));
   for (let i = index; i < index + (1 << order); i++) setShadow(i, 0);
+  add(H_HELD, -(1 << order));
   giveChunk(pfn, how);
   return 1 << order;
 }

@@ -20,13 +20,13 @@ import { add, get, set } from "./header";
 import {
   ALLOCATED,
   clearPages,
+  endMove,
   POOLED,
   pageCaching,
   pageNext,
   pageOrder,
   pageStruct,
   setCaching,
-  setLeaving,
   setNext,
   setOwner,
   setPage,
@@ -88,7 +88,7 @@ export function freeCached(pfn: u32, pages: u32): void {
 /** Frees a chunk as `how` says: to the pool type when it has the caching of its pages. */
 export function giveChunk(pfn: u32, how: u32): void {
   const page = pageStruct(pfn);
-  setLeaving(page, false);
+  endMove(page);
   const order = pageOrder(page);
   const type = poolTypeOf(how);
   if (type && pageCaching(page) == cachingOf(how)) poolGive(type - 1, pfn, order);

@@ -9,9 +9,12 @@
  *
  * A clean page, whose copy in swap is still valid (shadow = slot << 1 | 1), is ready as it is. One that keeps
  * a slot and was written since looks as a prepared one from the start: it is written to that slot. So a chunk
- * is marked from its prepare to its commit, and another prepare leaves it alone.
+ * is marked from its prepare to its commit: another walk ends where it comes to one, and without the mark nothing
+ * is committed.
  */
-import { BATCH_PAGES_MAX, EINVAL, ENOSPC, H_CLEAN, H_RUN, PAGE_SHIFT } from "./abi";
+import { BATCH_PAGES_MAX, EINVAL, ENOSPC, H_CLEAN, H_MOVING, H_RUN, PAGE_SHIFT } from "./abi";
+import { assertEntry, assertOwner } from "./assert";
+import { DEBUGGING } from "./debug";
 import {
   entryAddress,
   entryAt,
@@ -34,7 +37,7 @@ import {
   setItemReleased,
 } from "./exchange";
 import { add, get } from "./header";
-import { isLeaving, pageOrder, pageStruct, setLeaving } from "./page";
+import { isMoving, pageOrder, pageStruct, setMoving } from "./page";
 import { flushFrames, splitChunk } from "./page_alloc";
 import { isBorder, vectorOk } from "./page_vector";
 import { freeCached } from "./pool";
@@ -68,6 +71,7 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
   let prepared: u32 = 0;
   let slot: u32 = 0;
   let left: u32 = 0; // slots of the current run not yet given to a page
+  let marked: u32 = 0;
   for (let item: u32 = 0; item < items; item++) {
     const vector = itemVector(item);
     const end = vector + itemEntries(item);
@@ -76,15 +80,15 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
     while (i < end && prepared < budget) {
       const entry = entryAt(i);
       if (!isPage(entry)) {
+        if (DEBUGGING) assertEntry(i);
         i++;
         continue;
       }
       const stop = i + ready(i, end, budget - prepared);
-      if (stop == i) {
-        i += chunkPages(entry);
-        continue;
-      }
+      if (stop == i) break;
+      marked += stop - i;
       while (i < stop) {
+        if (DEBUGGING) assertEntry(i);
         const shadow = shadowAt(i);
         if (shadow) {
           // It has a slot, and if it was written since, goes there again.
@@ -113,19 +117,20 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
       if (i < stop) {
         // No slot left: later items stay as they are.
         budget = 0;
-        stay(i, stop);
+        marked -= stay(i, stop);
         if (!prepared) return -ENOSPC;
       }
     }
     setItemNext(item, i - vector);
   }
   if (left) releaseSlots(slot, left);
+  add(H_MOVING, marked);
   return prepared;
 }
 
 /**
  * Entries from `index` on, before `end`, of whole chunks that lie side by side: `most`, or as many more
- * as end the last chunk. 0 when the first cannot leave now.
+ * as end the last chunk. 0 when the first is being moved already.
  */
 function ready(index: u32, end: u32, most: u32): u32 {
   const first = entryAt(index);
@@ -136,17 +141,27 @@ function ready(index: u32, end: u32, most: u32): u32 {
     entryAt(index + count) == first + (count << PAGE_SHIFT)
   ) {
     const chunk = pageStruct((first >> PAGE_SHIFT) + count);
-    // An earlier prepare has not ended.
-    if (isLeaving(chunk)) break;
-    setLeaving(chunk, true);
+    if (DEBUGGING) assertOwner((first >> PAGE_SHIFT) + count, index + count);
+    if (isMoving(chunk)) {
+      if (DEBUGGING) assert(false, "host: shrinkPrepare of pages that are being moved");
+      break;
+    }
+    setMoving(chunk, true);
     count += 1 << pageOrder(chunk);
   }
   return count;
 }
 
-/** Chunks that begin at entry `index` or behind it, before `stop`, do not leave now after all. */
-function stay(index: u32, stop: u32): void {
-  for (let i = index; i < stop; i++) setLeaving(pageStruct(entryAt(i) >> PAGE_SHIFT), false);
+/** Chunks that begin at entry `index` or behind it, before `stop`, do not leave now after all. Returns their pages. */
+function stay(index: u32, stop: u32): u32 {
+  let pages: u32 = 0;
+  for (let i = index; i < stop; i++) {
+    const page = pageStruct(entryAt(i) >> PAGE_SHIFT);
+    if (!isMoving(page)) continue;
+    setMoving(page, false);
+    pages += 1 << pageOrder(page);
+  }
+  return pages;
 }
 
 /** Pages from `index` on, before `stop`, that have no slot. */
@@ -158,13 +173,30 @@ function dirtyRun(index: u32, stop: u32): u32 {
   return <u32>(at - start) >> 2;
 }
 
+/** True unless the first page of an item, before the end of its walk, is not being moved. */
+function itemsPrepared(items: u32): bool {
+  for (let item: u32 = 0; item < items; item++) {
+    const end = itemVector(item) + min(itemNext(item), itemEntries(item));
+    let i = itemVector(item) + itemStart(item);
+    while (i < end && !isPage(entryAt(i))) i++;
+    if (i < end && !isMoving(pageStruct(entryAt(i) >> PAGE_SHIFT))) return false;
+  }
+  return true;
+}
+
 /**
  * Ends what shrinkPrepare of the same items began: the first `moved` pages become handles and their
- * frames free, the slots of the rest are given back. Returns pages released.
+ * frames free, the slots of the rest are given back. Returns pages released. -EINVAL: an item is out of
+ * range, or no prepare began it, or a commit has ended it.
  */
 export function shrinkCommit(items: u32, moved: u32): i32 {
   if (!itemsOk(items)) return -EINVAL;
+  if (!itemsPrepared(items)) {
+    if (DEBUGGING) assert(false, "host: shrinkCommit of what was not prepared");
+    return -EINVAL;
+  }
   let released: u32 = 0;
+  let ended: u32 = 0;
   for (let item: u32 = 0; item < items; item++) {
     const end = itemVector(item) + min(itemNext(item), itemEntries(item));
     let i = itemVector(item) + itemStart(item);
@@ -176,11 +208,15 @@ export function shrinkCommit(items: u32, moved: u32): i32 {
         continue;
       }
       const pages = chunkPages(entry);
+      if (DEBUGGING) assertOwner(entry >> PAGE_SHIFT, i);
+      if (!isMoving(pageStruct(entry >> PAGE_SHIFT))) break;
       released += commitChunk(i, entry, pages, moved - released);
+      ended += pages;
       i += pages;
     }
     setItemReleased(item, released - before);
   }
+  add(H_MOVING, -(<i32>ended));
   flushSlots();
   flushFrames();
   resetExtents();
@@ -212,7 +248,7 @@ function commitChunk(index: u32, entry: u32, pages: u32, moved: u32): u32 {
     setShadow(index + i, 0);
   }
   const pfn = entry >> PAGE_SHIFT;
-  setLeaving(pageStruct(pfn), false);
+  setMoving(pageStruct(pfn), false);
   if (n == pages) freeCached(pfn, pages);
   else if (n) {
     splitChunk(pfn);

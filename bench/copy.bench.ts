@@ -76,21 +76,26 @@ function pairs(first: number, pages: number, random: boolean): Pairs {
 }
 
 /**
- * The engine's batched copy, as a shrink to RAM swap makes it: the exchange area is filled by hand, and
- * swap is said to begin where the frames to copy to lie, so that it moves the very pairs the others do.
+ * The engine's batched copy, as a shrink to RAM swap makes it: the exchange area is filled by hand, and the
+ * entries that it is about; and swap is said to begin where the frames to copy to lie, so that it moves the very
+ * pairs the others do.
  */
 function engineBatches({ wasm, buffer, header }: RawEngine, { from, to }: Pairs): () => void {
   const words = abi.EXTENT_BYTES / 4;
   const first = header[abi.H_FIRST_PFN] as number;
   header[abi.H_RAM] = first * PAGE;
+  const entries = new Uint32Array(buffer, header[abi.H_ENTRY], from.length);
+  const shadows = new Uint32Array(buffer, header[abi.H_SHADOW], from.length);
   const lists: Uint32Array[] = [];
   for (let at = 0; at < from.length; at += 512) {
     const count = Math.min(512, from.length - at);
     const list = new Uint32Array(count * words);
     for (let i = 0; i < count; i++) {
-      list[i * words] = (from[at + i] as number) * PAGE;
-      list[i * words + 1] = (to[at + i] as number) - first + 1;
-      list[i * words + 2] = 1;
+      const address = (from[at + i] as number) * PAGE;
+      const slot = (to[at + i] as number) - first + 1;
+      list.set([address, slot, 1, i, at + i], i * words);
+      entries[at + i] = address;
+      shadows[at + i] = slot << 1;
     }
     lists.push(list);
   }
@@ -99,7 +104,8 @@ function engineBatches({ wasm, buffer, header }: RawEngine, { from, to }: Pairs)
     for (const list of lists) {
       area.set(list);
       header[abi.H_EXTENTS] = list.length / words;
-      wasm.ramTransfer(1);
+      const pages = list.length / words;
+      if (wasm.ramTransfer(1) !== pages) throw new Error("a batch was not copied");
     }
   };
 }
@@ -150,7 +156,7 @@ function contenders(engine: RawEngine, { from, to }: Pairs): Phase[] {
 
 async function measure(bench: Bench, size: number, compiled: Compiled | undefined): Promise<void> {
   const pages = size / PAGE;
-  const engine = rawEngine(2 * pages, 1, 1, false);
+  const engine = rawEngine(2 * pages, 1, pages, false);
   const { wasm, header, buffer } = engine;
   // All frames as raw single pages, which pageCopy asks for.
   for (let i = 0; i < 2 * pages; i++) wasm.allocPages(0);

@@ -6,6 +6,7 @@
  * cache already, against loads of the same.
  */
 
+import * as abi from "../assembly/abi.ts";
 import { rawEngine } from "./engine_exports.ts";
 import { type Bench, MIB, main, PAGE, rounds, Samples } from "./harness.ts";
 import { micro } from "./micro.ts";
@@ -15,9 +16,9 @@ const TOTAL = 64 * MIB;
 const FRAMES = TOTAL / PAGE;
 const CALL = MIB / PAGE;
 
-/** An engine whose frames all belong to one vector, in chunks of 2 MiB side by side. */
+/** An engine whose frames all belong to one vector, in chunks of 2 MiB side by side, prepared to leave. */
 function full() {
-  const engine = rawEngine(FRAMES, 64, FRAMES, false);
+  const engine = rawEngine(FRAMES, FRAMES, FRAMES, false);
   const { wasm, buffer } = engine;
   const vector = wasm.vectorAlloc(FRAMES);
   const BATCH = 512;
@@ -25,6 +26,11 @@ function full() {
     const all = 0x3ff; // orders
     wasm.fillPrepare(vector, FRAMES, start, 0, BATCH, all, 0, FRAMES);
     wasm.fillCommit(vector, FRAMES, start, 0, BATCH, BATCH, all);
+  }
+  const item = new Uint32Array(buffer, abi.ITEMS, abi.ITEM_BYTES / 4);
+  for (let start = 0; start < FRAMES; start += BATCH) {
+    item.set([vector, FRAMES, start]);
+    if (wasm.shrinkPrepare(1, BATCH) !== BATCH) throw new Error("a batch was not prepared");
   }
   const entries = new Uint32Array(buffer, engine.header[8] as number, FRAMES);
   return { ...engine, vector, first: entries[vector] as number };
@@ -71,16 +77,16 @@ async function files(bench: Bench): Promise<void> {
         label: `bare ${side}Sync`,
       });
     }
+    bench.row(`${side}, and sums, beside loads`, samples, "sums", { ...options, against: "loads" });
   }
   closeFile(fd);
 }
 
 async function hot(bench: Bench): Promise<void> {
-  const { wasm, vector, first } = full();
+  const { wasm, first } = full();
   const touch = toucher(wasm.memory);
   const pfn = first / PAGE;
   const samples = new Samples();
-  wasm.sumEntries(vector, 1);
   await micro(samples, rounds(11), [
     { name: "loads", run: () => touch(first, PAGE) },
     { name: "sum", run: () => wasm.pageChecksum(pfn) },

@@ -365,7 +365,7 @@ export class BufferObject implements LruNode, Disposable {
     const count = pagesOf(offset + length) - first;
     let skip = offset - first * PAGE_SIZE;
     const { vector, numPages } = this.#tt;
-    const page = engine.entry(vector + first);
+    const page = engine.pageAt(vector + first);
     if (engine.chunkPages(page) >= count) return [engine.view(page + skip, length)];
     let left = length;
     const segments: Uint8Array[] = [];

@@ -242,13 +242,19 @@ export class Device implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Verifies every invariant of the engine: a walk over all metadata, for tests and suspicion.
+   * Verifies every invariant of the engine, and that nothing was left half moved: a walk over all metadata, for
+   * tests and suspicion.
    *
    * @throws Error naming the invariant that does not hold
    */
   check(): void {
     this.assertOpen();
-    const broken = this.global.engine.check();
+    const { engine, current, admission } = this.global;
+    const { movingPages } = engine;
+    const lost = movingPages > 0 && current === undefined && admission.inside === 0;
+    const broken =
+      engine.check() ??
+      (lost ? `${movingPages} pages are to move, and nobody moves them` : undefined);
     if (broken) throw new Error(`the engine's state is broken: ${broken}`);
   }
 

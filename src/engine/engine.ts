@@ -4,6 +4,7 @@ import { TtmError, type TtmOperation } from "../errors.ts";
 import { formatSize } from "../size.ts";
 import type { Exports } from "./exports.ts";
 import { engineModule } from "./module.ts";
+import { drawKey } from "./sum_key.ts";
 
 /**
  * Sizes of an engine: page frames, swap slots, vector entries; whether slots lie in memory too; and how
@@ -63,6 +64,8 @@ const CHECKS: Readonly<Record<number, string>> = {
   [abi.CHECK_VECTOR]: "an entry outside every page vector is in use",
   [abi.CHECK_POOL]: "a pool list is broken, or a pooled page is not zero",
   [abi.CHECK_CLEAN]: "the count of clean pages is wrong",
+  [abi.CHECK_MOVING]: "the count of pages being moved is wrong",
+  [abi.CHECK_HELD]: "the count of held frames is wrong",
 };
 
 /** Bytes of linear memory that a geometry comes to, for a first look and for people. */
@@ -106,6 +109,7 @@ export class Engine {
   readonly #entries: Uint32Array;
   readonly #shadows: Uint32Array;
   readonly #pages: Uint8Array;
+  #keyed = false;
 
   /** @throws RangeError when the sizes do not fit one memory, or the host has no room for it */
   constructor(geometry: EngineGeometry, module: WebAssembly.Module = engineModule()) {
@@ -162,6 +166,16 @@ export class Engine {
     return this.#word(abi.H_CLEAN);
   }
 
+  /** Pages being moved: those of prepares that no commit has ended yet. 0 while nothing is under way. */
+  get movingPages(): number {
+    return this.#word(abi.H_MOVING);
+  }
+
+  /** Frames held for entries, by a fill that is under way or one that was interrupted. */
+  get heldFrames(): number {
+    return this.#word(abi.H_HELD);
+  }
+
   /** Pages whose caching was changed so far, and in how many runs. */
   get cachingChanges(): { readonly pages: number; readonly runs: number } {
     return { pages: this.#word(abi.H_CACHING_PAGES), runs: this.#word(abi.H_CACHING_RUNS) };
@@ -183,6 +197,19 @@ export class Engine {
   /** What entry `index` holds: 0, a page's address (even), or a handle (slot << 1 | 1). */
   entry(index: number): number {
     return this.#entries[index] as number;
+  }
+
+  /**
+   * Address of the page that entry `index` is.
+   *
+   * @throws TtmError EFAULT when it is none: at the number of a handle lie others' bytes
+   */
+  pageAt(index: number): number {
+    const entry = this.#entries[index];
+    if (!entry || (entry & 1) !== 0) {
+      throw new TtmError("EFAULT", "map", `entry ${index} is not a page in memory`);
+    }
+    return entry;
   }
 
   /** Order and caching of the chunk whose first page is at `address`, and whether it is pooled. */
@@ -326,12 +353,14 @@ export class Engine {
    * checksums are noted, or verified. Returns pages: those before the first that came back wrong.
    */
   ramTransfer(out: boolean, sums: boolean): number {
+    if (out && sums) this.#needKey();
     const rc = this.#wasm.ramTransfer(Number(out), Number(sums));
     return this.#expect(rc, out ? "shrink" : "restore");
   }
 
   /** Notes the checksums of an extent's pages, which are about to leave. */
   sum({ index, pages }: Extent): void {
+    this.#needKey();
     this.#expect(this.#wasm.sumEntries(index, pages), "shrink");
   }
 
@@ -344,6 +373,16 @@ export class Engine {
   check(): string | undefined {
     const rc = this.#wasm.check();
     return rc === 0 ? undefined : (CHECKS[rc] ?? `check returned ${rc}`);
+  }
+
+  /**
+   * Draws the key of the checksums, once, before the first of them is noted: not at the start, where it takes
+   * a twentieth of the time, and where workerd has no random numbers yet.
+   */
+  #needKey(): void {
+    if (this.#keyed) return;
+    drawKey(new Uint8Array(this.#buffer, abi.SUM_KEY, abi.SUM_KEY_BYTES));
+    this.#keyed = true;
   }
 
   #word(field: number): number {

@@ -259,7 +259,7 @@ function finish(pool: Pool, tt: Tt): void {
   const { engine } = global;
   if (tt.dma && tt.sg === undefined) {
     for (let i = 0; i < tt.numPages; ) {
-      const pages = 1 << engine.chunk(engine.entry(tt.vector + i)).order;
+      const pages = 1 << engine.chunk(engine.pageAt(tt.vector + i)).order;
       if (!tt.dma.has(i)) {
         if (global.fails("map")) {
           throw new TtmError("EFAULT", "restore", "injected fault: the IOMMU mapped no pages");

@@ -7,6 +7,8 @@ import {
   CHECK_BITMAP,
   CHECK_CLEAN,
   CHECK_FREE_LIST,
+  CHECK_HELD,
+  CHECK_MOVING,
   CHECK_OWNER,
   CHECK_PAGE_COUNT,
   CHECK_PAGE_TABLE,
@@ -19,6 +21,8 @@ import {
   H_FREE_COUNT,
   H_FREE_HEAD,
   H_FREE_PAGES,
+  H_HELD,
+  H_MOVING,
   H_POOL,
   H_POOLED,
   H_RAW_MAP,
@@ -311,6 +315,48 @@ describe("clean pages", () => {
   function other(s: Scene): number {
     return s.e.entry(s.handles.vector);
   }
+});
+
+describe("what is being moved", () => {
+  const move = (s: Scene, pfn: number, moving: number) => {
+    s.e.bytes[s.e.pageStruct(pfn) + 3] = moving;
+  };
+  breaks([
+    ["its count", CHECK_MOVING, (s) => s.setHeader(H_MOVING, (n) => n - 1)],
+    ["a chunk that was forgotten", CHECK_MOVING, (s) => s.setHeader(H_MOVING, (n) => n - 2)],
+    ["a chunk that lost its mark", CHECK_MOVING, (s) => move(s, s.pfn(s.prepared, 0), 0)],
+    ["a chunk that nobody prepared", CHECK_MOVING, (s) => move(s, s.pfn(s.pages, 0), 1)],
+    ["a page inside a chunk", CHECK_MOVING, (s) => move(s, s.pfn(s.pages, 1), 1)],
+    ["a free chunk", CHECK_MOVING, (s) => move(s, s.freeChunk.pfn, 1)],
+    ["a pooled chunk", CHECK_MOVING, (s) => move(s, s.pooled[0]!, 1)],
+    ["a chunk of nobody", CHECK_MOVING, (s) => move(s, s.rawPage, 1)],
+    ["the count of held frames", CHECK_HELD, (s) => s.setHeader(H_HELD, (n) => n + 1)],
+  ]);
+
+  test("is counted until it ends", () => {
+    const { e, prepared, held } = scene;
+    const counts = () => [e.header(H_MOVING), e.header(H_HELD)];
+    expect(counts()).toEqual([2, 4]);
+    expect(prepareFill(e, held, 0, { done: 2 })).toBe(5);
+    expect(counts()).toEqual([2 + 5, 5]);
+    expect(e.wasm.fillCommit(held.vector, 5, 0, 2, 5, 2, 0)).toBe(0);
+    expect(counts()).toEqual([2, 4]);
+    e.putItems([{ ...prepared, start: 0, next: 2 }]);
+    expect(e.wasm.shrinkCommit(1, 0)).toBe(0);
+    expect(counts()).toEqual([0, 4]);
+    expect(e.wasm.vectorDrop(held.vector, 5, 0)).toBe(4);
+    expect(counts()).toEqual([0, 0]);
+    mustFind(0);
+  });
+
+  test("and what is dropped meanwhile, is not any more", () => {
+    const { e, prepared, held } = scene;
+    expect(prepareFill(e, held, 0, { done: 2 })).toBe(5);
+    expect(e.wasm.vectorDrop(held.vector, 5, 0)).toBe(5);
+    expect(e.wasm.vectorDrop(prepared.vector, 2, how(WC))).toBe(2);
+    expect([e.header(H_MOVING), e.header(H_HELD)]).toEqual([0, 0]);
+    mustFind(0);
+  });
 });
 
 describe("the page table", () => {

@@ -1,71 +1,25 @@
 /* What is done to the bytes of pages: one by one, and as the entries that a transfer moves. */
 import { describe, expect, test } from "vitest";
 import { EFAULT, EINVAL, PAGE_SIZE } from "../../assembly/abi.ts";
-import {
-  Dice,
-  EngineUnderTest,
-  equal,
-  forAll,
-  must,
-  program,
-  U32_MAX,
-} from "./engine_under_test.ts";
+import { Dice, EngineUnderTest, equal, must, U32_MAX } from "./engine_under_test.ts";
 import {
   dirtyFrames,
   fillAll,
   fillSingly,
   newVector,
   prepareFill,
+  randomBytes,
   readIn,
   shrinkAll,
   stampVector,
 } from "./page_content.ts";
-
-const WORDS = PAGE_SIZE / 4;
-
-const PRIME = 0x9e3779b1;
-/** Weights of the first 16-bit words of each eight, of every second sixteen words; and what is added. */
-const EVEN = [0xb473, 0x0cf1, 0x8e63, 0x0439, 0x6c21, 0x9737, 0xfb19, 0xdc63];
-const ODD = [0x5e99, 0xc657, 0xa3a5, 0x401d, 0xd641, 0x3c2d, 0x53af, 0xaebf];
-const STEP = 0x8116;
-
-/** Weight of the 16-bit word `i` of a page, signed. */
-function weightOf(i: number): number {
-  const start = (i % 64 < 32 ? EVEN : ODD)[i % 8]!;
-  return ((start + Math.floor(i / 64) * STEP) << 16) >> 16;
-}
-
-/**
- * The checksum as it is described: words times their weights, summed in sixteen lanes; four lanes at a
- * time are joined to those before them, then all is folded.
- */
-function referenceChecksum(page: Uint8Array): number {
-  const words = new DataView(page.buffer, page.byteOffset, PAGE_SIZE);
-  const lanes = new Array<number>(16).fill(0);
-  for (let i = 0; i < PAGE_SIZE / 2; i++) {
-    const lane = Math.floor((i % 32) / 2);
-    lanes[lane] = (lanes[lane]! + Math.imul(words.getInt16(i * 2, true), weightOf(i))) | 0;
-  }
-  const rotl = (word: number) => (word << 13) | (word >>> 19);
-  const joined = lanes.slice(0, 4);
-  for (let lane = 4; lane < 16; lane++) {
-    joined[lane % 4] = rotl(Math.imul(joined[lane % 4]!, PRIME)) ^ lanes[lane]!;
-  }
-  const hash = joined.reduce((sum, lane) => Math.imul(rotl(sum ^ lane), PRIME), PAGE_SIZE);
-  return (hash ^ (hash >>> 15)) >>> 0;
-}
-
-function randomPage(page: Uint8Array, dice: Dice): void {
-  for (let i = 0; i < PAGE_SIZE; i++) page[i] = dice.word();
-}
 
 /** Eight frames, of which the first four are one chunk in use. */
 function fourPages() {
   const e = new EngineUnderTest({ frames: 8, slots: 1, entries: 1 });
   const pfn = e.wasm.allocPages(2);
   const page = (i: number) => e.page((pfn + i) * PAGE_SIZE);
-  const sum = (i: number) => e.wasm.pageChecksum(pfn + i) >>> 0;
-  return { e, wasm: e.wasm, pfn, page, sum };
+  return { e, wasm: e.wasm, pfn, page };
 }
 
 describe("copy and clear", () => {
@@ -90,7 +44,7 @@ describe("copy and clear", () => {
         );
       }
     }
-    randomPage(page(1), new Dice(1));
+    randomBytes(page(1), new Dice(1));
     expect(wasm.pageCopy(pfn + 2, pfn + 1)).toBe(0);
     expect(page(2)).toEqual(page(1));
   });
@@ -131,109 +85,6 @@ describe("the zero test", () => {
   });
 });
 
-describe("the checksum", () => {
-  test("is that of the reference on random pages", () => {
-    const { page, sum } = fourPages();
-    forAll(program(1), 100, ([word]) => {
-      randomPage(page(1), new Dice(word!));
-      equal(sum(1), referenceChecksum(page(1)), `checksum of page ${word}`);
-    });
-  });
-
-  test("is that of the reference on pages of one byte", () => {
-    const { page, sum } = fourPages();
-    for (const byte of [0, 1, 0x7f, 0x80, 0xff]) {
-      page(3).fill(byte);
-      expect(sum(3)).toBe(referenceChecksum(page(3)));
-    }
-  });
-
-  test("has odd weights, no two in a lane the same but for their sign", () => {
-    for (let lane = 0; lane < 16; lane++) {
-      const weights = Array.from({ length: PAGE_SIZE / 2 }, (_, i) => i)
-        .filter((i) => Math.floor((i % 32) / 2) === lane)
-        .map((i) => Math.abs(weightOf(i)));
-      expect(weights.every((weight) => weight % 2 === 1)).toBe(true);
-      expect(new Set(weights).size).toBe(128);
-    }
-  });
-
-  test("is the same for the same bytes in another page", () => {
-    const { wasm, pfn, page, sum } = fourPages();
-    randomPage(page(0), new Dice(5));
-    expect(wasm.pageCopy(pfn + 3, pfn)).toBe(0);
-    expect(sum(3)).toBe(sum(0));
-  });
-
-  test("changes with a single bit of each of the 4096 bytes", () => {
-    const { page, sum } = fourPages();
-    const bytes = page(1);
-    for (const make of [() => bytes.fill(0), () => randomPage(bytes, new Dice(9))]) {
-      make();
-      const before = sum(1);
-      for (let at = 0; at < PAGE_SIZE; at++) {
-        bytes[at]! ^= 1 << (at % 8);
-        must(sum(1) !== before, `a bit at ${at} is not seen`);
-        bytes[at]! ^= 1 << (at % 8);
-      }
-      equal(sum(1), before, "checksum of the page as it was");
-    }
-  });
-
-  test("changes with each bit of a few bytes, and when two words change places", () => {
-    const { page, sum } = fourPages();
-    const bytes = page(1);
-    randomPage(bytes, new Dice(10));
-    const before = sum(1);
-    for (const at of [0, 15, 16, 63, 64, 2047, 4032, 4095]) {
-      for (let bit = 0; bit < 8; bit++) {
-        bytes[at]! ^= 1 << bit;
-        must(sum(1) !== before, `bit ${bit} at ${at} is not seen`);
-        bytes[at]! ^= 1 << bit;
-      }
-    }
-    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, WORDS);
-    for (const [a, b] of [
-      [0, 1],
-      [0, 16],
-      [3, 7],
-      [5, 1023],
-    ] as const) {
-      [words[a], words[b]] = [words[b]!, words[a]!];
-      must(sum(1) !== before, `words ${a} and ${b} that change places are not seen`);
-      [words[a], words[b]] = [words[b]!, words[a]!];
-    }
-  });
-
-  test("changes when any two words change the same high bit", () => {
-    const { page, sum } = fourPages();
-    const words = new Uint32Array(page(1).buffer, page(1).byteOffset, WORDS);
-    for (let i = 0; i < WORDS; i++) words[i] = Math.imul(i + 1, 0x9e3779b1);
-    const before = sum(1);
-    for (const mask of [1 << 31, 1 << 30, 1 << 29]) {
-      for (let a = 0; a < WORDS; a++) {
-        words[a]! ^= mask;
-        for (let b = a + 1; b < WORDS; b += 1 + (a % 3)) {
-          words[b]! ^= mask;
-          must(sum(1) !== before, `bits ${mask} of words ${a} and ${b} are not seen`);
-          words[b]! ^= mask;
-        }
-        words[a]! ^= mask;
-      }
-    }
-  });
-
-  // A plain sum modulo 2^32 does not see two highest bits that change together.
-  test("changes when all numbers of a sector change their sign", () => {
-    const { page, sum } = fourPages();
-    const numbers = new Float32Array(page(1).buffer, page(1).byteOffset, WORDS);
-    for (let i = 0; i < WORDS; i++) numbers[i] = Math.sin(i + 1);
-    const before = sum(1);
-    for (let i = 128; i < 256; i++) numbers[i] = -numbers[i]!;
-    must(sum(1) !== before, "a sector of other signs is not seen");
-  });
-});
-
 describe("the checksums of entries", () => {
   /** A vector of 4 + 2 + 1 pages with content, behind another one. */
   const sevenPages = () => {
@@ -245,8 +96,16 @@ describe("the checksums of entries", () => {
     return { e, wasm: e.wasm, v, at: v.vector };
   };
 
+  /** The same, about to leave. */
+  const leaving = () => {
+    const made = sevenPages();
+    made.e.putItems([{ ...made.v, start: 0 }]);
+    equal(made.wasm.shrinkPrepare(1, 7), 7, "shrinkPrepare");
+    return made;
+  };
+
   test("are those of their pages, each for itself", () => {
-    const { e, wasm, at } = sevenPages();
+    const { e, wasm, at } = leaving();
     const sums = () => Array.from(e.words.subarray(e.sumIndex(0), e.sumIndex(16)));
     for (let start = 0; start < 7; start++) {
       for (let count = 1; start + count <= 7; count++) {
@@ -263,7 +122,7 @@ describe("the checksums of entries", () => {
   });
 
   test("find the first page that differs, and count those before it", () => {
-    const { e, wasm, at } = sevenPages();
+    const { e, wasm, at } = leaving();
     equal(wasm.sumEntries(at, 7), 0, "sumEntries");
     const back = e.snapshot();
     for (let bad = 0; bad < 7; bad++) {
@@ -325,5 +184,18 @@ describe("the checksums of entries", () => {
     fillSingly(e, v, [0, 1]);
     e.page(e.entry(at)).fill(9);
     e.mustRefuse(EFAULT, "sum of pages and a handle", () => wasm.sumEntries(at, 3));
+  });
+
+  test("are not of pages that have no slot to leave to", () => {
+    const { e, wasm, v, at } = sevenPages();
+    e.mustRefuse(EFAULT, "sum of pages that stay", () => wasm.sumEntries(at, 7));
+    e.putItems([{ ...v, start: 0 }]);
+    equal(wasm.shrinkPrepare(1, 7), 7, "shrinkPrepare");
+    equal(wasm.sumEntries(at, 7), 0, "sumEntries");
+    equal(wasm.shrinkCommit(1, 0), 0, "shrinkCommit");
+    e.mustRefuse(EFAULT, "sum of pages that stay after all", () => wasm.sumEntries(at, 7));
+    shrinkAll(e, [v]);
+    fillAll(e, v, { keep: true });
+    e.mustRefuse(EFAULT, "sum of clean pages", () => wasm.sumEntries(at, 7));
   });
 });

@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import process from "node:process";
+import { instantiateSync } from "@assemblyscript/loader";
 import fc from "fast-check";
 import * as abi from "../../assembly/abi.ts";
 import text from "../../build/engine.wasm";
@@ -31,10 +32,15 @@ export interface Item {
   readonly vector: number;
   readonly entries: number;
   readonly start: number;
+  /** Where a prepare's walk ended; it notes so itself. */
+  readonly next?: number;
 }
 
 export const engineBytes: Uint8Array<ArrayBuffer> = Buffer.from(text, "base64");
 export const engineModule: WebAssembly.Module = new WebAssembly.Module(engineBytes);
+
+/** Debug builds assert, and import what to do then; the loader throws an Error with the message. */
+export const DEBUGGING: boolean = WebAssembly.Module.imports(engineModule).length > 0;
 
 export const WASM_PAGE = 65536;
 export const U32_MAX = 0xffffffff;
@@ -68,7 +74,7 @@ export function how(options: How = {}): number {
 
 /** A new instance, with one wasm page of memory and nothing laid out. */
 export function instantiate(): Exports {
-  return new WebAssembly.Instance(engineModule, {}).exports as unknown as Exports;
+  return instantiateSync(engineModule, {}).instance.exports as unknown as Exports;
 }
 
 export class EngineUnderTest {
@@ -185,8 +191,9 @@ export class EngineUnderTest {
   }
 
   putItems(items: readonly Item[]): void {
-    items.forEach(({ vector, entries, start }, i) => {
-      this.words.set([vector, entries, start], (abi.ITEMS + i * abi.ITEM_BYTES) / 4);
+    items.forEach(({ vector, entries, start, next }, i) => {
+      const words = next === undefined ? [vector, entries, start] : [vector, entries, start, next];
+      this.words.set(words, (abi.ITEMS + i * abi.ITEM_BYTES) / 4);
     });
   }
 
@@ -230,11 +237,39 @@ export class EngineUnderTest {
     equal(this.wasm.check(), 0, `check() after ${what}`);
   }
 
+  /**
+   * What a host must never do: a debug build traps and says so; a release build refuses with this errno, and
+   * leaves everything as it was.
+   */
+  mustNot(errno: number, message: string, call: () => number): void {
+    if (DEBUGGING) this.mustAbort(`host: ${message}`, call);
+    else this.mustRefuse(errno, message, call);
+  }
+
+  /** An assertion with this message must fail in a debug build; then all is made as it was before. */
+  mustAbort(message: string, call: () => unknown): void {
+    const back = this.snapshot();
+    const text = abortOf(call) ?? "nothing";
+    must(text.startsWith(`abort: ${message} at `), `an abort of "${message}": got ${text}`);
+    back();
+  }
+
   /** The call must be refused with this errno and leave everything as it was. */
   mustRefuse(errno: number, what: string, call: () => number): void {
     const state = this.stateHash();
     equal(call(), -errno, what);
     equal(this.stateHash(), state, `state after the refused ${what}`);
+  }
+}
+
+/** The message of the assertion that fails in a debug build while `call` runs; `undefined` when none does. */
+export function abortOf(call: () => unknown): string | undefined {
+  try {
+    call();
+    return undefined;
+  } catch (error) {
+    if (error instanceof Error && error.message.startsWith("abort: ")) return error.message;
+    throw error;
   }
 }
 

@@ -357,7 +357,7 @@ describe("what is refused", () => {
       const commit = () => e.wasm.fillCommit(v.vector, entries, 0, 0, 1, 1, 0);
       e.mustRefuse(EINVAL, `fillCommit of ${entries}`, commit);
     }
-    fillAll(e, v);
+    expect(e.wasm.fillCommit(v.vector, 21, 0, 0, 21, 21, 0)).toBe(21);
     e.mustRefuse(EINVAL, "fillPrepare of 4", () => prepareFill(e, { ...v, entries: 4 }, 0));
   });
 
@@ -378,6 +378,10 @@ describe("what is refused", () => {
     for (const done of [16, 17, 21, 2 ** 31, U32_MAX]) {
       e.mustRefuse(EINVAL, `fillPrepare with ${done} done`, () => prepare(done));
       e.mustRefuse(EINVAL, `fillCommit with ${done} done`, () => commit(done));
+    }
+    expect(e.wasm.fillCommit(v.vector, 21, 0, 0, 21, 15, 0)).toBe(0);
+    for (const done of [16, 17, 21, 2 ** 31, U32_MAX]) {
+      e.mustRefuse(EINVAL, `fillPrepare with ${done} done`, () => prepare(done));
     }
     expect(prepare(15)).toBe(21);
     expect(commit(15)).toBe(21);

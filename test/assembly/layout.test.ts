@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import * as abi from "../../assembly/abi.ts";
 import {
+  DEBUGGING,
   EngineUnderTest,
   engineBytes,
   engineModule,
@@ -55,14 +56,24 @@ function countGlobals(bytes: Uint8Array): { all: number; mutable: number } {
 }
 
 describe("the module", () => {
-  test("imports nothing", () => {
-    expect(WebAssembly.Module.imports(engineModule)).toEqual([]);
+  test("imports nothing; in a debug build what is to be done when an assertion fails", () => {
+    const abort = { module: "env", name: "abort", kind: "function" };
+    expect(WebAssembly.Module.imports(engineModule)).toEqual(DEBUGGING ? [abort] : []);
+    const published = readFileSync(new URL("../../build/engine.wasm", import.meta.url));
+    expect(WebAssembly.Module.imports(new WebAssembly.Module(published))).toEqual([]);
+    const debug = readFileSync(new URL("../../build/debug.wasm", import.meta.url));
+    expect(WebAssembly.Module.imports(new WebAssembly.Module(debug))).toEqual([abort]);
   });
 
   test("exports functions and its memory only", () => {
     const exports = WebAssembly.Module.exports(engineModule);
     const others = exports.filter(({ kind }) => kind !== "function");
     expect(others).toEqual([{ name: "memory", kind: "memory" }]);
+  });
+
+  test("as it is published has nothing of the assertions, whose messages are its only data", () => {
+    const published = readFileSync(new URL("../../build/engine.wasm", import.meta.url));
+    expect(sectionsOf(published).has(11)).toBe(false);
   });
 
   test("keeps no state outside its memory", () => {
@@ -84,9 +95,9 @@ describe("the module", () => {
     expect(countGlobals(bytes)).toEqual({ all: 3, mutable: 2 });
   });
 
-  test("is at most 16 KiB as it is published", () => {
+  test("is at most 20 KiB as it is published", () => {
     const file = new URL("../../build/engine.wasm", import.meta.url);
-    expect(readFileSync(file).length).toBeLessThanOrEqual(16 * 1024);
+    expect(readFileSync(file).length).toBeLessThanOrEqual(20 * 1024);
   });
 });
 
@@ -288,7 +299,9 @@ describe("the fixed areas", () => {
     expect(abi.HEADER + abi.HEADER_WORDS * 4).toBeLessThanOrEqual(abi.ITEMS);
     expect(abi.ITEMS + abi.ITEMS_MAX * abi.ITEM_BYTES).toBeLessThanOrEqual(abi.EXTENTS);
     const extentsEnd = abi.EXTENTS + abi.EXTENTS_MAX * abi.EXTENT_BYTES;
-    expect(extentsEnd).toBeLessThanOrEqual(abi.FIXED_END);
+    expect(extentsEnd).toBeLessThanOrEqual(abi.SUM_KEY);
+    expect(abi.SUM_KEY % 16).toBe(0);
+    expect(abi.SUM_KEY + abi.SUM_KEY_BYTES).toBeLessThanOrEqual(abi.FIXED_END);
     expect(abi.EXTENTS_MAX).toBeGreaterThanOrEqual(abi.BATCH_PAGES_MAX + 2 ** abi.MAX_ORDER);
   });
 

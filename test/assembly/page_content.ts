@@ -26,6 +26,10 @@ export function stampPage(page: Uint8Array, stamp: number): void {
   for (let i = 0; i < WORDS; i++) words[i] = Math.imul(stamp, 0x9e3779b1 + 2 * i);
 }
 
+export function randomBytes(bytes: Uint8Array, dice: Dice): void {
+  for (let i = 0; i < bytes.length; i++) bytes[i] = dice.word();
+}
+
 export function mustHaveStamp(page: Uint8Array, stamp: number, what: string): void {
   const words = new Uint32Array(page.buffer, page.byteOffset, WORDS);
   for (let i = 0; i < WORDS; i++) {

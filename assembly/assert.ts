@@ -1,0 +1,37 @@
+/* What debug builds assert of entries and chunks where a walk comes to them. */
+import { MAX_ORDER, PAGE_SHIFT, UNCACHED } from "./abi";
+import { entryAt, entryToSlot, isHandle, isPage, shadowAt } from "./entry";
+import {
+  ALLOCATED,
+  isFrame,
+  pageCaching,
+  pageOrder,
+  pageOwner,
+  pageState,
+  pageStruct,
+} from "./page";
+import { slotUsed } from "./swap_map";
+
+/** Entry `index` and its shadow are of one of the forms that entry.ts names. */
+export function assertEntry(index: u32): void {
+  const entry = entryAt(index);
+  const shadow = shadowAt(index);
+  if (isPage(entry)) {
+    assert(isFrame(entry >> PAGE_SHIFT) && !(entry & 0xfff), "an entry is neither page nor handle");
+    assert(!shadow || slotUsed(entryToSlot(shadow)), "the shadow of a page names no slot in use");
+    return;
+  }
+  if (isHandle(entry)) assert(slotUsed(entryToSlot(entry)), "a handle names no slot in use");
+  if (!shadow) return;
+  assert(!isHandle(shadow) && !(shadow & 0xfff), "the shadow of a handle is no page");
+  assert(isFrame(shadow >> PAGE_SHIFT), "the shadow of a handle is no frame");
+}
+
+/** The chunk that begins with frame `pfn` is in use, and belongs to entry `index`. */
+export function assertOwner(pfn: u32, index: u32): void {
+  const chunk = pageStruct(pfn);
+  assert(pageState(chunk) == ALLOCATED, "a vector has a chunk that is not in use");
+  assert(pageOwner(chunk) == index, "a chunk belongs to another entry");
+  assert(pageOrder(chunk) <= <u32>MAX_ORDER, "a chunk has an order that there is not");
+  assert(pageCaching(chunk) <= <u32>UNCACHED, "a chunk has a caching that there is not");
+}
