@@ -11,7 +11,7 @@
  * a slot and was written since looks as a prepared one from the start: it is written to that slot. So a chunk
  * is marked from its prepare to its commit, and another prepare leaves it alone.
  */
-import { BATCH_PAGES_MAX, EINVAL, ENOSPC, H_CLEAN, H_RUN, PAGE_SHIFT } from "./abi";
+import { BATCH_PAGES_MAX, EINVAL, ENOSPC, H_CLEAN, H_RUN, H_SWAPPED, PAGE_SHIFT } from "./abi";
 import {
   entryAddress,
   entryAt,
@@ -181,6 +181,7 @@ export function shrinkCommit(items: u32, moved: u32): i32 {
     }
     setItemReleased(item, released - before);
   }
+  add(H_SWAPPED, released);
   flushSlots();
   flushFrames();
   resetExtents();

@@ -8,6 +8,7 @@ import { Operations } from "./operations.ts";
 import { PRIORITIES, Reclaim } from "./reclaim.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
 import { ramSwap } from "./swap/ram.ts";
+import { closeSwap, openSwap } from "./swap/space.ts";
 import { isRam, type SwapDevice } from "./swap/types.ts";
 import { type Caching, cachingCode } from "./ttm/caching.ts";
 import { run, runSync, type Steps } from "./ttm/driver.ts";
@@ -58,6 +59,7 @@ export interface DeviceStats extends TtmStats {
     readonly pooled: number;
     readonly clean: number;
   };
+  /** Swap slots: as many as the swap device promised, less those that it was too full for; and free ones. */
   readonly slots: { readonly total: number; readonly free: number };
   /** Buffers alive (a count). */
   readonly buffers: number;
@@ -161,8 +163,8 @@ export class Device implements Disposable, AsyncDisposable {
   }
 
   stats(): DeviceStats {
-    const { engine, stats, iommu } = this.global;
-    const { frames, slots } = engine.geometry;
+    const { engine, space, stats, iommu } = this.global;
+    const { frames } = engine.geometry;
     return {
       ...stats,
       pages: {
@@ -173,7 +175,7 @@ export class Device implements Disposable, AsyncDisposable {
       },
       caching: engine.cachingChanges,
       mappings: iommu.size,
-      slots: { total: slots, free: engine.freeSlots },
+      slots: space.slots,
       buffers: this.#buffers,
       memoryBytes: engine.memoryBytes,
     };
@@ -318,7 +320,7 @@ export class Device implements Disposable, AsyncDisposable {
     global.shrinkers.unregister(this.reclaimer);
     this.pool.close();
     global.devices--;
-    return global.devices > 0 || isRam(global.swap) ? undefined : global.swap.close?.();
+    return global.devices > 0 ? undefined : closeSwap(global.swap);
   }
 }
 
@@ -341,7 +343,7 @@ export function createDeviceSync(options: DeviceOptions): Device {
   const geometry = { frames, slots, entries, ram: isRam(swap), dma32 };
   const global = new TtmGlobal(new Engine(geometry, options.module), swap, options);
   const device = new Device(global, options.pool ?? {});
-  if (!isRam(swap)) swap.open?.();
+  openSwap(swap);
   return device;
 }
 

@@ -51,7 +51,7 @@ export class Kswapd {
   }
 
   async #loop(): Promise<void> {
-    const { engine, watermarks, swap } = this.#global;
+    const { engine, watermarks } = this.#global;
     await turn();
     while (!this.#stopped && engine.freePages < watermarks.high) {
       const wanted = Math.min(watermarks.high - engine.freePages, STEP_PAGES);
@@ -59,8 +59,6 @@ export class Kswapd {
       if (released === 0) break;
       await turn();
     }
-    // Write-back: best effort, and only here, where nobody waits for it.
-    if ("flush" in swap) await (async () => swap.flush?.())().catch(() => {});
   }
 
   /**

@@ -1,3 +1,4 @@
+import { assertOptions } from "../options.ts";
 import { pagesOf, parseSize, type Size } from "../size.ts";
 import type { RamSwapDevice } from "./types.ts";
 
@@ -14,6 +15,7 @@ export interface RamSwapOptions {
  * @throws TypeError, RangeError when `size` is not a size
  */
 export function ramSwap(options: RamSwapOptions = {}): RamSwapDevice {
+  assertOptions(options, ["size"], "ramSwap");
   const { size } = options;
   return {
     name: "ram",

@@ -2,6 +2,7 @@ import { NR_ORDERS, PAGE_SIZE, POOL_TYPES_MAX } from "../../assembly/abi.ts";
 import type { Engine } from "../engine/engine.ts";
 import { TtmError } from "../errors.ts";
 import { formatSize } from "../size.ts";
+import { SwapSpace } from "../swap/space.ts";
 import { isRam, type SwapDevice } from "../swap/types.ts";
 import { Activity } from "./activity.ts";
 import { type Caching, SHARED_TYPES } from "./caching.ts";
@@ -109,6 +110,7 @@ export class TtmGlobal implements TransferContext {
   readonly iommu: Iommu = new Iommu();
   readonly activity: Activity = new Activity();
   readonly faults: Faults = new Faults();
+  readonly space: SwapSpace;
   readonly shrinkers: ShrinkerRegistry = new ShrinkerRegistry((wanted, released) => {
     this.trace?.({ type: "reclaim", wanted, released });
   });
@@ -148,6 +150,7 @@ export class TtmGlobal implements TransferContext {
     }
     this.engine = engine;
     this.swap = swap;
+    this.space = new SwapSpace(engine, swap);
     const none = Number.POSITIVE_INFINITY;
     this.limits = { pagePoolSize: Math.floor(frames / 2), pages: none, dma32Pages: none };
     for (const [name, value] of Object.entries(limits)) {
@@ -207,10 +210,12 @@ export class TtmGlobal implements TransferContext {
 
   /** What to say when no slot is left. */
   swapFull(): TtmError {
-    const { slots } = this.engine.geometry;
+    const { total } = this.space.slots;
+    const { lostSlots } = this.engine;
+    const refused = lostSlots > 0 ? `; it was too full for ${lostSlots} more` : "";
     const text =
-      `swap is full: all ${slots} slots (${formatSize(slots * PAGE_SIZE)}) of swap device ` +
-      `${this.swap.name} are in use; give it a larger size, or destroy buffers`;
+      `swap is full: all ${total} slots (${formatSize(total * PAGE_SIZE)}) of swap device ` +
+      `${this.swap.name} are in use${refused}; give it a larger size, or destroy buffers`;
     return new TtmError("ENOSPC", "shrink", text);
   }
 
