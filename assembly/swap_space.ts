@@ -182,14 +182,14 @@ export function slotsBack(why: u32): i32 {
 }
 
 /**
- * How many slots a store has to keep, from the first on, when that is less than half of those that it has
- * had pages in: the others are as if it never had them, and lost ones are free again. Else -1.
+ * How many slots a store has to keep, from the first on. If that is half of H_SLOTS_END or less it becomes
+ * that: the others are as if the store never had them, and lost ones are free again. Else all of H_SLOTS_END.
  */
 export function slotsTrim(): i32 {
   const end = get(H_SLOTS_END);
   const reach = mapReach(get(H_SWAP_MAP), get(H_ASIDE_MAP));
   const keep = reach ? reach + TRIM_SPARE : 0;
-  if (<u64>keep * 2 > end) return -1;
+  if (<u64>keep * 2 > end) return end;
   slotsBack(LOST);
   for (let at = keep; at < end; at = (at & ~63) + 64) {
     const aside = load<u64>(asideAt(at >> 6));

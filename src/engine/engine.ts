@@ -62,7 +62,7 @@ const CHECKS: Readonly<Record<number, string>> = {
   [abi.CHECK_BITMAP]: "a bitmap and its summaries disagree",
   [abi.CHECK_VECTOR]: "an entry outside every page vector is in use",
   [abi.CHECK_POOL]: "a pool list is broken, or a pooled page is not zero",
-  [abi.CHECK_CLEAN]: "the count of clean pages, or of those in swap, is wrong",
+  [abi.CHECK_CLEAN]: "the count of clean pages is wrong",
   [abi.CHECK_ASIDE]: "what swap has taken or refused does not add up",
 };
 
@@ -401,7 +401,7 @@ export class Engine {
     this.#expect(this.#wasm.slotsBack(why), "shrink");
   }
 
-  /** Slots that the store has to keep, from the first on, when it can give half of them or more back; else -1. */
+  /** Slots that the store has to keep, from the first on: `slotsEnd`, or half of what that was at most. */
   slotsTrim(): number {
     return this.#wasm.slotsTrim();
   }

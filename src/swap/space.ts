@@ -77,8 +77,9 @@ export class SwapSpace {
     if (usedSlots === 0 && engine.lostSlots > 0) engine.slotsBack(LOST);
     const swap = this.#swap;
     if (engine.slotsEnd === 0 || isRam(swap) || !swap.truncate) return;
+    const { slotsEnd } = engine;
     const slots = engine.slotsTrim();
-    if (slots < 0) return;
+    if (slots === slotsEnd) return;
     try {
       swap.truncate(slots);
     } catch {
