@@ -138,9 +138,14 @@ export class Engine {
     return this.#word(abi.H_FREE_PAGES);
   }
 
-  /** Free swap slots: those that the store was too full for are none, bad ones still are. */
+  /** Free swap slots: bad ones are among them, those that the store was too full for are not. */
   get freeSlots(): number {
-    return (this.#wasm.slotsFree() >>> 0) + this.badSlots;
+    return this.goodSlots + this.#word(abi.H_BAD);
+  }
+
+  /** Free swap slots, but for such to which a write failed: these are used when there are no others. */
+  get goodSlots(): number {
+    return this.#wasm.slotsFree() >>> 0;
   }
 
   /** Swap slots that hold a page, or are reserved for one. */
@@ -156,11 +161,6 @@ export class Engine {
   /** Free swap slots that the store has had a page in. */
   get backedFree(): number {
     return this.#word(abi.H_BACKED_FREE);
-  }
-
-  /** Free swap slots to which a write failed: used again when there are no others. */
-  get badSlots(): number {
-    return this.#word(abi.H_BAD);
   }
 
   /** Swap slots that the store was too full for. */

@@ -5,7 +5,7 @@
 import { BAD, LOST } from "../../assembly/abi.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { TtmErrorCode } from "../errors.ts";
-import { isRam, type SwapDevice } from "./types.ts";
+import { type BlockSwapDevice, isRam, type SwapDevice } from "./types.ts";
 
 /** Swap devices that are in use: two pools on one would mix their pages. */
 const inUse = new WeakSet<SwapDevice>();
@@ -41,11 +41,12 @@ export function closeSwap(swap: SwapDevice): void | Promise<void> {
 /** What of the slots can be had. */
 export class SwapSpace {
   readonly #engine: Engine;
-  readonly #swap: SwapDevice;
+  /** The store behind the slots, if it is not linear memory, which keeps its promise. */
+  readonly #store: BlockSwapDevice | undefined;
 
   constructor(engine: Engine, swap: SwapDevice) {
     this.#engine = engine;
-    this.#swap = swap;
+    this.#store = isRam(swap) ? undefined : swap;
   }
 
   /**
@@ -53,8 +54,8 @@ export class SwapSpace {
    * as no page is in swap only, none has to come back, and all count.
    */
   get spare(): number {
-    const { backedFree, freeSlots, swappedPages } = this.#engine;
-    return isRam(this.#swap) || swappedPages === 0 ? freeSlots : backedFree;
+    const engine = this.#engine;
+    return this.#store && engine.swappedPages > 0 ? engine.backedFree : engine.freeSlots;
   }
 
   /** Slots: those there are, without such that the store was too full for; and how many of them are free. */
@@ -75,13 +76,12 @@ export class SwapSpace {
     const { usedSlots } = engine;
     if (usedSlots > 0 && usedSlots * 2 >= engine.slotsEnd) return;
     if (usedSlots === 0 && engine.lostSlots > 0) engine.slotsBack(LOST);
-    const swap = this.#swap;
-    if (engine.slotsEnd === 0 || isRam(swap) || !swap.truncate) return;
     const { slotsEnd } = engine;
+    if (slotsEnd === 0 || !this.#store?.truncate) return;
     const slots = engine.slotsTrim();
     if (slots === slotsEnd) return;
     try {
-      swap.truncate(slots);
+      this.#store.truncate(slots);
     } catch {
       // Best effort: nothing is lost, and there is nobody to hear it.
     }

@@ -110,7 +110,7 @@ function next(walk: Walk): Batch | undefined {
   const want = Math.min(Math.ceil(target - released), BATCH_PAGES);
   const { items, pages } = choose(tts, walk.first, walk.start, want);
   try {
-    return { items, ...prepare(pool, items, Math.min(want, pages), released === 0) };
+    return prepare(pool, items, Math.min(want, pages), released === 0);
   } catch (error) {
     walk.failure = failureOf("shrink", error);
     return undefined;
@@ -156,18 +156,13 @@ function choose(
  * bad one, or on the `first` attempt of a walk one that the store was too full for, as it may have room
  * again. @throws TtmError ENOSPC when there is none at all
  */
-function prepare(
-  pool: Pool,
-  items: readonly Entry[],
-  budget: number,
-  first: boolean,
-): Pick<Batch, "pages" | "retry"> {
+function prepare(pool: Pool, items: readonly Entry[], budget: number, first: boolean): Batch {
   const { global } = pool;
   const { engine } = global;
   // One chunk at a time when it may be made to fail.
   const pages = global.faults.on ? 1 : budget;
   if (global.fails("slot")) throw new TtmError("ENOSPC", "shrink", "injected fault");
-  const good = engine.freeSlots - engine.badSlots;
+  const good = engine.goodSlots;
   if (good < pages) global.reclaimSlots(pages - good);
   let prepared = engine.shrinkPrepare(items, pages);
   // The last slots may be those of clean pages in this very batch.
@@ -175,7 +170,7 @@ function prepare(
   const why = prepared === -ENOSPC ? engine.slotRetry(first) : 0;
   if (why > 0) prepared = engine.shrinkPrepare(items, 1);
   if (prepared === -ENOSPC) throw global.swapFull();
-  return { pages: prepared, retry: why };
+  return { items, pages: prepared, retry: why };
 }
 
 /** Lets the pages go that were moved. Returns how many. */
