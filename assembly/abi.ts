@@ -56,6 +56,12 @@ export const CACHED = 0;
 export const WRITE_COMBINED = 1;
 export const UNCACHED = 2;
 
+/** Why a slot is set aside: its write failed, or the store refused it as full. */
+export const BAD = 1;
+export const LOST = 2;
+/** Slots above the last one in use that a store keeps when it gives space back. */
+export const TRIM_SPARE = 256;
+
 /** Lists of pooled chunks: one a pool type, for each order. */
 export const POOL_TYPES_MAX = 36;
 
@@ -123,9 +129,24 @@ export const H_CLEAN = 27;
 export const H_MOVING = 29;
 /** Frames held for entries, by a fill that is under way or one that was interrupted. */
 export const H_HELD = 30;
+/** Addresses of the bits of slots that the store has had a page in, and of those set aside. */
+export const H_BACKED_MAP = 80;
+export const H_ASIDE_MAP = 81;
 /** First frame of a free list, and chunks in it: for each order, the DMA32 zone first. */
 export const H_FREE_HEAD = 32;
 export const H_FREE_COUNT = 52;
+/** Slots in use; free ones that the store has had a page in. */
+export const H_SLOTS_USED = 72;
+export const H_BACKED_FREE = 74;
+/** Entries that are handles: pages in swap only. */
+export const H_SWAPPED = 73;
+/** Slots set aside: their writes failed; the store refused them as full. */
+export const H_BAD = 75;
+export const H_LOST = 76;
+/** One past the last slot that the store has had a page in; that was set aside; where to look for those. */
+export const H_SLOTS_END = 77;
+export const H_ASIDE_END = 78;
+export const H_ASIDE_NEXT = 79;
 /** First frame of a pool list, and chunks in it: two words for each order of each type. */
 export const H_POOL = 128;
 export const HEADER_WORDS = 1024;
@@ -146,3 +167,4 @@ export const CHECK_POOL = -1009;
 export const CHECK_CLEAN = -1010;
 export const CHECK_MOVING = -1011;
 export const CHECK_HELD = -1012;
+export const CHECK_ASIDE = -1013;

@@ -9,7 +9,7 @@
  * down per level, however full the map is. Bits past the last unit count as used. A fresh map is all
  * zeros, which is how linear memory starts: making one touches only the last word of each level.
  *
- * At the base lies a head of 14 u32 words, then the levels, level 0 first.
+ * At the base lies a head of 16 u32 words, then the levels, level 0 first.
  */
 
 import { DEBUGGING } from "./debug";
@@ -20,7 +20,8 @@ const CURSOR: usize = 8; // where the next search starts
 const LEVELS: usize = 12;
 const LEVEL: usize = 16; // address of each level, 8 at most
 const HIGH: usize = 48; // first unit that was never used
-const HEAD_BYTES: usize = 56;
+const LIMIT: usize = 52; // first unit that may not be taken
+const HEAD_BYTES: usize = 64;
 
 /**
  * Runs looked at, at most, before the longest one is taken: keeps an allocation O(1). The fuller the map,
@@ -67,6 +68,32 @@ export function mapFree(map: usize): u32 {
   return load<u32>(map, FREE);
 }
 
+// @ts-ignore: decorator
+@inline
+export function mapHigh(map: usize): u32 {
+  return load<u32>(map, HIGH);
+}
+
+// @ts-ignore: decorator
+@inline
+export function mapLimit(map: usize): u32 {
+  return load<u32>(map, LIMIT);
+}
+
+/** Units from `limit` on, all of them free, are not taken. */
+// @ts-ignore: decorator
+@inline
+export function setMapLimit(map: usize, limit: u32): void {
+  store<u32>(map, limit, LIMIT);
+}
+
+/** Bits of word `index` of level 0: used ones are set, those past the last unit too. */
+// @ts-ignore: decorator
+@inline
+export function mapWord(map: usize, index: u32): u64 {
+  return load<u64>(wordAt(map, 0, index));
+}
+
 /** Bytes a map of `units` needs. */
 export function mapBytes(units: u64): u64 {
   let bytes: u64 = HEAD_BYTES;
@@ -84,6 +111,7 @@ export function mapInit(map: usize, units: u32): void {
   store<u32>(map, units, FREE);
   store<u32>(map, 0, CURSOR);
   store<u32>(map, 0, HIGH);
+  store<u32>(map, units, LIMIT);
   let at = map + HEAD_BYTES;
   let bits = units;
   let level: u32 = 0;
@@ -162,11 +190,14 @@ export function bitsAre(base: usize, first: u32, count: u32, set: bool): bool {
   return true;
 }
 
-/** Bits set among the first `count` of a plain row of words. */
-export function countBits(base: usize, count: u32): u32 {
+/** Bits set among [first, first + count) of a plain row of words. */
+export function countBits(base: usize, first: u32, count: u32): u32 {
   let set: u32 = 0;
-  for (let i: u32 = 0; i < (count + 63) >> 6; i++) {
-    set += <u32>popcnt(load<u64>(base + ((<usize>i) << 3)));
+  const end = first + count;
+  for (let at = first; at < end; ) {
+    const n = min(64 - (at & 63), end - at);
+    set += <u32>popcnt(load<u64>(base + ((<usize>(at >> 6)) << 3)) & mask(at & 63, n));
+    at += n;
   }
   return set;
 }
@@ -190,24 +221,41 @@ export function mapIs(map: usize, first: u32, count: u32, used: bool): bool {
   return bitsAre(levelBase(map, 0), first, count, used);
 }
 
-function markUsed(map: usize, first: u32, count: u32): void {
+/** Marks `bits` of word `index`, all of them free, as used. */
+export function useBits(map: usize, index: u32, bits: u64): void {
   const levels = load<u32>(map, LEVELS);
-  let at = first;
+  let at = index;
+  let word = load<u64>(wordAt(map, 0, at)) | bits;
+  store<u64>(wordAt(map, 0, at), word);
+  for (let level: u32 = 1; level < levels && word == ~(<u64>0); level++) {
+    word = load<u64>(wordAt(map, level, at >> 6)) | ((<u64>1) << (at & 63));
+    store<u64>(wordAt(map, level, at >> 6), word);
+    at >>= 6;
+  }
+  store<u32>(map, mapFree(map) - <u32>popcnt(bits), FREE);
+}
+
+/** Marks `bits` of word `index`, all of them used, as free. */
+export function freeBits(map: usize, index: u32, bits: u64): void {
+  const levels = load<u32>(map, LEVELS);
+  let at = index;
+  let word = load<u64>(wordAt(map, 0, at));
+  store<u64>(wordAt(map, 0, at), word & ~bits);
+  for (let level: u32 = 1; level < levels && word == ~(<u64>0); level++) {
+    word = load<u64>(wordAt(map, level, at >> 6));
+    store<u64>(wordAt(map, level, at >> 6), word & ~((<u64>1) << (at & 63)));
+    at >>= 6;
+  }
+  store<u32>(map, mapFree(map) + <u32>popcnt(bits), FREE);
+}
+
+function markUsed(map: usize, first: u32, count: u32): void {
   const end = first + count;
-  while (at < end) {
-    const bit = at & 63;
-    const n = min(64 - bit, end - at);
-    let index = at >> 6;
-    let word = load<u64>(wordAt(map, 0, index)) | mask(bit, n);
-    store<u64>(wordAt(map, 0, index), word);
-    for (let level: u32 = 1; level < levels && word == ~(<u64>0); level++) {
-      word = load<u64>(wordAt(map, level, index >> 6)) | ((<u64>1) << (index & 63));
-      store<u64>(wordAt(map, level, index >> 6), word);
-      index >>= 6;
-    }
+  for (let at = first; at < end; ) {
+    const n = min(64 - (at & 63), end - at);
+    useBits(map, at >> 6, mask(at & 63, n));
     at += n;
   }
-  store<u32>(map, mapFree(map) - count, FREE);
 }
 
 /** Frees [first, first + count). False, and nothing changed, unless all of it was used. */
@@ -216,25 +264,32 @@ export function mapRelease(map: usize, first: u32, count: u32): bool {
     if (DEBUGGING) assert(false, "a free slot or entry is freed");
     return false;
   }
-  const levels = load<u32>(map, LEVELS);
-  let at = first;
   const end = first + count;
-  while (at < end) {
-    const bit = at & 63;
-    const n = min(64 - bit, end - at);
-    let index = at >> 6;
-    let word = load<u64>(wordAt(map, 0, index));
-    store<u64>(wordAt(map, 0, index), word & ~mask(bit, n));
-    for (let level: u32 = 1; level < levels && word == ~(<u64>0); level++) {
-      word = load<u64>(wordAt(map, level, index >> 6));
-      store<u64>(wordAt(map, level, index >> 6), word & ~((<u64>1) << (index & 63)));
-      index >>= 6;
-    }
+  for (let at = first; at < end; ) {
+    const n = min(64 - (at & 63), end - at);
+    freeBits(map, at >> 6, mask(at & 63, n));
     at += n;
   }
-  store<u32>(map, mapFree(map) + count, FREE);
   if (count >= CLUSTER && first < load<u32>(map, CURSOR)) store<u32>(map, first, CURSOR);
   return true;
+}
+
+/**
+ * One past the last unit in use, those set in the row `ignored` aside: from now on nothing above counts as
+ * ever used. What is looked at was used before, so this costs no more than using it did.
+ */
+export function mapReach(map: usize, ignored: usize): u32 {
+  const high = load<u32>(map, HIGH);
+  let reach: u32 = 0;
+  for (let index = (high + 63) >> 6; index > 0 && !reach; index--) {
+    const first = (index - 1) << 6;
+    const ever = mask(0, min(high - first, 64));
+    const used = mapWord(map, index - 1) & ~load<u64>(ignored + (<usize>first >> 3)) & ever;
+    if (used) reach = first + 64 - <u32>clz(used);
+  }
+  store<u32>(map, reach, HIGH);
+  store<u32>(map, min(load<u32>(map, CURSOR), reach), CURSOR);
+  return reach;
 }
 
 /**
@@ -250,7 +305,7 @@ export function mapTake(map: usize, want: u32, exact: bool, lengthAt: usize): i3
   let bestLength: u32 = 0;
   const high = load<u32>(map, HIGH);
   const sparse = high != 0 && mapSize(map) - mapFree(map) <= high >> 1;
-  const end = sparse && !exact ? high : mapSize(map);
+  const end = sparse && !exact ? high : mapLimit(map);
   let from = load<u32>(map, CURSOR);
   if (from >= high && sparse) from = 0;
   let wrapped = false;

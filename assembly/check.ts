@@ -4,6 +4,7 @@
  */
 import {
   CACHED,
+  CHECK_ASIDE,
   CHECK_BITMAP,
   CHECK_CLEAN,
   CHECK_FREE_LIST,
@@ -16,6 +17,10 @@ import {
   CHECK_SLOT,
   CHECK_SLOT_COUNT,
   CHECK_VECTOR,
+  H_ASIDE_MAP,
+  H_BACKED_FREE,
+  H_BACKED_MAP,
+  H_BAD,
   H_CLEAN,
   H_DMA32_END,
   H_ENTRIES,
@@ -25,13 +30,16 @@ import {
   H_FREE_HEAD,
   H_FREE_PAGES,
   H_HELD,
+  H_LOST,
   H_MOVING,
   H_POOLED,
   H_RAW_MAP,
   H_RAW_PAGES,
   H_RAW_SLOTS,
   H_SLOTS,
+  H_SLOTS_USED,
   H_SWAP_MAP,
+  H_SWAPPED,
   H_VECTOR_MAP,
   MAX_ORDER,
   NONE,
@@ -39,7 +47,7 @@ import {
   PAGE_SHIFT,
   POOL_TYPES_MAX,
 } from "./abi";
-import { countBits, mapConsistent, mapFree, mapIs, mapProbe } from "./bitmap";
+import { countBits, mapConsistent, mapIs, mapLimit, mapProbe, mapSize, mapWord } from "./bitmap";
 import { entryAt, entryToSlot, isHandle, isPage, shadowAt } from "./entry";
 import { get } from "./header";
 import {
@@ -67,6 +75,7 @@ export function check(): i32 {
   if (!result) result = checkPageTable();
   if (!result) result = checkVectors();
   if (!result) result = checkSlots();
+  if (!result) result = checkSpace();
   return result;
 }
 
@@ -212,7 +221,7 @@ function slotOf(index: u32): u32 {
 /** Every slot in use is named by exactly one entry: clears their bits one by one, then sets them. */
 function checkSlots(): i32 {
   const map = get(H_SWAP_MAP);
-  if (countBits(get(H_RAW_MAP), get(H_SLOTS)) != get(H_RAW_SLOTS)) return CHECK_SLOT_COUNT;
+  if (countBits(get(H_RAW_MAP), 0, get(H_SLOTS)) != get(H_RAW_SLOTS)) return CHECK_SLOT_COUNT;
   let named: u32 = 0;
   let result: i32 = 0;
   let end: u32 = 0;
@@ -225,9 +234,38 @@ function checkSlots(): i32 {
     }
     named++;
   }
+  let swapped: u32 = 0;
   for (let i: u32 = 0; i < end; i++) {
     if (slotOf(i)) mapProbe(map, slotOf(i) - 1, true);
+    if (isHandle(entryAt(i))) swapped++;
   }
   if (result) return result;
-  return named + get(H_RAW_SLOTS) == get(H_SLOTS) - mapFree(map) ? 0 : CHECK_SLOT_COUNT;
+  if (named + get(H_RAW_SLOTS) != get(H_SLOTS_USED)) return CHECK_SLOT_COUNT;
+  return swapped == get(H_SWAPPED) ? 0 : CHECK_SLOT_COUNT;
+}
+
+/** Slots set aside are not free; they, and those that the store has had a page in, are as many as counted. */
+function checkSpace(): i32 {
+  const map = get(H_SWAP_MAP);
+  const limit = mapLimit(map);
+  let used: u32 = 0;
+  let backedFree: u32 = 0;
+  let bad: u32 = 0;
+  let lost = mapSize(map) - limit;
+  for (let first: u32 = 0; first < mapSize(map); first += 64) {
+    const at = first >> 3;
+    const past = mapSize(map) - first < 64 ? ~(<u64>0) << (mapSize(map) - first) : 0;
+    const word = mapWord(map, first >> 6) & ~past;
+    const backed = load<u64>(get(H_BACKED_MAP) + at);
+    const aside = load<u64>(get(H_ASIDE_MAP) + at);
+    if (aside & ~word || (backed | aside) & past) return CHECK_ASIDE;
+    if (first >= limit && word | backed) return CHECK_ASIDE;
+    used += <u32>popcnt(word & ~aside);
+    backedFree += <u32>popcnt(backed & ~word);
+    bad += <u32>popcnt(aside & backed);
+    lost += <u32>popcnt(aside & ~backed);
+  }
+  if (used != get(H_SLOTS_USED)) return CHECK_SLOT_COUNT;
+  if (backedFree != get(H_BACKED_FREE)) return CHECK_ASIDE;
+  return bad == get(H_BAD) && lost == get(H_LOST) ? 0 : CHECK_ASIDE;
 }

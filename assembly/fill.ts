@@ -18,6 +18,7 @@ import {
   H_FRESH_PFN,
   H_HELD,
   H_MOVING,
+  H_SWAPPED,
   HOW_DMA32,
   HOW_KEEP,
   HOW_ORDERS,
@@ -256,15 +257,16 @@ function commitRun(index: u32, pages: u32, keep: bool): void {
   if (!keep) giveHandles(index, pages);
   const entries = entryAddress(index);
   const shadows = shadowAddress(index);
-  let clean: u32 = 0;
+  let swapped: u32 = 0;
   for (let i: usize = 0; i < (<usize>pages) << 2; i += 4) {
     const from = load<u32>(entries + i);
     store<u32>(entries + i, load<u32>(shadows + i));
-    const copy = keep && isHandle(from);
-    store<u32>(shadows + i, copy ? from : 0);
-    clean += copy;
+    const copy = isHandle(from);
+    store<u32>(shadows + i, keep && copy ? from : 0);
+    swapped += copy;
   }
-  add(H_CLEAN, clean);
+  add(H_SWAPPED, -swapped);
+  if (keep) add(H_CLEAN, swapped);
   add(H_HELD, -(<i32>pages));
 }
 

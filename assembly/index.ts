@@ -26,6 +26,9 @@ export { fillCommit, fillPrepare } from "./fill";
 // Pages out.
 export { shrinkCommit, shrinkPrepare } from "./shrink";
 
+// What the store behind the slots has taken, refused, and can give back.
+export { slotRetry, slotsAside, slotsBack, slotsTook, slotsTrim } from "./swap_space";
+
 // Content.
 export {
   pageChecksum,

@@ -14,7 +14,7 @@
  *            | key of the checksums (checksum.ts)                |
  *  FIXED_END +--------------------------------------------------+
  *            | swap map     1 bit a slot and its summaries       |
- *            | raw map      1 bit a slot                         |
+ *            | raw, backed, aside maps   3 bits a slot           |
  *            | vector map   1 bit an entry and its summaries     |
  *            | page table   16 bytes a frame (page.ts)           |
  *            | entries      4 bytes an entry (entry.ts)          |
@@ -32,6 +32,8 @@ import {
   EINVAL,
   ENOMEM,
   FIXED_END,
+  H_ASIDE_MAP,
+  H_BACKED_MAP,
   H_DMA32_END,
   H_END,
   H_ENTRIES,
@@ -69,16 +71,16 @@ function align(bytes: u64, to: u64): u64 {
   return (bytes + to - 1) & ~(to - 1);
 }
 
-/** Bytes of the bits of slots handed out directly. */
+/** Bytes of a plain row of bits, one a slot. */
 // @ts-ignore: decorator
 @inline
-function rawBytes(slots: u32): u64 {
+function rowBytes(slots: u32): u64 {
   return ((<u64>slots + 63) >> 6) << 3;
 }
 
 /** Address of the first page frame. */
 function framesAt(frames: u32, slots: u32, entries: u32): u64 {
-  const maps = align(mapBytes(slots), 8) + rawBytes(slots) + align(mapBytes(entries), 8);
+  const maps = align(mapBytes(slots), 8) + 3 * rowBytes(slots) + align(mapBytes(entries), 8);
   return align(FIXED_END + maps + <u64>frames * PAGE_STRUCT_BYTES + <u64>entries * 12, PAGE_SIZE);
 }
 
@@ -108,7 +110,11 @@ export function init(frames: u32, slots: u32, entries: u32, ram: u32, dma32: u32
   set(H_SWAP_MAP, <u32>at);
   at += align(mapBytes(slots), 8);
   set(H_RAW_MAP, <u32>at);
-  at += rawBytes(slots);
+  at += rowBytes(slots);
+  set(H_BACKED_MAP, <u32>at);
+  at += rowBytes(slots);
+  set(H_ASIDE_MAP, <u32>at);
+  at += rowBytes(slots);
   set(H_VECTOR_MAP, <u32>at);
   at += align(mapBytes(entries), 8);
   set(H_PAGE_TABLE, <u32>at);

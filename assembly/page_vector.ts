@@ -13,6 +13,7 @@ import {
   H_HELD,
   H_MOVING,
   H_RUN,
+  H_SWAPPED,
   H_VECTOR_MAP,
   HEADER,
   PAGE_SHIFT,
@@ -101,7 +102,10 @@ export function vectorDrop(vector: u32, count: u32, how: u32): i32 {
       i += pages;
       continue;
     }
-    if (isHandle(entry)) giveSlots(entryToSlot(entry), 1);
+    if (isHandle(entry)) {
+      giveSlots(entryToSlot(entry), 1);
+      add(H_SWAPPED, -1);
+    }
     setEntry(i, 0);
     if (shadowAt(i)) freed += giveHeld(i, how);
     i++;

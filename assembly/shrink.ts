@@ -12,7 +12,16 @@
  * is marked from its prepare to its commit: another walk ends where it comes to one, and without the mark nothing
  * is committed.
  */
-import { BATCH_PAGES_MAX, EINVAL, ENOSPC, H_CLEAN, H_MOVING, H_RUN, PAGE_SHIFT } from "./abi";
+import {
+  BATCH_PAGES_MAX,
+  EINVAL,
+  ENOSPC,
+  H_CLEAN,
+  H_MOVING,
+  H_RUN,
+  H_SWAPPED,
+  PAGE_SHIFT,
+} from "./abi";
 import { assertEntry, assertOwner } from "./assert";
 import { DEBUGGING } from "./debug";
 import {
@@ -217,6 +226,7 @@ export function shrinkCommit(items: u32, moved: u32): i32 {
     setItemReleased(item, released - before);
   }
   add(H_MOVING, -(<i32>ended));
+  add(H_SWAPPED, released);
   flushSlots();
   flushFrames();
   resetExtents();

@@ -5,6 +5,8 @@
 import {
   EINVAL,
   ENOSPC,
+  H_BACKED_FREE,
+  H_BACKED_MAP,
   H_GIVE_COUNT,
   H_GIVE_SLOT,
   H_RAM,
@@ -12,22 +14,45 @@ import {
   H_RAW_SLOTS,
   H_RUN,
   H_SLOTS,
+  H_SLOTS_END,
+  H_SLOTS_USED,
   H_SWAP_MAP,
   HEADER,
   PAGE_SHIFT,
 } from "./abi";
-import { bitsAre, mapFree, mapIs, mapRelease, mapTake, putBits } from "./bitmap";
+import {
+  bitsAre,
+  countBits,
+  mapFree,
+  mapIs,
+  mapLimit,
+  mapRelease,
+  mapSize,
+  mapTake,
+  putBits,
+} from "./bitmap";
 import { add, get, set } from "./header";
 
 /** First slot of a run of up to `want` free slots, its length in H_RUN; 0 when none is free. */
 export function takeSlots(want: u32): u32 {
-  return mapTake(get(H_SWAP_MAP), want, false, HEADER + (H_RUN << 2)) + 1;
+  const slot = mapTake(get(H_SWAP_MAP), want, false, HEADER + (H_RUN << 2)) + 1;
+  if (slot) count(slot, get(H_RUN), 1);
+  return slot;
 }
 
+export function releaseSlots(slot: u32, slots: u32): bool {
+  if (!mapRelease(get(H_SWAP_MAP), slot - 1, slots)) return false;
+  count(slot, slots, -1);
+  return true;
+}
+
+/** Counts slots that were taken (`sign` 1) or released (-1). */
 // @ts-ignore: decorator
 @inline
-export function releaseSlots(slot: u32, count: u32): bool {
-  return mapRelease(get(H_SWAP_MAP), slot - 1, count);
+function count(slot: u32, slots: u32, sign: i32): void {
+  add(H_SLOTS_USED, sign * slots);
+  if (slot > get(H_SLOTS_END)) return;
+  add(H_BACKED_FREE, -sign * countBits(get(H_BACKED_MAP), slot - 1, slots));
 }
 
 /** Frees slots together with their neighbours: takes effect at the next gap or at flushSlots(). */
@@ -55,8 +80,10 @@ export function slotUsed(slot: u32): bool {
   return slot != 0 && mapIs(get(H_SWAP_MAP), slot - 1, 1, true);
 }
 
+/** Slots that can be taken. */
 export function slotsFree(): u32 {
-  return mapFree(get(H_SWAP_MAP));
+  const map = get(H_SWAP_MAP);
+  return mapFree(map) - (mapSize(map) - mapLimit(map));
 }
 
 /** Where a slot's bytes lie when the swap space is in linear memory. */

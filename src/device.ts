@@ -11,6 +11,7 @@ import { PRIORITIES, Reclaim } from "./reclaim.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
 import { adopt } from "./swap/adopt.ts";
 import { ramSwap } from "./swap/ram.ts";
+import { closeSwap, openSwap } from "./swap/space.ts";
 import { isRam, type SwapDevice } from "./swap/types.ts";
 import { type Caching, cachingCode } from "./ttm/caching.ts";
 import { run, runSync, type Steps } from "./ttm/driver.ts";
@@ -67,6 +68,7 @@ export interface DeviceStats extends TtmStats {
     readonly pooled: number;
     readonly clean: number;
   };
+  /** Swap slots: as many as the swap device promised, less those that it was too full for; and free ones. */
   readonly slots: { readonly total: number; readonly free: number };
   /** Buffers alive (a count). */
   readonly buffers: number;
@@ -223,8 +225,8 @@ export class Device implements Disposable, AsyncDisposable {
   }
 
   stats(): DeviceStats {
-    const { engine, stats, iommu } = this.global;
-    const { frames, slots } = engine.geometry;
+    const { engine, space, stats, iommu } = this.global;
+    const { frames } = engine.geometry;
     return {
       ...stats,
       pages: {
@@ -235,7 +237,7 @@ export class Device implements Disposable, AsyncDisposable {
       },
       caching: engine.cachingChanges,
       mappings: iommu.size,
-      slots: { total: slots, free: engine.freeSlots },
+      slots: space.slots,
       buffers: this.#buffers.size,
       memoryBytes: engine.memoryBytes,
     };
@@ -303,7 +305,7 @@ export class Device implements Disposable, AsyncDisposable {
     if (!this.#letGo()) return;
     void this.kswapd.stop();
     // A promise all the same: its outcome is nobody's to hear.
-    ignoreOutcome(closeSwap(this.global));
+    ignoreOutcome(closeSwap(this.global.swap));
   }
 
   /** Closes the device, buffers and all, as `close({ force: true })`; nothing if it is closed. */
@@ -447,7 +449,7 @@ export class Device implements Disposable, AsyncDisposable {
     const last = this.#letGo();
     if (!last) return;
     await this.kswapd.stop();
-    await closeSwap(this.global);
+    await closeSwap(this.global.swap);
   }
 
   /** Destroys all that is left. Returns whether it was the last device on the memory. */
@@ -463,10 +465,6 @@ export class Device implements Disposable, AsyncDisposable {
     global.removeDevice();
     return global.devices === 0;
   }
-}
-
-function closeSwap({ swap }: TtmGlobal): void | Promise<void> {
-  return isRam(swap) ? undefined : swap.close?.();
 }
 
 const DEVICE_OPTIONS = [...GLOBAL_OPTIONS, "memory", "swap", "dma32", "pool", "module"] as const;
@@ -495,7 +493,7 @@ export function createDeviceSync(options: DeviceOptions): Device {
   const hibernated = new Set<BufferObject>();
   const made = new Device({ global, reclaimer, kswapd: new Kswapd(global), hibernated }, pool);
   global.shrinkers.register(reclaimer);
-  if (!isRam(swap)) swap.open?.();
+  openSwap(swap);
   return made;
 }
 

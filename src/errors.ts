@@ -11,6 +11,7 @@ export type TtmOperation =
   | "destroy";
 
 const ERRNO = {
+  EPERM: 1,
   ENOENT: 2,
   EINTR: 4,
   EIO: 5,
@@ -20,11 +21,16 @@ const ERRNO = {
   EFAULT: 14,
   EBUSY: 16,
   EEXIST: 17,
+  ENODEV: 19,
   ENOTDIR: 20,
   EISDIR: 21,
   EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
   ENOSPC: 28,
   EROFS: 30,
+  ENAMETOOLONG: 36,
+  ELOOP: 40,
 } as const;
 
 /** Codes an operation can fail with; named and numbered as in Linux. */
@@ -85,10 +91,87 @@ function look<T>(at: () => T, otherwise: T): T {
   }
 }
 
-/** The code a foreign error carries, when it is one of ours, else EIO. */
+/**
+ * What hosts and stores call a failure, by `code` or `name`: all that is not here is EIO. "Full" is one thing,
+ * whoever set the limit, and so is what is gone while it is in use.
+ */
+const FOREIGN: Readonly<Partial<Record<TtmErrorCode, readonly string[]>>> = {
+  ENOSPC: [
+    ...["EDQUOT", "EFBIG", "QuotaExceededError", "QUOTA_EXCEEDED_ERR", "StorageFull"],
+    ...["NS_ERROR_DOM_QUOTA_REACHED", "NS_ERROR_FILE_NO_DEVICE_SPACE"],
+    ...["SQLITE_FULL", "ERR_SQLITE_ERROR 13"],
+  ],
+  EPERM: [
+    ...["NotAllowedError", "SecurityError", "NotCapable", "PermissionDenied"],
+    ...["ERR_ACCESS_DENIED", "SQLITE_PERM", "SQLITE_AUTH"],
+  ],
+  EROFS: ["NoModificationAllowedError", "SQLITE_READONLY", "ERR_SQLITE_ERROR 8"],
+  ENOENT: ["NotFoundError", "NotFound"],
+  ENODEV: ["ENXIO", "EBADF", "ESTALE", "InvalidStateError", "BadResource"],
+  ENOMEM: ["SQLITE_NOMEM"],
+  EBUSY: ["ETXTBSY", "Busy", "SQLITE_BUSY"],
+  EWOULDBLOCK: ["EAGAIN", "WouldBlock"],
+  EINTR: ["Interrupted"],
+  EEXIST: ["AlreadyExists"],
+  EISDIR: ["IsADirectory"],
+  ENOTDIR: ["NotADirectory"],
+  ELOOP: ["FilesystemLoop"],
+};
+
+/** The same for an `errno`, of either sign, beside those in `ERRNO`. */
+const FOREIGN_ERRNO: Readonly<Partial<Record<TtmErrorCode, readonly number[]>>> = {
+  ENOSPC: [27, 122], // EFBIG, EDQUOT
+  ENODEV: [6, 9, 116], // ENXIO, EBADF, ESTALE
+};
+
+/** `DOMException.QUOTA_EXCEEDED_ERR`: the one number that a `code` is known by. */
+const QUOTA_EXCEEDED = 22;
+
+const CODES: ReadonlyMap<unknown, TtmErrorCode> = codes();
+
+function codes(): Map<unknown, TtmErrorCode> {
+  const map = new Map<unknown, TtmErrorCode>();
+  for (const [name, errno] of Object.entries(ERRNO)) {
+    const code = name as TtmErrorCode;
+    const keys = [name, errno, ...(FOREIGN[code] ?? []), ...(FOREIGN_ERRNO[code] ?? [])];
+    for (const key of keys) map.set(key, code);
+  }
+  return map;
+}
+
+/** Errors are wrapped in errors: how many are looked at. */
+const CAUSES_MAX = 8;
+
+/** Our code for whatever was thrown, or for what it was caused by; EIO when none is known. */
 export function codeOf(error: unknown): TtmErrorCode {
-  const code = look(() => (error as { code?: unknown } | null)?.code, undefined);
-  return typeof code === "string" && Object.hasOwn(ERRNO, code) ? (code as TtmErrorCode) : "EIO";
+  let at = error;
+  for (let i = 0; i < CAUSES_MAX && typeof at === "object" && at !== null; i++) {
+    const code = ownCode(at as Foreign);
+    if (code) return code;
+    at = field(at as Foreign, "cause");
+  }
+  return "EIO";
+}
+
+type Foreign = Readonly<Record<"code" | "name" | "errno" | "errcode" | "cause", unknown>>;
+
+function field(error: Foreign, name: keyof Foreign): unknown {
+  return look(() => error[name], undefined);
+}
+
+function ownCode(error: Foreign): TtmErrorCode | undefined {
+  const code = field(error, "code");
+  const name = field(error, "name");
+  const [errno, errcode] = [field(error, "errno"), field(error, "errcode")];
+  if (code === QUOTA_EXCEEDED) return "ENOSPC";
+  const named = typeof code === "string";
+  const keys = [
+    ...(named ? [code, typeof errcode === "number" ? `${code} ${errcode}` : undefined] : []),
+    typeof name === "string" ? name : undefined,
+    // Beside a code of its own it may be the number of something else, such as a database.
+    !named && typeof errno === "number" ? Math.abs(errno) : undefined,
+  ];
+  return CODES.get(keys.find((key) => CODES.has(key)));
 }
 
 /** Message of whatever was thrown, in whatever realm. */

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import process from "node:process";
 import { RUNTIMES, type RunOptions, type SwapChoice } from "./args.ts";
@@ -122,8 +122,8 @@ function prepareSwapFile({ path }: SwapChoice): () => void {
     throw new CommandError(`--swap: ${path} ${what}; remove it, or name another file`);
   }
   const cleanUp = () => {
-    if (!stat) rmSync(path, { force: true });
-    else if (existsSync(path)) truncateSync(path);
+    rmSync(path, { force: true });
+    if (stat) writeFileSync(path, "", { mode: stat.mode });
   };
   const interrupted = (signal: NodeJS.Signals) => {
     cleanUp();

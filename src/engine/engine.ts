@@ -66,11 +66,12 @@ const CHECKS: Readonly<Record<number, string>> = {
   [abi.CHECK_CLEAN]: "the count of clean pages is wrong",
   [abi.CHECK_MOVING]: "the count of pages being moved is wrong",
   [abi.CHECK_HELD]: "the count of held frames is wrong",
+  [abi.CHECK_ASIDE]: "what swap has taken or refused does not add up",
 };
 
 /** Bytes of linear memory that a geometry comes to, for a first look and for people. */
 function parts({ frames, slots, entries, ram }: EngineGeometry) {
-  const bits = ((slots + entries) / 8) * (1 + 1 / 63);
+  const bits = ((slots + entries) / 8) * (1 + 1 / 63) + (3 * slots) / 8;
   return {
     memory: frames * abi.PAGE_SIZE,
     swap: ram ? slots * abi.PAGE_SIZE : 0,
@@ -142,9 +143,39 @@ export class Engine {
     return this.#word(abi.H_FREE_PAGES);
   }
 
-  /** Free swap slots. */
+  /** Free swap slots: bad ones are among them, those that the store was too full for are not. */
   get freeSlots(): number {
+    return this.goodSlots + this.#word(abi.H_BAD);
+  }
+
+  /** Free swap slots, but for such to which a write failed: these are used when there are no others. */
+  get goodSlots(): number {
     return this.#wasm.slotsFree() >>> 0;
+  }
+
+  /** Swap slots that hold a page, or are reserved for one. */
+  get usedSlots(): number {
+    return this.#word(abi.H_SLOTS_USED);
+  }
+
+  /** Pages in swap only. */
+  get swappedPages(): number {
+    return this.#word(abi.H_SWAPPED);
+  }
+
+  /** Free swap slots that the store has had a page in. */
+  get backedFree(): number {
+    return this.#word(abi.H_BACKED_FREE);
+  }
+
+  /** Swap slots that the store was too full for. */
+  get lostSlots(): number {
+    return this.#word(abi.H_LOST);
+  }
+
+  /** Slots from the first to the last that the store has had a page in: what it may hold. */
+  get slotsEnd(): number {
+    return this.#word(abi.H_SLOTS_END);
   }
 
   /** Free page frames of the DMA32 zone. */
@@ -367,6 +398,37 @@ export class Engine {
   /** How many of an extent's pages, which have just come, match their checksums before one does not. */
   verify({ index, pages }: Extent): number {
     return this.#expect(this.#wasm.verifyEntries(index, pages), "restore");
+  }
+
+  /** The store has taken pages in slots that are in use. */
+  slotsTook(slot: number, count: number): void {
+    this.#expect(this.#wasm.slotsTook(slot, count), "shrink");
+  }
+
+  /**
+   * Sets free slots aside: a write to them failed (`BAD`), or the store refused it as full (`LOST`); then
+   * all free slots that it never had a page in are lost, too.
+   */
+  slotsAside(slot: number, count: number, why: number): void {
+    this.#expect(this.#wasm.slotsAside(slot, count, why), "shrink");
+  }
+
+  /**
+   * Lets one slot be taken that was set aside: a bad one, or with `lost` any. Returns why it was: `BAD` or
+   * `LOST`; 0 when there is none.
+   */
+  slotRetry(lost: boolean): number {
+    return this.#wasm.slotRetry(Number(lost));
+  }
+
+  /** Lets all slots be taken that were set aside for one reason. */
+  slotsBack(why: number): void {
+    this.#expect(this.#wasm.slotsBack(why), "shrink");
+  }
+
+  /** Slots that the store has to keep, from the first on: `slotsEnd`, or half of what that was at most. */
+  slotsTrim(): number {
+    return this.#wasm.slotsTrim();
   }
 
   /** What is wrong with the engine's state, if anything is. */

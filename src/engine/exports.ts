@@ -46,5 +46,10 @@ export interface Exports {
   slotAlloc(want: number): number;
   slotFree(slot: number, count: number): number;
   slotsFree(): number;
+  slotsTook(slot: number, count: number): number;
+  slotsAside(slot: number, count: number, why: number): number;
+  slotRetry(lost: number): number;
+  slotsBack(why: number): number;
+  slotsTrim(): number;
   check(): number;
 }

@@ -19,7 +19,7 @@ export function adopt(device: SwapDevice): SwapDevice {
     return { name: "ram", slots, ram: true };
   }
   const block = device as BlockSwapDevice;
-  const { name, slots, async: waits, read, write, open, flush, close } = block;
+  const { name, slots, async: waits, read, write, open, truncate, close } = block;
   if (typeof read !== "function" || typeof write !== "function") throw noSwap();
   if (typeof name !== "string" || name === "") {
     throw new TypeError(`swap.name must be a string that is not empty, not ${show(name)}`);
@@ -30,20 +30,30 @@ export function adopt(device: SwapDevice): SwapDevice {
   if (waits !== undefined && typeof waits !== "boolean") {
     throw new TypeError(`swap.async must be true or false, not ${show(waits)}`);
   }
-  for (const [method, value] of Object.entries({ open, flush, close })) {
+  for (const [method, value] of Object.entries({ open, truncate, close })) {
     if (value === undefined || typeof value === "function") continue;
     throw new TypeError(`swap.${method} must be a function, not ${show(value)}`);
   }
-  return {
+  const adopted: BlockSwapDevice = {
     name,
     slots,
     async: waits === true,
     read: (slot, views) => block.read(slot, views),
     write: (slot, views) => block.write(slot, views),
     ...(open && { open: () => block.open?.() }),
-    ...(flush && { flush: () => block.flush?.() }),
+    ...(truncate && { truncate: (slots) => block.truncate?.(slots) }),
     ...(close && { close: () => block.close?.() }),
   };
+  sources.set(adopted, device);
+  return adopted;
+}
+
+/** Users' devices by what they were adopted as. */
+const sources = new WeakMap<SwapDevice, SwapDevice>();
+
+/** The user's device itself. */
+export function sourceOf(swap: SwapDevice): SwapDevice {
+  return sources.get(swap) ?? swap;
 }
 
 function noSwap(): TypeError {

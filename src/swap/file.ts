@@ -1,35 +1,33 @@
-import {
-  closeSync,
-  constants,
-  fdatasyncSync,
-  fstatSync,
-  openSync,
-  readSync,
-  readvSync,
-  rmSync,
-  unlinkSync,
-  writeSync,
-  writevSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { fstatSync, ftruncateSync, readSync, readvSync, writeSync, writevSync } from "node:fs";
+import { setTimeout } from "node:timers";
 import { PAGE_SIZE } from "../../assembly/abi.ts";
-import { codeOf, messageOf, TtmError } from "../errors.ts";
+import { TtmError } from "../errors.ts";
+import { assertOptions } from "../options.ts";
 import { pagesOf, parseSize, type Size } from "../size.ts";
+import { openPath, openPrivate, type SwapFile } from "./file_open.ts";
 import type { BlockSwapDevice } from "./types.ts";
 
 /** Options of `fileSwap`. */
 export interface FileSwapOptions {
-  /** Most bytes the file may hold; rounded up to pages. It grows only as pages leave. */
+  /** Most bytes the file may hold; rounded up to pages. It grows only as pages leave, and shrinks with them. */
   readonly size: Size;
-  /** The file to use. Default: a private one in the temp folder that goes with the process. */
+  /** Folder for a private file. Default: the temp folder. A folder kept in memory (tmpfs) gives a warning. */
+  readonly directory?: string;
+  /**
+   * Where the file is to be seen while it is in use, on Linux; there it is refused to all others. Its folder
+   * must be one to create files in. Not together with `directory`.
+   */
   readonly path?: string;
-  /** Use the file at `path` although it is not empty; its content is lost. */
+  /** Use `path` although a file is there that is not empty: that file is removed. */
   readonly overwrite?: boolean;
 }
 
+const OPTIONS: readonly string[] = ["size", "directory", "path", "overwrite"];
+
 /** Deno copies vectored calls into a buffer of its own; a copy of ours and one call is faster. */
 const GATHER: boolean = "Deno" in globalThis;
+/** Most bytes cut off at a stretch: some 15 ms, where a file system drops a gigabyte in 150. */
+const CUT_BYTES_MAX = 128 * 2 ** 20;
 /** Views at least this large go out in calls of their own where vectored calls are slow. */
 const GATHER_VIEW_MAX = 64 * 1024;
 
@@ -46,104 +44,83 @@ type Vectored = (fd: number, views: readonly Uint8Array[], at: number) => number
  * A swap file, through `node:fs` on Node, Deno and Bun: pages go straight from linear memory to the
  * file and back, in few large positioned calls.
  *
- * Without `path` the file is private: created exclusively in the temp folder with mode 0600, and
- * unlinked while open where the system allows that, else removed at close.
+ * The file belongs to its device alone: it is created for it, with mode 0600, and unlinked while it is open
+ * (where the system allows that, else removed at close). So its bytes are gone with the process, even a
+ * killed one. With `path`, on Linux, a link to it stands there meanwhile; a second user of the path, be it
+ * another process or a thread, is refused. A link that a killed process left leads nowhere, and is replaced.
  *
  * @throws TypeError, RangeError when an option is not what it should be. Opening it, in
  *   `createDevice`, throws `TtmError` with the system's code, naming the path.
  */
 export function fileSwap(options: FileSwapOptions): BlockSwapDevice {
-  const { path, overwrite = false } = options;
-  if (path !== undefined && (typeof path !== "string" || path === "")) {
-    throw new TypeError("fileSwap path must be the path of a file");
+  if (options === undefined) {
+    throw new TypeError('fileSwap needs at least a size: fileSwap({ size: "1 GiB" })');
+  }
+  assertOptions(options, OPTIONS, "fileSwap");
+  const { directory, path, overwrite = false } = options;
+  assertName(path, "path must be the path of a file");
+  assertName(directory, "directory must be the path of a folder");
+  if (path !== undefined && directory !== undefined) {
+    throw new TypeError("fileSwap takes a path or a directory, not both");
   }
   const slots = pagesOf(parseSize(options.size, "fileSwap size"));
+  let file: SwapFile | undefined;
   let fd = -1;
-  let remove: string | undefined;
+  let cutting = false;
+  /** Bytes that a cut under way leaves. */
+  let keep = 0;
+  const cut = () => {
+    cutting = false;
+    if (fd < 0) return;
+    const { size } = fstatSync(fd);
+    const next = Math.max(keep, size - CUT_BYTES_MAX);
+    if (size <= next) return;
+    ftruncateSync(fd, next);
+    if (next === keep) return;
+    cutting = true;
+    setTimeout(quietly, 0, cut).unref();
+  };
   return {
     name: "file",
     slots,
     open() {
-      if (fd >= 0) throw new TypeError("this fileSwap is in use by another device");
-      if (path !== undefined) fd = openPath(path, overwrite);
-      else ({ fd, remove } = openPrivate());
+      file = path === undefined ? openPrivate(directory) : openPath(path, overwrite);
+      fd = file.fd;
     },
     write(slot, views) {
+      if (cutting) keep = Math.max(keep, endOf(slot, views));
       transfer(fd, slot, views, writeSync as Positioned, writevSync as Vectored, true);
     },
     read(slot, views) {
       transfer(fd, slot, views, readSync as Positioned, readvSync as Vectored, false);
     },
-    flush() {
-      fdatasyncSync(fd);
+    truncate(slots) {
+      keep = slots * PAGE_SIZE;
+      if (!cutting) cut();
     },
     close() {
-      const open = fd;
+      const open = file;
+      file = undefined;
       fd = -1;
-      for (const [file, user] of inUse) if (user === open) inUse.delete(file);
-      if (open >= 0) closeSync(open);
-      if (remove !== undefined) rmSync(remove, { force: true });
-      remove = undefined;
+      open?.close();
     },
   };
 }
 
-const MODE = 0o600;
-
-function openPrivate(): { fd: number; remove: string | undefined } {
-  const id = globalThis.crypto.randomUUID();
-  const path = join(tmpdir(), `ttm-swap-${id}`);
-  const { O_RDWR, O_CREAT, O_EXCL } = constants;
-  const fd = openFile(path, O_RDWR | O_CREAT | O_EXCL);
+/** Best effort: space that stays costs nobody more than that. */
+function quietly(work: () => void): void {
   try {
-    unlinkSync(path);
-    return { fd, remove: undefined };
-  } catch {
-    return { fd, remove: path };
-  }
+    work();
+  } catch {}
 }
 
-/** Files that a swap device of this process uses by path: two on one file would mix their pages. */
-const inUse = new Map<string, number>();
-
-function openPath(path: string, overwrite: boolean): number {
-  const { O_RDWR, O_CREAT } = constants;
-  const fd = openFile(path, O_RDWR | O_CREAT);
-  const stat = fstatSync(fd);
-  const file = `${stat.dev}:${stat.ino}`;
-  if (stat.isFile() && (stat.size === 0 || overwrite) && !inUse.has(file)) {
-    inUse.set(file, fd);
-    return fd;
-  }
-  closeSync(fd);
-  if (inUse.has(file)) {
-    throw new TtmError("EBUSY", "open", `swap file ${path} is in use by another fileSwap`);
-  }
-  if (!stat.isFile()) throw new TtmError("EINVAL", "open", `swap file ${path} is not a plain file`);
-  throw new TtmError(
-    "EEXIST",
-    "open",
-    `swap file ${path} exists and is not empty; name another one, or pass overwrite: true`,
-  );
+function endOf(slot: number, views: readonly Uint8Array[]): number {
+  return views.reduce((end, view) => end + view.length, (slot - 1) * PAGE_SIZE);
 }
 
-const HINTS: Readonly<Record<string, string>> = {
-  ENOENT: "its folder does not exist; create it, or name another path",
-  ENOTDIR: "a part of the path is not a folder",
-  EISDIR: "it is a folder; name a file in it",
-  EACCES: "no permission to write it",
-  EPERM: "no permission to write it",
-  EROFS: "the file system is read-only",
-};
-
-function openFile(path: string, flags: number): number {
-  try {
-    return openSync(path, flags, MODE);
-  } catch (error) {
-    const code = String((error as { code?: unknown }).code);
-    const hint = HINTS[code] ?? messageOf(error);
-    throw new TtmError(codeOf(error), "open", `cannot open swap file ${path}: ${hint}`, error);
-  }
+function assertName(name: unknown, what: string): void {
+  if (name === undefined || (typeof name === "string" && name !== "")) return;
+  throw new TypeError(`fileSwap ${what}`);
 }
 
 function transfer(

@@ -12,13 +12,19 @@
  * - No two calls overlap on a slot. A slot is read only after it was written.
  * - Its fields, and which methods it has, are looked at once, when a device is created on it; what a
  *   method is, whenever it is called.
- * - What a device throws reaches the user as the `cause` of a `TtmError`, whose code is the error's
- *   own `code` when that is `ENOSPC`, `ENOMEM`, `EINTR` or the like, and `EIO` otherwise.
+ * - A device object serves one device at a time: a second is refused before it is opened.
+ * - What a device throws reaches the user as the `cause` of a `TtmError`. Its code tells full (`ENOSPC`: also
+ *   `EDQUOT`, `EFBIG`, `QuotaExceededError`, ...), denied (`EPERM`, `EACCES`) and gone (`ENOENT`, `ENODEV`)
+ *   from what else there is; what is not known is `EIO`.
+ * - `slots` may be more than the store turns out to have. A write that is refused as full is tried
+ *   again with its first half, and so on: what the store takes so counts, and what it has taken is its
+ *   capacity from then on. Now and then a page shows whether there is more. Slots whose write failed
+ *   otherwise are used again when no others are free.
  */
 export interface BlockSwapDevice {
   /** For messages and statistics. */
   readonly name: string;
-  /** Capacity in pages. */
+  /** Capacity in pages: a promise, which the store may break by refusing a write as full. */
   readonly slots: number;
   /** True when `read` and `write` return promises. */
   readonly async?: boolean;
@@ -26,8 +32,12 @@ export interface BlockSwapDevice {
   open?(): void;
   write(slot: number, views: readonly Uint8Array[]): void | Promise<void>;
   read(slot: number, views: readonly Uint8Array[]): void | Promise<void>;
-  /** Asks the store to write back what it buffers; best effort, called by the background loop. */
-  flush?(): void | Promise<void>;
+  /**
+   * No slot above `slots` (0: none at all) holds anything now: their space may go. Called when that is half
+   * of what was written or more. Must be done when it returns, as they may be written again right after. What
+   * it throws is ignored.
+   */
+  truncate?(slots: number): void;
   /** Called once, when the device on it is closed. */
   close?(): void | Promise<void>;
 }

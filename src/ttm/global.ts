@@ -5,6 +5,7 @@ import { report } from "../host.ts";
 import { assertBoolean, assertOptions, assertWhole } from "../options.ts";
 import { readings } from "../readings.ts";
 import { formatSize } from "../size.ts";
+import { SwapSpace } from "../swap/space.ts";
 import { isRam, type SwapDevice } from "../swap/types.ts";
 import { Admission } from "./admission.ts";
 import { type Caching, SHARED_TYPES } from "./caching.ts";
@@ -125,6 +126,7 @@ export class TtmGlobal implements TransferContext {
   /** Async operations in flight. */
   readonly tasks: Set<AsyncTask> = new Set();
   readonly faults: Faults = new Faults();
+  readonly space: SwapSpace;
   readonly shrinkers: ShrinkerRegistry = new ShrinkerRegistry((wanted, released) => {
     this.trace?.({ type: "reclaim", wanted, released });
   });
@@ -168,6 +170,7 @@ export class TtmGlobal implements TransferContext {
     assertWhole(transferPages, "transferPages", 1, TRANSFER_PAGES_MAX);
     this.engine = engine;
     this.swap = swap;
+    this.space = new SwapSpace(engine, swap);
     this.limits = new LimitSettings(limits, frames);
     this.watermarks = watermarksOf(watermarks, frames);
     this.#checksums = checksums;
@@ -182,7 +185,7 @@ export class TtmGlobal implements TransferContext {
         return frames - global.watermarks.min - global.frames.stuck;
       },
       get exchange() {
-        return engine.freePages + engine.freeSlots + engine.cleanPages;
+        return engine.freePages + global.space.spare + engine.cleanPages;
       },
     });
     Object.freeze(this);
@@ -280,10 +283,12 @@ export class TtmGlobal implements TransferContext {
 
   /** What to say when no slot is left. */
   swapFull(): TtmError {
-    const { slots } = this.engine.geometry;
+    const { total } = this.space.slots;
+    const { lostSlots } = this.engine;
+    const refused = lostSlots > 0 ? `; it was too full for ${lostSlots} more` : "";
     const text =
-      `swap is full: all ${slots} slots (${formatSize(slots * PAGE_SIZE)}) of swap device ` +
-      `${this.swap.name} are in use; give it a larger size, or destroy buffers`;
+      `swap is full: all ${total} slots (${formatSize(total * PAGE_SIZE)}) of swap device ` +
+      `${this.swap.name} are in use${refused}; give it a larger size, or destroy buffers`;
     return new TtmError("ENOSPC", "shrink", text);
   }
 

@@ -173,6 +173,7 @@ export class Pool {
     this.global.clean.delete(tt);
     tt.vector = -1;
     tt.pool = undefined;
+    this.global.space.trim();
     this.global.poolShrinker.drain(this.global.limits.pagePoolSize);
     return freed;
   }

@@ -245,6 +245,7 @@ function take({ pool, tt, state }: Fill, batch: Batch, moved: number): void {
   const committed = engine.fillCommit(batch, batch.covered, moved, batch.how);
   pool.account(tt, free - engine.freePages - engine.pooledPages);
   if (batch.how & HOW_KEEP && tt.shrunken && committed > 0) global.clean.add(tt);
+  global.space.trim();
   const { mapping } = state;
   if (mapping && committed > 0) tt.dma?.set(state.cursor, mapping);
   else if (mapping && moved === 0) pool.unmapHeld(address, mapping);

@@ -166,19 +166,22 @@ function* keepReserve(pool: Pool, tt: Tt, claim: Claim | undefined): Steps<void>
   // Slots of pages that were written since count neither as free nor as clean.
   while (reserve(pool, tt, claim) <= 0) if (global.reclaimSlots(1) === 0) break;
   if (reserve(pool, tt, claim) > 0) return;
-  yield* pool.reclaim(1); // if something can be purged, that makes room
-  if (reserve(pool, tt, claim) <= 0) throw global.swapFull();
+  // If something can be purged, that makes room; if something can be moved, swap has room.
+  const { failure } = yield* pool.reclaim(1);
+  if (reserve(pool, tt, claim) > 0) return;
+  const { engine, space } = global;
+  const promised = reserve(pool, tt, claim) + engine.freeSlots - space.spare;
+  if (failure !== undefined || promised <= 0) throw failure ?? global.swapFull();
 }
 
-/** Frames that `tt` may have, and slots, that are left when it has all it needs. */
+/** Frames that `tt` may have, and slots that can be counted on, that are left when it has all it needs. */
 function reserve(pool: Pool, tt: Tt, claim: Claim | undefined): number {
-  const { engine } = pool.global;
+  const { engine, space } = pool.global;
   const frames = pool.dma32
     ? pool.free + pool.pooledFor(tt)
     : engine.freePages + engine.pooledPages;
-  return (
-    frames - claimedByOthers(pool.global, claim) + engine.freeSlots + engine.cleanPages - needOf(tt)
-  );
+  const free = frames - claimedByOthers(pool.global, claim);
+  return free + space.spare + engine.cleanPages - needOf(tt);
 }
 
 export function noMemory(pool: Pool, tt: Tt): TtmError {

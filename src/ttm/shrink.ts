@@ -5,13 +5,13 @@
  */
 import { ENOSPC, ITEMS_MAX } from "../../assembly/abi.ts";
 import type { ShrinkItem } from "../engine/engine.ts";
-import { failureOf, show, TtmError } from "../errors.ts";
+import { codeOf, failureOf, show, TtmError } from "../errors.ts";
 import { BORDER, type Steps, stopped } from "./driver.ts";
 import type { Claim } from "./frames.ts";
 import { countersOf, type TtmGlobal } from "./global.ts";
 import type { Pool } from "./pool.ts";
 import { dropHeld } from "./restore.ts";
-import { BATCH_PAGES, type Moved, transferExtents, transferNow } from "./transfer.ts";
+import { BATCH_PAGES, type Moved, pagesOf, transferExtents, transferNow } from "./transfer.ts";
 import {
   poolOf,
   TT_FLAG_EXTERNAL,
@@ -78,6 +78,8 @@ interface Walk {
 interface Batch {
   readonly items: readonly Entry[];
   readonly pages: number;
+  /** Why the one slot that it tries was set aside, if it was. */
+  readonly retry: number;
 }
 
 /**
@@ -155,7 +157,7 @@ function next(walk: Walk): Batch | undefined {
   const want = Math.min(Math.ceil(target - released), BATCH_PAGES);
   const { items, pages } = choose(tts, walk.first, walk.start, want);
   try {
-    return { items, pages: prepare(global, items, Math.min(want, pages)) };
+    return prepare(global, items, Math.min(want, pages), released === 0);
   } catch (error) {
     walk.failure = failureOf("shrink", error);
     return undefined;
@@ -163,8 +165,9 @@ function next(walk: Walk): Batch | undefined {
 }
 
 /** Commits a batch, and moves the walk on: all before the first item that did not come to its end have left. */
-function end(walk: Walk, { items }: Batch, moved: Moved): void {
+function end(walk: Walk, { items, retry }: Batch, moved: Moved): void {
   const left = commit(walk.global, items, moved);
+  if (retry && moved.pages > 0) walk.global.engine.slotsBack(retry);
   walk.released += left;
   walk.claim?.raise(walk.claim.frames + left);
   walk.failure = moved.failure;
@@ -196,25 +199,39 @@ function choose(
   return { items, pages };
 }
 
-/** Reserves slots for about `budget` pages. @throws TtmError ENOSPC when there is not one */
-function prepare(global: TtmGlobal, items: readonly Entry[], budget: number): number {
+/**
+ * Reserves slots for about `budget` pages. With none left it tries one that was set aside, with one page: a
+ * bad one, or on the `first` attempt of a walk one that the store was too full for, as it may have room
+ * again. @throws TtmError ENOSPC when there is none at all
+ */
+function prepare(
+  global: TtmGlobal,
+  items: readonly Entry[],
+  budget: number,
+  first: boolean,
+): Batch {
   const { engine } = global;
   // One chunk at a time when it may be made to fail.
   const pages = global.faults.on ? 1 : budget;
   if (global.fails("slot")) throw new TtmError("ENOSPC", "shrink", "injected fault");
-  if (engine.freeSlots < pages) global.reclaimSlots(pages - engine.freeSlots);
+  const good = engine.goodSlots;
+  if (good < pages) global.reclaimSlots(pages - good);
   let prepared = engine.shrinkPrepare(items, pages);
   // The last slots may be those of clean pages in this very batch.
   if (prepared === -ENOSPC && forget(items)) prepared = engine.shrinkPrepare(items, pages);
+  const why = prepared === -ENOSPC ? engine.slotRetry(first) : 0;
+  if (why > 0) prepared = engine.shrinkPrepare(items, 1);
   if (prepared === -ENOSPC) throw global.swapFull();
-  return prepared;
+  return { items, pages: prepared, retry: why };
 }
 
 /** Lets the pages go that were moved. Returns how many. */
-function commit(global: TtmGlobal, items: readonly Entry[], { moved, pages }: Moved): number {
-  const { engine } = global;
+function commit(global: TtmGlobal, items: readonly Entry[], how: Moved): number {
+  const { engine, space } = global;
   const stats = countersOf(global);
+  const { moved, pages, refused, failure } = how;
   const released = engine.shrinkCommit(items, moved);
+  if (refused) space.refused(refused.slot, pagesOf(refused.extents), codeOf(failure));
   stats.pagesOut += pages;
   stats.pagesClean += Math.max(released - pages, 0);
   for (const { tt, released } of items) if (released > 0) left(tt, released);

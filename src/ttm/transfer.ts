@@ -6,7 +6,7 @@
  */
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import type { Engine, Extent } from "../engine/engine.ts";
-import { failureOf, TtmError, type TtmOperation } from "../errors.ts";
+import { codeOf, failureOf, TtmError, type TtmOperation } from "../errors.ts";
 import { ignoreOutcome } from "../host.ts";
 import { isRam, type SwapDevice } from "../swap/types.ts";
 import type { Steps } from "./driver.ts";
@@ -53,6 +53,8 @@ export class Moved {
   pages = 0;
   /** What stopped it, if something did. */
   failure: unknown = undefined;
+  /** The write that the device failed to do, if that was it. */
+  refused: Transfer | undefined = undefined;
 
   constructor(moved: number) {
     this.moved = moved;
@@ -79,8 +81,12 @@ export function transferNow(
   const moved = new Moved(untouched);
   if (isRam(swap)) return transferRam(context, moved, out, total);
   if (!current) return undefined;
-  for (const transfer of group(context, out)) {
-    if (!took(context, moved, transfer, performNow(current, transfer))) return moved;
+  const transfers = group(context, out);
+  for (let i = 0; i < transfers.length; i++) {
+    const transfer = transfers[i] as Transfer;
+    const failure = performNow(current, transfer);
+    if (failure && halve(transfers, i, failure)) i--;
+    else if (!took(context, moved, transfer, failure)) return moved;
   }
   moved.moved = total;
   return moved;
@@ -94,8 +100,12 @@ export function* transferExtents(
   untouched: number,
 ): Steps<Moved> {
   const moved = new Moved(untouched);
-  for (const transfer of group(context, out)) {
-    if (!took(context, moved, transfer, yield transfer)) return moved;
+  const transfers = group(context, out);
+  for (let i = 0; i < transfers.length; i++) {
+    const transfer = transfers[i] as Transfer;
+    const failure = yield transfer;
+    if (failure && halve(transfers, i, failure)) i--;
+    else if (!took(context, moved, transfer, failure)) return moved;
   }
   moved.moved = total;
   return moved;
@@ -129,21 +139,60 @@ function injected(out: boolean): TtmError {
   return new TtmError("EIO", out ? "shrink" : "restore", "injected fault");
 }
 
+/**
+ * A write of several pages that the store was too full for becomes two of half as many: some of it may fit,
+ * and then it is known to the page how much. Says whether it did.
+ */
+function halve(transfers: Transfer[], at: number, failure: TtmError): boolean {
+  const { context, out, extents } = transfers[at] as Transfer;
+  const pages = pagesOf(extents);
+  if (!out || pages === 1 || codeOf(failure) !== "ENOSPC") return false;
+  const half = pages >>> 1;
+  const parts: [Extent[], Extent[]] = [[], []];
+  let before = 0;
+  for (const extent of extents) {
+    const first = Math.min(Math.max(half - before, 0), extent.pages);
+    if (first > 0) parts[0].push(part(extent, 0, first));
+    if (first < extent.pages) parts[1].push(part(extent, first, extent.pages));
+    before += extent.pages;
+  }
+  const halves = parts.map((some) => ({
+    context,
+    out,
+    slot: (some[0] as Extent).slot,
+    extents: some,
+  }));
+  transfers.splice(at, 1, ...halves);
+  return true;
+}
+
+export function pagesOf(extents: readonly Extent[]): number {
+  let pages = 0;
+  for (const extent of extents) pages += extent.pages;
+  return pages;
+}
+
 /** Takes a transfer into account that was done, or failed. Says whether the next one may follow. */
 function took(
   context: TransferContext,
   moved: Moved,
-  { extents, out }: Transfer,
+  transfer: Transfer,
   failure: unknown,
 ): boolean {
   const { engine, checksums } = context;
+  const { extents, out, slot } = transfer;
   // What leaves without a transfer, because swap still has it, has left up to here.
   if (out) moved.moved = (extents[0] as Extent).at;
   moved.failure = failure;
-  if (failure) return false;
+  if (failure) {
+    if (out) moved.refused = transfer;
+    return false;
+  }
   // Checksums while the bytes are in the CPU's cache.
   if (out && checksums) for (const extent of extents) engine.sum(extent);
-  for (const extent of extents) moved.pages += extent.pages;
+  const pages = pagesOf(extents);
+  moved.pages += pages;
+  if (out) engine.slotsTook(slot, pages);
   const bad = out || !checksums ? undefined : findBad(context, extents);
   if (bad) {
     moved.moved = bad.at;
@@ -210,15 +259,20 @@ function group(context: TransferContext, out: boolean): Transfer[] {
 function cut(extent: Extent, most: number): Extent[] {
   const pieces: Extent[] = [];
   for (let done = 0; done < extent.pages; done += most) {
-    pieces.push({
-      address: extent.address + done * PAGE_SIZE,
-      slot: extent.slot + done,
-      pages: Math.min(most, extent.pages - done),
-      at: extent.at + done,
-      index: extent.index + done,
-    });
+    pieces.push(part(extent, done, Math.min(done + most, extent.pages)));
   }
   return pieces;
+}
+
+/** Pages [from, to) of an extent. */
+function part({ address, slot, at, index }: Extent, from: number, to: number): Extent {
+  return {
+    address: address + from * PAGE_SIZE,
+    slot: slot + from,
+    pages: to - from,
+    at: at + from,
+    index: index + from,
+  };
 }
 
 /** Hands one transfer to the device. Views are made here, right before they are used. */

@@ -120,6 +120,11 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   slotAlloc: ["count"],
   slotFree: ["slot", "count"],
   slotsFree: [],
+  slotsTook: ["slot", "count"],
+  slotsAside: ["slot", "count", "caching"],
+  slotRetry: ["flag"],
+  slotsBack: ["caching"],
+  slotsTrim: [],
   check: [],
 };
 

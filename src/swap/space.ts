@@ -1,0 +1,91 @@
+/*
+ * The space behind the slots: who uses a swap device, what it is good for, and what it gets back. `slots` is
+ * a promise that a store may break: what it refuses as full, it does not have, and what it took once, it has.
+ */
+import { BAD, LOST } from "../../assembly/abi.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { TtmErrorCode } from "../errors.ts";
+import { sourceOf } from "./adopt.ts";
+import { type BlockSwapDevice, isRam, type SwapDevice } from "./types.ts";
+
+/** Swap devices that are in use: two pools on one would mix their pages. */
+const inUse = new WeakSet<SwapDevice>();
+
+/** @throws TypeError when it is in use already; what its `open` throws */
+export function openSwap(swap: SwapDevice): void {
+  if (isRam(swap)) return; // it has no state
+  const source = sourceOf(swap);
+  if (inUse.has(source)) {
+    const text = `swap device ${swap.name} is in use by another device`;
+    throw new TypeError(`${text}; create one for each, or a sibling of that device`);
+  }
+  swap.open?.();
+  inUse.add(source);
+}
+
+/** Once it is closed, another device may open it. */
+export function closeSwap(swap: SwapDevice): void | Promise<void> {
+  if (isRam(swap)) return;
+  const closed = () => {
+    inUse.delete(sourceOf(swap));
+  };
+  let pending: void | Promise<void>;
+  try {
+    pending = swap.close?.();
+  } catch (error) {
+    closed();
+    throw error;
+  }
+  if (typeof pending?.then === "function") return Promise.resolve(pending).finally(closed);
+  closed();
+}
+
+/** What of the slots can be had. */
+export class SwapSpace {
+  readonly #engine: Engine;
+  /** The store behind the slots, if it is not linear memory, which keeps its promise. */
+  readonly #store: BlockSwapDevice | undefined;
+
+  constructor(engine: Engine, swap: SwapDevice) {
+    this.#engine = engine;
+    this.#store = isRam(swap) ? undefined : swap;
+  }
+
+  /**
+   * Free slots that new content may count on for exchange: such that the store has had a page in. As long
+   * as no page is in swap only, none has to come back, and all count.
+   */
+  get spare(): number {
+    const engine = this.#engine;
+    return this.#store && engine.swappedPages > 0 ? engine.backedFree : engine.freeSlots;
+  }
+
+  /** Slots: those there are, without such that the store was too full for; and how many of them are free. */
+  get slots(): { readonly total: number; readonly free: number } {
+    const { freeSlots, geometry, lostSlots } = this.#engine;
+    return { total: geometry.slots - lostSlots, free: freeSlots };
+  }
+
+  /** A write to slots failed that are free again. Only these two codes say something of them. */
+  refused(slot: number, pages: number, code: TtmErrorCode): void {
+    if (code === "ENOSPC") this.#engine.slotsAside(slot, pages, LOST);
+    if (code === "EIO") this.#engine.slotsAside(slot, pages, BAD);
+  }
+
+  /** Slots were given back: so is their space, if it is much, or all. */
+  trim(): void {
+    const engine = this.#engine;
+    const { usedSlots } = engine;
+    if (usedSlots > 0 && usedSlots * 2 >= engine.slotsEnd) return;
+    if (usedSlots === 0 && engine.lostSlots > 0) engine.slotsBack(LOST);
+    const { slotsEnd } = engine;
+    if (slotsEnd === 0 || !this.#store?.truncate) return;
+    const slots = engine.slotsTrim();
+    if (slots === slotsEnd) return;
+    try {
+      this.#store.truncate(slots);
+    } catch {
+      // Best effort: nothing is lost, and there is nobody to hear it.
+    }
+  }
+}
