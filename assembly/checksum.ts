@@ -18,7 +18,8 @@
  * multiplies with equal words only: a chance of 2^-15 again, whatever the first sum does. Both: 2^-30.
  *
  * The two sums p, q become (a * p + b * q + c) mod 2^64, of which the upper half: equal for different sums with
- * a chance of 2^-32 (Dietzfelbinger: Universal hashing and k-wise independent random variables, STACS 1996).
+ * a chance of 2^-32 (Dietzfelbinger: Universal hashing and k-wise independent random variables via integer
+ * arithmetic without primes, STACS 1996).
  */
 import { PAGE_SIZE, SUM_KEY, SUM_KEY_BYTES } from "./abi";
 

@@ -144,10 +144,8 @@ export function fillPrepare(
     const held = shadowAt(index) ? heldPages(index) : hold(index, open - i, want, how, near);
     if (!held) break;
     const pages = held & ~CLEARED;
-    const first = shadowAt(index) >> PAGE_SHIFT;
-    near = first + pages;
-    const size = heldPages(index);
-    for (let at: u32 = 0; at < pages; at += size) setMoving(pageStruct(first + at), true);
+    near = (shadowAt(index) >> PAGE_SHIFT) + pages;
+    mark(index, pages);
     marked += pages;
     let j: u32 = i == start ? done : 0;
     while (j < pages) {
@@ -167,6 +165,15 @@ export function fillPrepare(
   }
   add(H_MOVING, marked);
   return i == start ? -ENOMEM : i - start;
+}
+
+/** The chunks, of one order, that are held for `pages` entries from `index` on are being moved. */
+// @ts-ignore: decorator
+@inline
+function mark(index: u32, pages: u32): void {
+  const first = shadowAt(index) >> PAGE_SHIFT;
+  const size = heldPages(index);
+  for (let at: u32 = 0; at < pages; at += size) setMoving(pageStruct(first + at), true);
 }
 
 /** True when the chunk that begins at entry `index`, visible or held, is being moved. */
@@ -230,6 +237,7 @@ export function fillCommit(
     const chunk = pageStruct(page >> PAGE_SHIFT);
     const pages: u32 = 1 << pageOrder(chunk);
     if (held) {
+      if (DEBUGGING) assert(isMoving(chunk) || !read, "host: fillCommit of what was not prepared");
       if (isMoving(chunk)) ended += pages;
       else if (read) break;
       setMoving(chunk, false);

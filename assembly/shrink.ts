@@ -218,7 +218,9 @@ export function shrinkCommit(items: u32, moved: u32): i32 {
       }
       const pages = chunkPages(entry);
       if (DEBUGGING) assertOwner(entry >> PAGE_SHIFT, i);
-      if (!isMoving(pageStruct(entry >> PAGE_SHIFT))) break;
+      const moving = isMoving(pageStruct(entry >> PAGE_SHIFT));
+      if (DEBUGGING) assert(moving, "host: shrinkCommit of what was not prepared");
+      if (!moving) break;
       released += commitChunk(i, entry, pages, moved - released);
       ended += pages;
       i += pages;
