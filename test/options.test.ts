@@ -15,6 +15,7 @@ import {
 import { assertOptions } from "../src/options.ts";
 import {
   FaultAttr,
+  Iommu,
   Pool,
   populateTt,
   populateTtSync,
@@ -381,6 +382,7 @@ describe("values in messages", () => {
       () => new Tt(1, { sg: wrong }),
       () => shrinkTtSync(pool, new Tt(1), { pages: wrong }),
       () => ramSwap({ size: wrong }),
+      () => new Iommu().map(wrong),
     ];
     for (const call of calls) {
       let error: Error | undefined;

@@ -1,5 +1,6 @@
 import { PAGE_SIZE } from "../../assembly/abi.ts";
-import { TtmError } from "../errors.ts";
+import { show, TtmError } from "../errors.ts";
+import { assertWhole } from "../options.ts";
 
 /** Pages that a device sees at a bus address. */
 export interface DmaMapping {
@@ -27,7 +28,9 @@ export class Iommu {
     return pages;
   }
 
+  /** @throws TypeError, RangeError unless it is a whole number of pages above 0 */
   map(pages: number): DmaMapping {
+    assertWhole(pages, "pages", 1);
     const address = this.#next;
     this.#next += pages * PAGE_SIZE;
     this.#mappings.set(address, pages);
@@ -37,7 +40,8 @@ export class Iommu {
   /** @throws TtmError EFAULT when there is no such mapping of that size */
   unmap({ address, pages }: DmaMapping): void {
     if (this.#mappings.get(address) !== pages) {
-      const text = `no DMA mapping of ${pages} pages at bus address 0x${address.toString(16)}`;
+      const at = typeof address === "number" ? `0x${address.toString(16)}` : show(address);
+      const text = `no DMA mapping of ${show(pages)} pages at bus address ${at}`;
       throw new TtmError("EFAULT", "destroy", text);
     }
     this.#mappings.delete(address);

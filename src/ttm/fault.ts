@@ -50,7 +50,7 @@ export class FaultAttr {
   }
 
   /** @throws TypeError, RangeError for a field that there is not, or out of its range */
-  set(options: FaultOptions): void {
+  set(options: FaultOptions = {}): void {
     assertOptions(options, FAULT_OPTIONS, "fault");
     const { probability = 0, interval = 1, times = 1, space = 0, seed = 1 } = options;
     if (typeof probability !== "number" || !(probability >= 0 && probability <= 100)) {

@@ -57,7 +57,11 @@ export class Tt {
   readonly #sg: readonly number[] | undefined;
   readonly #lock: Lock = new Lock();
   readonly #dma: Map<number, DmaMapping> | undefined;
-  /** Of its bits TT_FLAG_DONTNEED may be set and cleared at any time; the others say what state it is in. */
+  /**
+   * TT_FLAG_DONTNEED may be set and cleared at any time. The others are not to be changed by hand: those
+   * that can be given count in sums that go by what they were, and SWAPPED and PRIV_... say what the entries
+   * are, which operations believe.
+   */
   flags: number;
   /** First entry in the engine, or -1. */
   vector = -1;
