@@ -78,7 +78,7 @@ export function slotsTook(slot: u32, count: u32): i32 {
  */
 export function slotsAside(slot: u32, count: u32, why: u32): i32 {
   if (!rangeOk(slot, count) || why < <u32>BAD || why > <u32>LOST) return -EINVAL;
-  const end = slot - 1 + count;
+  const end = min(slot - 1 + count, mapLimit(get(H_SWAP_MAP)));
   for (let at = slot - 1; at < end; ) {
     const n = min(64 - (at & 63), end - at);
     const bits = (~(<u64>0) >> (64 - n)) << (at & 63);
@@ -163,21 +163,17 @@ export function slotRetry(lost: u32): i32 {
   return why;
 }
 
-/** Frees all slots that were set aside for one reason: the store may take them again. -EINVAL: no such reason. */
-export function slotsBack(why: u32): i32 {
-  if (why < <u32>BAD || why > <u32>LOST) return -EINVAL;
+/** Frees all slots that are lost: the store may take them again. Returns 0. */
+export function slotsBack(): i32 {
   const map = get(H_SWAP_MAP);
-  if (why == LOST) {
-    add(H_LOST, mapLimit(map) - mapSize(map));
-    setMapLimit(map, mapSize(map));
-  }
+  add(H_LOST, mapLimit(map) - mapSize(map));
+  setMapLimit(map, mapSize(map));
   const words = (get(H_ASIDE_END) + 63) >> 6;
   for (let index: u32 = 0; index < words; index++) {
-    const backed = load<u64>(backedAt(index));
-    const bits = load<u64>(asideAt(index)) & (why == BAD ? backed : ~backed);
-    if (bits) takeBack(index, bits);
+    const lost = load<u64>(asideAt(index)) & ~load<u64>(backedAt(index));
+    if (lost) takeBack(index, lost);
   }
-  if (get(H_BAD) + get(H_LOST) == 0) set(H_ASIDE_END, 0);
+  if (get(H_BAD) == 0) set(H_ASIDE_END, 0);
   return 0;
 }
 
@@ -190,7 +186,7 @@ export function slotsTrim(): i32 {
   const reach = mapReach(get(H_SWAP_MAP), get(H_ASIDE_MAP));
   const keep = reach ? reach + TRIM_SPARE : 0;
   if (<u64>keep * 2 > end) return end;
-  slotsBack(LOST);
+  slotsBack();
   for (let at = keep; at < end; at = (at & ~63) + 64) {
     const aside = load<u64>(asideAt(at >> 6));
     const backed = load<u64>(backedAt(at >> 6));

@@ -421,9 +421,9 @@ export class Engine {
     return this.#wasm.slotRetry(Number(lost));
   }
 
-  /** Lets all slots be taken that were set aside for one reason. */
-  slotsBack(why: number): void {
-    this.#expect(this.#wasm.slotsBack(why), "shrink");
+  /** Lets all slots be taken that the store was too full for. */
+  slotsBack(): void {
+    this.#wasm.slotsBack();
   }
 
   /** Slots that the store has to keep, from the first on: `slotsEnd`, or half of what that was at most. */

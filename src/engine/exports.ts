@@ -49,7 +49,7 @@ export interface Exports {
   slotsTook(slot: number, count: number): number;
   slotsAside(slot: number, count: number, why: number): number;
   slotRetry(lost: number): number;
-  slotsBack(why: number): number;
+  slotsBack(): number;
   slotsTrim(): number;
   check(): number;
 }

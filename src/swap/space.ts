@@ -66,6 +66,17 @@ export class SwapSpace {
     return { total: geometry.slots - lostSlots, free: freeSlots };
   }
 
+  /**
+   * With no slot left, lets some be taken that were set aside: up to `most` bad ones; or with `lost` one that
+   * the store was too full for, as it may have room again. Returns why they were, or 0 when there are none.
+   */
+  retry(most: number, lost: boolean): number {
+    let bad = 0;
+    while (bad < most && this.#engine.slotRetry(false) > 0) bad++;
+    if (bad > 0) return BAD;
+    return lost ? this.#engine.slotRetry(true) : 0;
+  }
+
   /** A write to slots failed that are free again. Only these two codes say something of them. */
   refused(slot: number, pages: number, code: TtmErrorCode): void {
     if (code === "ENOSPC") this.#engine.slotsAside(slot, pages, LOST);
@@ -77,7 +88,7 @@ export class SwapSpace {
     const engine = this.#engine;
     const { usedSlots } = engine;
     if (usedSlots > 0 && usedSlots * 2 >= engine.slotsEnd) return;
-    if (usedSlots === 0 && engine.lostSlots > 0) engine.slotsBack(LOST);
+    if (usedSlots === 0 && engine.lostSlots > 0) engine.slotsBack();
     const { slotsEnd } = engine;
     if (slotsEnd === 0 || !this.#store?.truncate) return;
     const slots = engine.slotsTrim();

@@ -3,7 +3,7 @@
  * one run of slots (ttm_pool_shrink_tt, ttm_pool_backup). Every page moved is released for good,
  * whatever happens to the next.
  */
-import { ENOSPC, ITEMS_MAX } from "../../assembly/abi.ts";
+import { BAD, ENOSPC, ITEMS_MAX, LOST } from "../../assembly/abi.ts";
 import type { ShrinkItem } from "../engine/engine.ts";
 import { codeOf, failureOf, show, TtmError } from "../errors.ts";
 import { BORDER, type Steps, stopped } from "./driver.ts";
@@ -69,6 +69,10 @@ interface Walk {
   readonly target: number;
   released: number;
   failure: unknown;
+  /** How the store said that it is full, if it did: then the walk goes on with the slots that it had. */
+  full: unknown;
+  /** Slots to try at a time of those set aside. */
+  tries: number;
   /** The first tt that may have pages left, and the entry from which to look at it. */
   first: number;
   start: number;
@@ -78,7 +82,7 @@ interface Walk {
 interface Batch {
   readonly items: readonly Entry[];
   readonly pages: number;
-  /** Why the one slot that it tries was set aside, if it was. */
+  /** Why its slots were set aside, when they were. */
   readonly retry: number;
 }
 
@@ -130,6 +134,8 @@ function begin(
     target,
     released: 0,
     failure: undefined,
+    full: undefined,
+    tries: 1,
     first: 0,
     start: 0,
   };
@@ -152,14 +158,14 @@ function done({ tts, target, released, failure, first }: Walk): boolean {
 
 /** Prepares the next batch; `undefined` when the walk has come to its end, or to a failure. */
 function next(walk: Walk): Batch | undefined {
-  const { global, tts, target, released } = walk;
+  const { tts, target, released } = walk;
   if (done(walk)) return undefined;
   const want = Math.min(Math.ceil(target - released), BATCH_PAGES);
   const { items, pages } = choose(tts, walk.first, walk.start, want);
   try {
-    return prepare(global, items, Math.min(want, pages), released === 0);
+    return prepare(walk, items, Math.min(want, pages));
   } catch (error) {
-    walk.failure = failureOf("shrink", error);
+    walk.failure = walk.full ?? failureOf("shrink", error);
     return undefined;
   }
 }
@@ -167,10 +173,21 @@ function next(walk: Walk): Batch | undefined {
 /** Commits a batch, and moves the walk on: all before the first item that did not come to its end have left. */
 function end(walk: Walk, { items, retry }: Batch, moved: Moved): void {
   const left = commit(walk.global, items, moved);
-  if (retry && moved.pages > 0) walk.global.engine.slotsBack(retry);
+  if (retry === LOST && moved.pages > 0) walk.global.engine.slotsBack();
+  if (retry === BAD) walk.tries *= 2;
   walk.released += left;
   walk.claim?.raise(walk.claim.frames + left);
   walk.failure = moved.failure;
+  if (moved.refused && !walk.full && codeOf(moved.failure) === "ENOSPC") {
+    // Now it is known what the store has: the same pages again, within that.
+    walk.full = moved.failure;
+    walk.failure = undefined;
+    const { index, start } = items[0] as Entry;
+    walk.first = index;
+    walk.start = start;
+    skip(walk);
+    return;
+  }
   const open = items.find(({ next, entries }) => next < entries);
   walk.first = open ? open.index : (items[items.length - 1] as Entry).index + 1;
   walk.start = open ? open.next : 0;
@@ -200,17 +217,14 @@ function choose(
 }
 
 /**
- * Reserves slots for about `budget` pages. With none left it tries one that was set aside, with one page: a
- * bad one, or on the `first` attempt of a walk one that the store was too full for, as it may have room
- * again. @throws TtmError ENOSPC when there is none at all
+ * Reserves slots for about `budget` pages. With none left it tries bad ones: one, and if that goes well twice
+ * as many each time; or while nothing has left one that the store was too full for.
+ *
+ * @throws TtmError ENOSPC when there is none at all
  */
-function prepare(
-  global: TtmGlobal,
-  items: readonly Entry[],
-  budget: number,
-  first: boolean,
-): Batch {
-  const { engine } = global;
+function prepare(walk: Walk, items: readonly Entry[], budget: number): Batch {
+  const { global, released, full, tries } = walk;
+  const { engine, space } = global;
   // One chunk at a time when it may be made to fail.
   const pages = global.faults.on ? 1 : budget;
   if (global.fails("slot")) throw new TtmError("ENOSPC", "shrink", "injected fault");
@@ -219,10 +233,10 @@ function prepare(
   let prepared = engine.shrinkPrepare(items, pages);
   // The last slots may be those of clean pages in this very batch.
   if (prepared === -ENOSPC && forget(items)) prepared = engine.shrinkPrepare(items, pages);
-  const why = prepared === -ENOSPC ? engine.slotRetry(first) : 0;
-  if (why > 0) prepared = engine.shrinkPrepare(items, 1);
+  const retry = prepared === -ENOSPC ? space.retry(tries, released === 0 && !full) : 0;
+  if (retry > 0) prepared = engine.shrinkPrepare(items, Math.min(tries, pages));
   if (prepared === -ENOSPC) throw global.swapFull();
-  return { items, pages: prepared, retry: why };
+  return { items, pages: prepared, retry };
 }
 
 /** Lets the pages go that were moved. Returns how many. */

@@ -123,7 +123,7 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   slotsTook: ["slot", "count"],
   slotsAside: ["slot", "count", "caching"],
   slotRetry: ["flag"],
-  slotsBack: ["caching"],
+  slotsBack: [],
   slotsTrim: [],
   check: [],
 };
