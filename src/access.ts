@@ -38,10 +38,13 @@ export function copying(signal: Signal | undefined): Access {
   return { op: "restore", keep: KEEP_NONE, signal, copies: true };
 }
 
-/** Runs `use` while every page of `bo` is in memory. */
+/**
+ * Runs `use` while every page of `bo` is in memory. `use` notes that the buffer was used, and is the last thing
+ * that is done on the spot: nothing fails after it.
+ */
 export function withPagesSync<T>(device: Device, bo: BufferObject, a: Access, use: () => T): T {
   begin(bo, a);
-  const hit = useInMemory(device, bo, a, use);
+  const hit = useInMemory(bo, a, use);
   if (hit) return hit.result;
   assertStack();
   lockSync(bo, a.op);
@@ -58,7 +61,7 @@ export function withPagesSync<T>(device: Device, bo: BufferObject, a: Access, us
     bo.assertAlive();
     if (failure === undefined) done = { result: useOrRelease(device, bo, fresh, use) };
   } finally {
-    unlockPages(device, bo, done !== undefined);
+    unlockPages(device, bo);
     bo.turn.unlock();
     device.kswapd.wake();
   }
@@ -80,7 +83,7 @@ export async function withPages<T>(
 ): Promise<T> {
   begin(bo, a);
   if (timeLeft()) {
-    const hit = useInMemory(device, bo, a, use);
+    const hit = useInMemory(bo, a, use);
     if (hit) return hit.result;
   }
   return onTurn(device, bo, a, async (task) => {
@@ -105,7 +108,7 @@ export async function withPages<T>(
         done = { result: useOrRelease(device, bo, fresh, unlessStopped) };
         return undefined;
       } finally {
-        unlockPages(device, bo, done !== undefined);
+        unlockPages(device, bo);
       }
     });
     device.kswapd.wake();
@@ -125,16 +128,13 @@ function begin(bo: BufferObject, task: Task): void {
  * of the user's runs here, and nothing has to be undone when the use fails.
  */
 function useInMemory<T>(
-  device: Device,
   bo: BufferObject,
   { copies }: Access,
   use: () => T,
 ): { result: T } | undefined {
   const { tt } = bo;
   if (!tt.populated || bo.turn.held || (tt.lock.held && !copies)) return undefined;
-  const result = use();
-  device.reclaimer.used(bo);
-  return { result };
+  return { result: use() };
 }
 
 /** Pages that `use` was to overwrite were not cleared: when it fails, nobody may see them. */
@@ -155,7 +155,7 @@ export function stepsSync<T>(device: Device, bo: BufferObject, a: Access, work: 
   try {
     return runSync(device.global, a, work());
   } finally {
-    unlockPages(device, bo, false);
+    unlockPages(device, bo);
     bo.turn.unlock();
   }
 }
@@ -175,7 +175,7 @@ export async function stepsAsync<T>(
       try {
         result = await run(device.global, task, work());
       } finally {
-        unlockPages(device, bo, false);
+        unlockPages(device, bo);
       }
     });
     return result;
@@ -219,10 +219,8 @@ async function lockPages(bo: BufferObject, task: AsyncTask): Promise<void> {
   await task.wait(bo.tt.lock.queue, undefined);
 }
 
-/** Only an operation that used the buffer, and succeeded, counts as a use. */
-function unlockPages(device: Device, bo: BufferObject, used: boolean): void {
-  if (used) device.reclaimer.used(bo);
-  else device.reclaimer.settle(bo);
+function unlockPages(device: Device, bo: BufferObject): void {
+  device.reclaimer.settle(bo);
   bo.unlock();
 }
 

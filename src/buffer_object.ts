@@ -16,6 +16,7 @@ import type { Lru, LruNode } from "./lru.ts";
 import { Mapping } from "./mapping.ts";
 import { asSignal, assertBoolean, assertOptions, signalOf } from "./options.ts";
 import { pagesOf } from "./size.ts";
+import { assertStack } from "./stack.ts";
 import type { Steps } from "./ttm/driver.ts";
 import { assertShrinkable, partial, type Released, shrink } from "./ttm/shrink.ts";
 import type { Signal } from "./ttm/task.ts";
@@ -60,7 +61,8 @@ export class BufferObject implements LruNode, Disposable {
   readonly #tt: Tt;
   readonly #turn: Lock = new Lock();
   #pins = 0;
-  #mappings = 0;
+  /** Pins of the user's, and those and mappings together. */
+  #held = 0;
   #destroyed = false;
 
   /** @internal Use `device.createBuffer`. */
@@ -104,7 +106,7 @@ export class BufferObject implements LruNode, Disposable {
 
   /** True while it is pinned or mapped: its pages stay where they are. */
   get pinned(): boolean {
-    return this.#pins + this.#mappings > 0;
+    return this.#held > 0;
   }
 
   get destroyed(): boolean {
@@ -193,25 +195,23 @@ export class BufferObject implements LruNode, Disposable {
   unpin(): void {
     this.assertAlive();
     if (this.#pins === 0) throw new TypeError("unpin: this buffer is not pinned");
+    this.#letGo();
     this.#pins--;
-    this.#device.pool.setEvictable(this.tt, !this.pinned);
-    this.#device.reclaimer.settle(this);
   }
 
   /** Brings all pages into memory; they may leave again at any time (ttm_bo_populate). */
   async populate(options?: OperationOptions): Promise<void> {
     this.assertAlive();
-    await withPages(
-      this.#device,
-      this,
-      access("populate", signalOf(options, "populate")),
-      () => {},
+    await withPages(this.#device, this, access("populate", signalOf(options, "populate")), () =>
+      this.#used(),
     );
   }
 
   populateSync(options?: OperationOptions): void {
     this.assertAlive();
-    withPagesSync(this.#device, this, access("populate", signalOf(options, "populate")), () => {});
+    withPagesSync(this.#device, this, access("populate", signalOf(options, "populate")), () =>
+      this.#used(),
+    );
   }
 
   /**
@@ -242,6 +242,7 @@ export class BufferObject implements LruNode, Disposable {
     if (advice !== "dontneed" && advice !== "willneed") {
       throw new TypeError(`advise: advice must be "dontneed" or "willneed", not ${show(advice)}`);
     }
+    assertStack();
     const tt = this.#tt;
     if (advice === "willneed") tt.flags &= ~TT_FLAG_DONTNEED;
     else tt.flags |= TT_FLAG_DONTNEED;
@@ -260,6 +261,7 @@ export class BufferObject implements LruNode, Disposable {
   destroy(): void {
     this.assertAlive();
     this.#assertUnpinned("destroy");
+    assertStack();
     this.#device.removed(this);
     this.end();
   }
@@ -336,26 +338,48 @@ export class BufferObject implements LruNode, Disposable {
     this.#device.reclaimer.settle(this);
   }
 
+  #used(): void {
+    this.#device.reclaimer.used(this);
+  }
+
+  /** Pins it once more. What is called comes first: the counts change together, and nothing fails behind them. */
   #hold(): void {
+    const { frames } = this.#device.global;
+    const tt = this.#tt;
+    this.#device.reclaimer.used(this, true);
+    if (tt.evictable) frames.stuck += tt.resident;
+    tt.evictable = false;
+    this.#held++;
+  }
+
+  /** Ends one pin, in the same way. */
+  #letGo(): void {
+    const { frames } = this.#device.global;
+    const tt = this.#tt;
+    const last = this.#held === 1;
+    if (!this.#destroyed) this.#device.reclaimer.settle(this, !last);
+    if (last && !this.#destroyed) {
+      frames.stuck -= tt.resident;
+      tt.evictable = true;
+    }
+    this.#held--;
+  }
+
+  #pin(): void {
+    this.#hold();
     this.#pins++;
-    this.#device.pool.setEvictable(this.#tt, false);
   }
 
   #mapping(write: boolean): Mapping {
     const segments = this.#segments(0, this.#size);
-    const { pool, reclaimer } = this.#device;
+    const { pool } = this.#device;
     if (write) {
       pool.dirty(this.#tt, 0, this.#tt.numPages, false);
       this.#tt.purged = false;
     }
-    this.#mappings++;
-    pool.setEvictable(this.tt, false);
-    return new Mapping(segments, () => {
-      this.#mappings--;
-      if (this.#destroyed) return;
-      pool.setEvictable(this.tt, !this.pinned);
-      reclaimer.settle(this);
-    });
+    const mapping = new Mapping(segments, () => this.#letGo());
+    this.#hold();
+    return mapping;
   }
 
   /** Views on bytes [offset, offset + length), in order. */
@@ -382,17 +406,19 @@ export class BufferObject implements LruNode, Disposable {
     if (lengthOf(source) !== length)
       throw new TypeError("source was detached or resized meanwhile");
     const { pool, global } = this.#device;
-    this.tt.purged = false;
+    this.#tt.purged = false;
     const first = Math.floor(offset / PAGE_SIZE);
     const pages = pagesOf(offset + length) - first;
     // What is written whole leaves as one piece in any case; a part of it should not tear it up.
     pool.dirty(this.#tt, first, pages, global.roomForClean && pages < this.#tt.numPages);
+    this.#used();
     copyIn(this.#segments(offset, length), source);
   }
 
   #copyOut(offset: number, length: number, target: CallerBytes): void {
     if (lengthOf(target) !== length)
       throw new TypeError("target was detached or resized meanwhile");
+    this.#used();
     copyOut(this.#segments(offset, length), target);
   }
 }

@@ -256,6 +256,7 @@ export class Device implements Disposable, AsyncDisposable {
     const lost = movingPages > 0 && current === undefined && admission.inside === 0;
     const broken =
       engine.check() ??
+      this.reclaimer.check() ??
       (lost ? `${movingPages} pages are to move, and nobody moves them` : undefined);
     if (broken) throw new Error(`the engine's state is broken: ${broken}`);
   }
@@ -409,6 +410,7 @@ export class Device implements Disposable, AsyncDisposable {
   /** @internal */
   assertOpen(): void {
     if (this.#closed) throw new TypeError("this device is closed");
+    this.global.assertSound("populate");
   }
 
   /** @internal A buffer was destroyed. */
@@ -427,7 +429,7 @@ export class Device implements Disposable, AsyncDisposable {
   }
 
   #assertClosable(force: boolean): void {
-    this.assertOpen();
+    if (this.#closed) throw new TypeError("this device is closed");
     if (this.#buffers.size === 0 || force) return;
     const text = `${this.#buffers.size} buffers are alive; destroy them, or close({ force: true })`;
     throw new TtmError("EBUSY", "close", text);

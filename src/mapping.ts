@@ -24,9 +24,8 @@ export class Mapping implements Disposable {
 
   /** Ends the mapping; a second call does nothing. */
   unmap(): void {
-    const unmap = this.#unmap;
+    this.#unmap?.();
     this.#unmap = undefined;
-    unmap?.();
   }
 
   [Symbol.dispose](): void {

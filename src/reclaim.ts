@@ -39,22 +39,22 @@ export class Reclaim implements Shrinker {
     return { purgeable: this.#purgeable.size, shrinkable, unevictable: this.#unevictable.size };
   }
 
-  /** Puts a buffer that was just used where it belongs, at the most recently used end. */
-  used(bo: BufferObject): void {
-    const list = this.#listOf(bo);
+  /** Puts a buffer that was just used, or is to be pinned, where it belongs, at the most recently used end. */
+  used(bo: BufferObject, pinned: boolean = bo.pinned): void {
+    const list = this.#listOf(bo, pinned);
     if (list) list.touch(bo);
     else bo.lru?.remove(bo);
   }
 
   /** Takes a buffer elsewhere that no longer belongs where it is; else leaves it in its place. */
-  settle(bo: BufferObject): void {
-    if (bo.lru !== this.#listOf(bo)) this.used(bo);
+  settle(bo: BufferObject, pinned: boolean = bo.pinned): void {
+    if (bo.lru !== this.#listOf(bo, pinned)) this.used(bo, pinned);
   }
 
-  #listOf(bo: BufferObject): Lru<BufferObject> | undefined {
+  #listOf(bo: BufferObject, pinned: boolean): Lru<BufferObject> | undefined {
     const { tt } = bo;
     if (tt.vector < 0) return undefined;
-    if (tt.resident === 0 || bo.pinned) return this.#unevictable;
+    if (tt.resident === 0 || pinned) return this.#unevictable;
     if (tt.purgeable) return this.#purgeable;
     // Pages for coherent DMA stay, unless they can be purged.
     return tt.pool?.coherent ? this.#unevictable : this.#priorities[bo.priority];
@@ -76,6 +76,19 @@ export class Reclaim implements Shrinker {
       }
     }
     return 0;
+  }
+
+  /** What is wrong with a buffer's pages, if anything is: for tests and suspicion. */
+  check(): string | undefined {
+    for (const { tt } of this.all()) {
+      const { pages, held } = this.#global.engine.vectorCounts(tt.vector, tt.numPages);
+      if (tt.populated && pages < tt.numPages)
+        return `buffer ${tt.id} lacks pages it is said to have`;
+      if (tt.resident !== pages + held) {
+        return `buffer ${tt.id} has ${pages + held} pages, and is said to have ${tt.resident}`;
+      }
+    }
+    return undefined;
   }
 
   /** Buffers that have content, in the order in which they would leave. */

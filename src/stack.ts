@@ -1,5 +1,5 @@
-/** Frames of `probe`: together some 5 KiB, more than anything of ours takes between two calls of foreign code. */
-const DEPTH = 40;
+/** Frames of `probe`: together some 2 KiB, more than anything of ours takes between two calls of foreign code. */
+const DEPTH = 16;
 
 /**
  * Makes sure that the stack has room for an operation, before anything is changed: one that ended in the

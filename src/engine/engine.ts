@@ -281,6 +281,18 @@ export class Engine {
     return new Uint8Array(this.#buffer, address, length);
   }
 
+  /** Entries of a vector that are pages, and that a page is held for: a walk, for checks. */
+  vectorCounts(vector: number, entries: number): { readonly pages: number; readonly held: number } {
+    let pages = 0;
+    let held = 0;
+    for (let i = vector; i < vector + entries; i++) {
+      const entry = this.#entries[i] as number;
+      if (entry !== 0 && (entry & 1) === 0) pages++;
+      else if (this.#shadows[i] !== 0) held++;
+    }
+    return { pages, held };
+  }
+
   /** First entry of a new vector, or -ENOMEM. */
   vectorAlloc(entries: number): number {
     return this.#wasm.vectorAlloc(entries);

@@ -1,6 +1,6 @@
 import { NR_ORDERS, PAGE_SIZE, POOL_TYPES_MAX } from "../../assembly/abi.ts";
 import type { Engine } from "../engine/engine.ts";
-import { show, TtmError } from "../errors.ts";
+import { show, TtmError, type TtmOperation } from "../errors.ts";
 import { report } from "../host.ts";
 import { assertBoolean, assertOptions, assertWhole } from "../options.ts";
 import { readings } from "../readings.ts";
@@ -151,6 +151,7 @@ export class TtmGlobal implements TransferContext {
   #current: Task | undefined;
   #devices = 0;
   #closed = false;
+  #poisoned: { readonly error: unknown } | undefined;
   #lastId = 0;
   #trace: Trace | undefined;
 
@@ -221,6 +222,28 @@ export class TtmGlobal implements TransferContext {
   /** Whether the last of them is closed, or being closed: nothing new is begun then. */
   get closed(): boolean {
     return this.#closed;
+  }
+
+  /**
+   * @internal Does what must not end in its middle, as a commit. If it does, nothing is known any more of what
+   * is where, and nothing is done any more.
+   */
+  whole<T>(step: () => T): T {
+    try {
+      return step();
+    } catch (error) {
+      this.#poisoned ??= { error };
+      throw error;
+    }
+  }
+
+  /** @throws TtmError EFAULT when it is poisoned */
+  assertSound(op: TtmOperation): void {
+    if (!this.#poisoned) return;
+    const text =
+      "the state of this memory is not known any more, because a step that moves pages was ended in its middle; " +
+      "close the device, and create another one";
+    throw new TtmError("EFAULT", op, text, this.#poisoned.error);
   }
 
   /** @internal Another device on it. */

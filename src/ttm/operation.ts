@@ -259,6 +259,7 @@ function poolFor(pool: Pool, tt: Tt): Pool {
   if (!(tt instanceof Tt)) throw new TypeError("tt must be a Tt");
   const own = tt.pool && tt.resident > 0 ? tt.pool : pool;
   if (pool.global.closed) throw new TypeError("pool: its device is closed");
+  pool.global.assertSound("populate");
   if ((tt.pool ?? own).global === pool.global) return own;
   throw new TypeError("pool: the pages of this tt are in the memory of another device");
 }

@@ -221,13 +221,6 @@ export class Pool {
     if (this.dma32) allocated.dma32Pages += pages;
   }
 
-  /** Says whether a shrinker may have the pages of `tt`. */
-  setEvictable(tt: Tt, evictable: boolean): void {
-    if (tt.evictable === evictable) return;
-    tt.evictable = evictable;
-    this.global.frames.stuck += evictable ? -tt.resident : tt.resident;
-  }
-
   /** A pooled chunk of its own has gone back to the allocator. */
   unpooled(address: number): void {
     const mapping = this.#mappings.get(address);

@@ -242,16 +242,16 @@ function take({ pool, tt, state }: Fill, batch: Batch, moved: number): void {
   const { engine } = global;
   const free = engine.freePages + engine.pooledPages;
   const address = state.mapping ? engine.shadow(tt.vector + state.cursor) : 0;
-  const committed = engine.fillCommit(batch, batch.covered, moved, batch.how);
+  const committed = global.whole(() => engine.fillCommit(batch, batch.covered, moved, batch.how));
   pool.account(tt, free - engine.freePages - engine.pooledPages);
   if (batch.how & HOW_KEEP && tt.shrunken && committed > 0) global.clean.add(tt);
-  global.space.trim();
   const { mapping } = state;
   if (mapping && committed > 0) tt.dma?.set(state.cursor, mapping);
   else if (mapping && moved === 0) pool.unmapHeld(address, mapping);
   if (committed > 0 || moved === 0) state.mapping = undefined;
   state.cursor += committed;
   state.read = moved - committed;
+  global.space.trim();
 }
 
 /** What a tt needs beside its pages: mappings of those that never left, and its caching. */

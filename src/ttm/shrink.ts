@@ -244,7 +244,7 @@ function commit(global: TtmGlobal, items: readonly Entry[], how: Moved): number 
   const { engine, space } = global;
   const stats = countersOf(global);
   const { moved, pages, refused, failure } = how;
-  const released = engine.shrinkCommit(items, moved);
+  const released = global.whole(() => engine.shrinkCommit(items, moved));
   if (refused) space.refused(refused.slot, pagesOf(refused.extents), codeOf(failure));
   stats.pagesOut += pages;
   stats.pagesClean += Math.max(released - pages, 0);

@@ -79,17 +79,37 @@ export function transferNow(
   const { engine, swap, current } = context;
   if (engine.extentCount === 0) return new Moved(total);
   const moved = new Moved(untouched);
-  if (isRam(swap)) return transferRam(context, moved, out, total);
-  if (!current) return undefined;
+  const ram = isRam(swap);
+  if (!ram && !current) return undefined;
+  try {
+    if (ram) transferRam(context, moved, out, total);
+    else if (current) transferAll(context, current, moved, out, total);
+  } catch (error) {
+    unexpectedly(moved, out, error);
+  }
+  return moved;
+}
+
+function transferAll(
+  context: TransferContext,
+  task: Task,
+  moved: Moved,
+  out: boolean,
+  total: number,
+): void {
   const transfers = group(context, out);
   for (let i = 0; i < transfers.length; i++) {
     const transfer = transfers[i] as Transfer;
-    const failure = performNow(current, transfer);
+    const failure = performNow(task, transfer);
     if (failure && halve(transfers, i, failure)) i--;
-    else if (!took(context, moved, transfer, failure)) return moved;
+    else if (!took(context, moved, transfer, failure)) return;
   }
   moved.moved = total;
-  return moved;
+}
+
+/** What nobody foresaw stops a batch as a failed transfer does: it is committed as far as it came. */
+function unexpectedly(moved: Moved, out: boolean, error: unknown): void {
+  moved.failure = failureOf(out ? "shrink" : "restore", error);
 }
 
 /** The same, transfer by transfer. */
@@ -100,29 +120,32 @@ export function* transferExtents(
   untouched: number,
 ): Steps<Moved> {
   const moved = new Moved(untouched);
-  const transfers = group(context, out);
-  for (let i = 0; i < transfers.length; i++) {
-    const transfer = transfers[i] as Transfer;
-    const failure = yield transfer;
-    if (failure && halve(transfers, i, failure)) i--;
-    else if (!took(context, moved, transfer, failure)) return moved;
+  try {
+    const transfers = group(context, out);
+    for (let i = 0; i < transfers.length; i++) {
+      const transfer = transfers[i] as Transfer;
+      const failure = yield transfer;
+      if (failure && halve(transfers, i, failure)) i--;
+      else if (!took(context, moved, transfer, failure)) return moved;
+    }
+    moved.moved = total;
+  } catch (error) {
+    unexpectedly(moved, out, error);
   }
-  moved.moved = total;
   return moved;
 }
 
 /** The same for RAM swap: the engine copies. */
-function transferRam(context: TransferContext, moved: Moved, out: boolean, total: number): Moved {
+function transferRam(context: TransferContext, moved: Moved, out: boolean, total: number): void {
   const { engine, checksums } = context;
   if (context.fails(out ? "write" : "read")) {
     moved.failure = injected(out);
-    return moved;
+    return;
   }
   moved.pages = engine.ramTransfer(out, checksums);
   const bad = out || !checksums ? undefined : pageAfter(engine.extents(), moved.pages);
   if (bad) moved.failure = new Mismatch(bad);
   moved.moved = bad ? bad.at : total;
-  return moved;
 }
 
 /** The page that follows the first `pages` of the extents, if there is one. */
