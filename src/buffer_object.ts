@@ -15,9 +15,11 @@ import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
 import { Mapping } from "./mapping.ts";
 import { asSignal, assertBoolean, assertOptions, signalOf } from "./options.ts";
+import type { Loose } from "./reclaim.ts";
 import { pagesOf } from "./size.ts";
 import { assertStack } from "./stack.ts";
 import type { Steps } from "./ttm/driver.ts";
+import type { Frames } from "./ttm/frames.ts";
 import { assertShrinkable, partial, type Released, shrink } from "./ttm/shrink.ts";
 import type { Signal } from "./ttm/task.ts";
 import { TT_FLAG_DONTNEED, Tt, type TtOptions } from "./ttm/tt.ts";
@@ -54,12 +56,16 @@ export class BufferObject implements LruNode, Disposable {
   lruPrev: LruNode | undefined = undefined;
   /** @internal */
   lruNext: LruNode | undefined = undefined;
+  /** @internal The next of those whose pins ended, `null` behind the last; `undefined`: it is not among them. */
+  nextLoose: BufferObject | null | undefined = undefined;
 
   readonly #device: Device;
   readonly #size: number;
   readonly #priority: number;
   readonly #tt: Tt;
   readonly #turn: Lock = new Lock();
+  readonly #frames: Frames;
+  readonly #loose: Loose;
   #pins = 0;
   /** Pins of the user's, and those and mappings together. */
   #held = 0;
@@ -72,6 +78,8 @@ export class BufferObject implements LruNode, Disposable {
     this.#priority = priority;
     this.#tt = new Tt(pagesOf(size), tt);
     this.#tt.evictable = true;
+    this.#frames = device.global.frames;
+    this.#loose = device.reclaimer.loose;
   }
 
   /** Bytes. */
@@ -180,22 +188,25 @@ export class BufferObject implements LruNode, Disposable {
   async pin(options?: OperationOptions): Promise<void> {
     this.assertAlive();
     await withPages(this.#device, this, access("populate", signalOf(options, "pin")), () =>
-      this.#hold(),
+      this.#pin(),
     );
   }
 
   pinSync(options?: OperationOptions): void {
     this.assertAlive();
     withPagesSync(this.#device, this, access("populate", signalOf(options, "pin")), () =>
-      this.#hold(),
+      this.#pin(),
     );
   }
 
   /** @throws TypeError when it was unpinned as often as it was pinned */
   unpin(): void {
-    this.assertAlive();
-    if (this.#pins === 0) throw new TypeError("unpin: this buffer is not pinned");
-    this.#letGo();
+    // A pin that could be begun can be ended: nothing is called before.
+    if (this.#pins === 0 || this.#destroyed) {
+      this.assertAlive();
+      throw new TypeError("unpin: this buffer is not pinned");
+    }
+    this.#release();
     this.#pins--;
   }
 
@@ -344,25 +355,25 @@ export class BufferObject implements LruNode, Disposable {
 
   /** Pins it once more. What is called comes first: the counts change together, and nothing fails behind them. */
   #hold(): void {
-    const { frames } = this.#device.global;
     const tt = this.#tt;
     this.#device.reclaimer.used(this, true);
-    if (tt.evictable) frames.stuck += tt.resident;
+    if (tt.evictable) this.#frames.stuck += tt.resident;
     tt.evictable = false;
     this.#held++;
   }
 
-  /** Ends one pin, in the same way. */
-  #letGo(): void {
-    const { frames } = this.#device.global;
-    const tt = this.#tt;
-    const last = this.#held === 1;
-    if (!this.#destroyed) this.#device.reclaimer.settle(this, !last);
-    if (last && !this.#destroyed) {
-      frames.stuck -= tt.resident;
-      tt.evictable = true;
-    }
+  /**
+   * Ends one pin or mapping. It calls nothing, so that what could be begun can be ended: the lists learn of it
+   * when they are looked at next.
+   */
+  #release(): void {
     this.#held--;
+    if (this.#held > 0 || this.#destroyed) return;
+    this.#tt.evictable = true;
+    this.#frames.stuck -= this.#tt.resident;
+    if (this.nextLoose !== undefined) return;
+    this.nextLoose = this.#loose.first;
+    this.#loose.first = this;
   }
 
   #pin(): void {
@@ -377,7 +388,7 @@ export class BufferObject implements LruNode, Disposable {
       pool.dirty(this.#tt, 0, this.#tt.numPages, false);
       this.#tt.purged = false;
     }
-    const mapping = new Mapping(segments, () => this.#letGo());
+    const mapping = new Mapping(segments, () => this.#release());
     this.#hold();
     return mapping;
   }

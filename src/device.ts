@@ -9,6 +9,7 @@ import { Operations } from "./operations.ts";
 import { asSignal, assertBoolean, assertOptions, signalOf, takeOptions } from "./options.ts";
 import { PRIORITIES, Reclaim } from "./reclaim.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
+import { assertStack } from "./stack.ts";
 import { adopt } from "./swap/adopt.ts";
 import { ramSwap } from "./swap/ram.ts";
 import { closeSwap, openSwap } from "./swap/space.ts";
@@ -221,6 +222,7 @@ export class Device implements Disposable, AsyncDisposable {
   /** As `shrink`, at a stretch; for swap devices that are synchronous. */
   shrinkSync(options: ShrinkOptions = {}): number {
     const { steps, signal } = this.#shrinkSteps(options);
+    assertStack();
     return partial(runSync(this.global, { op: "shrink", signal }, steps));
   }
 

@@ -15,6 +15,11 @@ export const PRIORITIES = 4;
 /** Pages shrunk at a stretch even for a smaller need, so that small buffers leave together. */
 const CLUSTER_PAGES_MIN = 16;
 
+/** Buffers whose pins ended since the lists were looked at, the last one first. */
+export interface Loose {
+  first: BufferObject | null;
+}
+
 /**
  * Which buffers on a memory give their pages up, and in which order: purgeable ones first, without
  * I/O, then the least recently used of the lowest priority, whichever device they are of. A buffer stands in
@@ -29,26 +34,55 @@ export class Reclaim implements Shrinker {
   readonly #priorities = Array.from({ length: PRIORITIES }, () => new Lru<BufferObject>());
   readonly #unevictable = new Lru<BufferObject>();
 
+  /** A buffer that is unpinned puts itself here: whoever looks at the lists next puts it where it belongs. */
+  readonly loose: Loose = { first: null };
+
   constructor(global: TtmGlobal) {
     this.#global = global;
   }
 
+  /** Puts those where they belong whose pins ended: they count as used then. */
+  #collect(): void {
+    const { loose } = this;
+    let oldest: BufferObject | null = null;
+    for (let bo = loose.first; bo; ) {
+      const next: BufferObject | null = bo.nextLoose ?? null;
+      bo.nextLoose = oldest;
+      oldest = bo;
+      bo = next;
+    }
+    loose.first = oldest;
+    for (let bo = oldest; bo; bo = loose.first) {
+      const list = this.#listOf(bo, bo.pinned);
+      if (bo.lru !== list) this.#put(bo, list);
+      loose.first = bo.nextLoose ?? null;
+      bo.nextLoose = undefined;
+    }
+  }
+
   /** Buffers that can be purged, shrunk, and neither (counts). */
   get counts(): { purgeable: number; shrinkable: number; unevictable: number } {
+    this.#collect();
     const shrinkable = this.#priorities.reduce((sum, list) => sum + list.size, 0);
     return { purgeable: this.#purgeable.size, shrinkable, unevictable: this.#unevictable.size };
   }
 
   /** Puts a buffer that was just used, or is to be pinned, where it belongs, at the most recently used end. */
   used(bo: BufferObject, pinned: boolean = bo.pinned): void {
-    const list = this.#listOf(bo, pinned);
+    if (this.loose.first) this.#collect();
+    this.#put(bo, this.#listOf(bo, pinned));
+  }
+
+  #put(bo: BufferObject, list: Lru<BufferObject> | undefined): void {
     if (list) list.touch(bo);
     else bo.lru?.remove(bo);
   }
 
   /** Takes a buffer elsewhere that no longer belongs where it is; else leaves it in its place. */
   settle(bo: BufferObject, pinned: boolean = bo.pinned): void {
-    if (bo.lru !== this.#listOf(bo, pinned)) this.used(bo, pinned);
+    if (this.loose.first) this.#collect();
+    const list = this.#listOf(bo, pinned);
+    if (bo.lru !== list) this.#put(bo, list);
   }
 
   #listOf(bo: BufferObject, pinned: boolean): Lru<BufferObject> | undefined {
@@ -62,6 +96,7 @@ export class Reclaim implements Shrinker {
 
   /** Shrinks, or purges, the one that would leave first (ttm_global_swapout). Returns pages released. */
   *shrinkOne(): Steps<number> {
+    this.#collect();
     for (const list of [this.#purgeable, ...this.#priorities]) {
       for (const bo of list.walk()) {
         const { tt } = bo;
@@ -93,6 +128,7 @@ export class Reclaim implements Shrinker {
 
   /** Buffers that have content, in the order in which they would leave. */
   all(): BufferObject[] {
+    this.#collect();
     const lists = [this.#purgeable, ...this.#priorities, this.#unevictable];
     return lists.flatMap((list) => Array.from(list.walk()));
   }
@@ -104,12 +140,14 @@ export class Reclaim implements Shrinker {
 
   /** Pages that buffers hold, an upper bound; SHRINK_EMPTY when none can give any. */
   countObjects(): number {
+    if (this.loose.first) this.#collect();
     const some = this.#purgeable.size > 0 || this.#priorities.some(({ size }) => size > 0);
     return some ? this.#global.heldPages : SHRINK_EMPTY;
   }
 
   /** Purges, then shrinks: about `nrToScan` pages, at least a cluster of them if they can be had. */
   scanObjects(control: ShrinkControl): number | Steps<number> {
+    if (this.loose.first) this.#collect();
     const purged = this.#purge(control.nrToScan);
     control.nrScanned = purged;
     if (purged >= control.nrToScan) return purged || SHRINK_STOP;
@@ -160,7 +198,7 @@ export class Reclaim implements Shrinker {
     if (this.#purgeable.size === 0) return 0;
     for (const bo of this.#purgeable.walk()) {
       if (released >= pages) break;
-      if (!bo.tt.lock.tryLock()) continue;
+      if (bo.pinned || !bo.tt.lock.tryLock()) continue;
       released += poolOf(bo.tt).purge(bo.tt);
       this.settle(bo);
       bo.unlock();
@@ -177,7 +215,7 @@ export class Reclaim implements Shrinker {
     let found = 0;
     for (const list of this.#priorities) {
       for (let bo = list.first; bo && found < target; bo = list.after(bo)) {
-        if (!bo.tt.lock.tryLock()) continue;
+        if (bo.pinned || !bo.tt.lock.tryLock()) continue;
         victims.push(bo);
         tts.push(bo.tt);
         found += bo.tt.resident;

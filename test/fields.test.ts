@@ -38,9 +38,10 @@ const FIELDS: readonly [string, (made: ReturnType<typeof setup>) => object, stri
   [
     "a global",
     ({ global }) => global,
-    "engine swap limits watermarks keepClean transferPages iommu admission frames faults shrinkers stats " +
+    "engine swap limits watermarks keepClean iommu admission frames faults shrinkers stats " +
       "allocated clean poolShrinker devices heldPages clusterPages memory roomForClean types",
   ],
+  ["a swap device in use", ({ global }) => global.swap, "name slots ram"],
   ["watermarks", ({ global }) => global.watermarks, "min low high"],
   [
     "stats",
@@ -125,6 +126,17 @@ test("limits are set to whole pages or to none, and nothing else", () => {
     }
   }
   expect(() => Object.assign(limits, { page: 5 })).toThrow(TypeError);
+});
+
+test("the size of transfers is set to 1 to 256 pages, and nothing else", () => {
+  const { global } = setup();
+  global.transferPages = 1;
+  for (const wrong of [0, 257, 0.5, Number.NaN, "5", null, undefined]) {
+    expect(() => {
+      global.transferPages = wrong as number;
+    }).toThrow(/transferPages must be a whole number from 1 to 256/);
+  }
+  expect(global.transferPages).toBe(1);
 });
 
 test("checksums are set to true or false, and nothing else", () => {

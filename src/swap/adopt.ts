@@ -16,7 +16,7 @@ export function adopt(device: SwapDevice): SwapDevice {
     const { slots } = device;
     // More than fits is told by its size.
     assertWhole(slots, "swap.slots", 0);
-    return { name: "ram", slots, ram: true };
+    return Object.freeze({ name: "ram", slots, ram: true });
   }
   const block = device as BlockSwapDevice;
   const { name, slots, async: waits, read, write, open, truncate, close } = block;
@@ -34,7 +34,7 @@ export function adopt(device: SwapDevice): SwapDevice {
     if (value === undefined || typeof value === "function") continue;
     throw new TypeError(`swap.${method} must be a function, not ${show(value)}`);
   }
-  const adopted: BlockSwapDevice = {
+  const adopted = Object.freeze<BlockSwapDevice>({
     name,
     slots,
     async: waits === true,
@@ -43,7 +43,7 @@ export function adopt(device: SwapDevice): SwapDevice {
     ...(open && { open: () => block.open?.() }),
     ...(truncate && { truncate: (slots) => block.truncate?.(slots) }),
     ...(close && { close: () => block.close?.() }),
-  };
+  });
   sources.set(adopted, device);
   return adopted;
 }

@@ -107,6 +107,11 @@ export let countersOf: (global: TtmGlobal) => TtmStats;
 /** What is behind `allocated`, for those who allocate. */
 export let allocatedOf: (global: TtmGlobal) => Allocated;
 
+function transferPagesOf(pages: number): number {
+  assertWhole(pages, "transferPages", 1, TRANSFER_PAGES_MAX);
+  return pages;
+}
+
 /**
  * What all pools and devices on one memory share (struct ttm_global, and the static state of
  * ttm_pool.c and ttm_tt.c): the engine, the swap device, pool types, limits, shrinkers, faults.
@@ -118,7 +123,6 @@ export class TtmGlobal implements TransferContext {
   readonly limits: Limits;
   readonly watermarks: Watermarks;
   readonly keepClean: boolean;
-  readonly transferPages: number;
   readonly iommu: Iommu = new Iommu();
   readonly admission: Admission;
   /** Frames on their way, and those that stay. */
@@ -148,6 +152,7 @@ export class TtmGlobal implements TransferContext {
   readonly #allocated: Allocated = { pages: 0, dma32Pages: 0 };
   #types: readonly (PoolType | undefined)[] = SHARED_TYPES;
   #checksums: boolean;
+  #transferPages: number;
   #current: Task | undefined;
   #devices = 0;
   #closed = false;
@@ -168,7 +173,6 @@ export class TtmGlobal implements TransferContext {
     const { frames } = engine.geometry;
     assertBoolean(checksums, "checksums");
     assertBoolean(keepClean, "keepClean");
-    assertWhole(transferPages, "transferPages", 1, TRANSFER_PAGES_MAX);
     this.engine = engine;
     this.swap = swap;
     this.space = new SwapSpace(engine, swap);
@@ -176,7 +180,7 @@ export class TtmGlobal implements TransferContext {
     this.watermarks = watermarksOf(watermarks, frames);
     this.#checksums = checksums;
     this.keepClean = keepClean;
-    this.transferPages = transferPages;
+    this.#transferPages = transferPagesOf(transferPages);
     this.stats = readings(this.#counters);
     this.allocated = readings(this.#allocated);
     this.shrinkers.register(this.poolShrinker);
@@ -203,6 +207,15 @@ export class TtmGlobal implements TransferContext {
   set checksums(checksums: boolean) {
     assertBoolean(checksums, "checksums");
     this.#checksums = checksums;
+  }
+
+  /** Most pages of one transfer, 1..256; may be set at any time. */
+  get transferPages(): number {
+    return this.#transferPages;
+  }
+
+  set transferPages(pages: number) {
+    this.#transferPages = transferPagesOf(pages);
   }
 
   /** The task whose driver runs it. */

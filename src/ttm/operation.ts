@@ -5,6 +5,7 @@
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { TtmError, type TtmOperation } from "../errors.ts";
 import { asSignal, assertBoolean, assertOptions, takeOptions } from "../options.ts";
+import { assertStack } from "../stack.ts";
 import type { Need } from "./admission.ts";
 import { drain, heldByOthers, run, runNow, throwFailure } from "./driver.ts";
 import { Claim } from "./frames.ts";
@@ -203,6 +204,7 @@ export function unpopulateTt(pool: Pool, tt: Tt): number {
  */
 export function finiTt(pool: Pool, tt: Tt): number {
   const own = poolFor(pool, tt);
+  assertStack();
   if (!tt.lock.tryLock()) throw busy("destroy");
   try {
     return own.release(tt);
@@ -267,6 +269,7 @@ function poolFor(pool: Pool, tt: Tt): Pool {
 function lockedSync<T>(pool: Pool, tt: Tt, task: Task, work: (pool: Pool) => T): T {
   poolFor(pool, tt);
   interruptible(task);
+  assertStack();
   if (!tt.lock.tryLock()) throw busy(task.op);
   try {
     const own = poolFor(pool, tt);
@@ -285,6 +288,7 @@ async function locked(
   work: (pool: Pool, task: AsyncTask) => Promise<unknown>,
 ): Promise<unknown> {
   poolFor(pool, tt);
+  assertStack();
   const { admission, tasks } = pool.global;
   const task = new AsyncTask(op, signal, undefined);
   const inside = async (): Promise<unknown> => {

@@ -8,6 +8,7 @@ import {
 } from "../../assembly/abi.ts";
 import { show } from "../errors.ts";
 import { assertBoolean, assertOptions, assertWhole } from "../options.ts";
+import { assertStack } from "../stack.ts";
 import { type Caching, COHERENT_TYPES, cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
 import type { Steps } from "./driver.ts";
@@ -208,7 +209,9 @@ export class Pool {
    */
   dirty(tt: Tt, start: number, count: number, keep: boolean): number {
     const { clean, engine } = this.global;
-    return clean.has(tt) ? engine.vectorDirty(tt.vector, tt.numPages, start, count, keep) : 0;
+    if (!clean.has(tt)) return 0;
+    assertStack();
+    return engine.vectorDirty(tt.vector, tt.numPages, start, count, keep);
   }
 
   /** Notes that `tt` holds `pages` more, or fewer. */

@@ -62,7 +62,7 @@ describe.each(SITES)("$site refused, $times times", ({ site, times }) => {
   test.each(cases)(`leaves the tt empty, and a retry succeeds: ${TITLE}`, (c) => {
     const global = memory();
     const pool = new Pool(global, c.options);
-    const tt = new Tt(c.pages, c);
+    const tt = new Tt(c.pages, { caching: c.caching, dma: c.dma });
     const zeros = new Uint8Array(c.pages * PAGE_SIZE);
     const dirt = pattern(c.pages, zeros.length);
     for (let k = 0, fired = true; fired; k++) {
@@ -93,7 +93,7 @@ describe("a tt of a coherent pool", () => {
   test.each(coherent)(`is purged, but never shrunken: ${TITLE}`, (c) => {
     const global = memory();
     const pool = new Pool(global, c.options);
-    const tt = new Tt(c.pages, c);
+    const tt = new Tt(c.pages, { caching: c.caching, dma: c.dma });
     const bytes = pattern(c.pages, c.pages * PAGE_SIZE);
     populateTtSync(pool, tt);
     writeContent(pool, tt, bytes);

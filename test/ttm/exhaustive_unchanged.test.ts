@@ -107,14 +107,15 @@ const OBSTACLES: Readonly<Record<string, { code: string; run(subject: Subject): 
       }
     },
   },
-  "a device that is asynchronous": {
-    code: "EWOULDBLOCK",
+  "a device that turns out to be asynchronous": {
+    code: "EIO",
     run({ swap, pool, tt }) {
-      Object.assign(swap, { async: true });
+      const write = () => Promise.resolve();
+      Object.assign(swap, { write });
       try {
         shrinkTtSync(pool, tt);
       } finally {
-        Object.assign(swap, { async: false });
+        Reflect.deleteProperty(swap, "write");
       }
     },
   },
