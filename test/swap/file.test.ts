@@ -25,6 +25,7 @@ import {
 } from "../../src/index.ts";
 import { type FileSwapOptions, fileSwap } from "../../src/swap/file.ts";
 import { content, contentSync, expectSame, pattern } from "../support/bytes.ts";
+import { turn, until } from "../support/delays.ts";
 import { expectAllFree, expectScattered, filled, scatterFrames } from "../support/devices.ts";
 import { failsSync } from "../support/errors.ts";
 import { HAS_PROC, openFiles, ROOT, TempFolder } from "../support/files.ts";
@@ -342,6 +343,57 @@ describe("one file", () => {
       open({ path }).closeSync();
     },
   );
+});
+
+describe.skipIf(!HAS_PROC)("a file that gets shorter (needs /proc)", () => {
+  test("does so with what is in it: at once when that is nothing", () => {
+    using folder = new TempFolder();
+    const path = folder.file("swap");
+    using device = createDeviceSync({ memory: "1 MiB", swap: fileSwap({ size: "64 MiB", path }) });
+    for (let round = 0; round < 3; round++) {
+      const bos = Array.from({ length: 20 }, (_, i) => filled(device, 128, i));
+      device.shrinkSync();
+      expect(statSync(path).size).toBe(20 * 128 * PAGE_SIZE);
+      for (const bo of bos.splice(2)) bo.destroy();
+      expect(statSync(path).size).toBeLessThanOrEqual(2 * (2 * 128 + 256) * PAGE_SIZE);
+      bos.forEach((bo, i) => {
+        expectSame(contentSync(bo), pattern(i, bo.size), `buffer ${i}`);
+        bo.destroy();
+      });
+      expect(statSync(path).size).toBe(0);
+      expectAllFree(device);
+    }
+  });
+
+  test("by much does so in steps, and keeps what is written meanwhile", async () => {
+    using folder = new TempFolder();
+    const path = folder.file("swap");
+    const swap = fileSwap({ size: "1 GiB", path });
+    const page = pattern(1, PAGE_SIZE);
+    for (let round = 0; round < 2; round++) {
+      swap.open?.();
+      await swap.write(swap.slots, [page]);
+      swap.truncate?.(0);
+      const left = statSync(path).size;
+      expect(left).toBeGreaterThan(512 * 2 ** 20);
+      expect(left).toBeLessThan(2 ** 30);
+      await swap.write(50_000, [page]); // in what is still to be cut off
+      await until(() => statSync(path).size === 50_000 * PAGE_SIZE);
+      const view = new Uint8Array(PAGE_SIZE);
+      await swap.read(50_000, [view]);
+      expectSame(view, page, "what was written meanwhile");
+      swap.truncate?.(100);
+      // The next use of it is not cut off by what was left to do.
+      await swap.write(swap.slots, [page]);
+      swap.truncate?.(0);
+      await swap.close?.();
+    }
+    swap.open?.();
+    await swap.write(1000, [page]);
+    for (let i = 0; i < 20; i++) await turn();
+    expect(statSync(path).size).toBe(1000 * PAGE_SIZE);
+    await swap.close?.();
+  });
 });
 
 describe("content", () => {

@@ -19,6 +19,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
+import { findRuntime } from "../../src/cli/runtimes.ts";
 import { createDeviceSync } from "../../src/index.ts";
 import { type FileSwapOptions, fileSwap } from "../../src/swap/file.ts";
 import { failsSync } from "../support/errors.ts";
@@ -51,15 +52,18 @@ interface Owner extends AsyncDisposable {
   readonly lines: Lines;
 }
 
+/** The runtime that the tests run in, and what comes before a script. */
+const HERE: readonly string[] =
+  "Deno" in globalThis ? [process.execPath, "run", "--allow-all", "--no-lock"] : [process.execPath];
+
 class OtherProcess implements Owner {
   readonly child: ChildProcess;
   readonly lines = new Lines();
   readonly #ended: Promise<void>;
 
-  constructor(options: Options, env: Record<string, string> = {}) {
-    const deno = "Deno" in globalThis ? ["run", "--allow-all", "--no-lock"] : [];
-    const argv = [...deno, SCRIPT, JSON.stringify(options)];
-    this.child = spawn(process.execPath, argv, {
+  constructor(options: Options, env: Record<string, string> = {}, runtime = HERE) {
+    const [command, ...argv] = [...runtime, SCRIPT, JSON.stringify(options)];
+    this.child = spawn(command as string, argv, {
       stdio: ["pipe", "pipe", "inherit"],
       env: { ...process.env, ...env },
     });
@@ -194,6 +198,53 @@ test("a private file of a process that was killed leaves nothing", async () => {
   expect(readdirSync(folder.path)).toEqual([]);
   await owner.kill();
   expect(readdirSync(folder.path)).toEqual([]);
+});
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const DENO = findRuntime("deno", ROOT)?.path;
+
+describe.skipIf(!DENO)("on Deno, with few permissions", () => {
+  /** What it may do, beside reading the package. */
+  function deno(options: Options, ...allow: string[]): OtherProcess {
+    const runtime = [DENO as string, "run", "--no-prompt", "--no-lock", ...allow];
+    return new OtherProcess(options, {}, runtime);
+  }
+
+  test("a directory that may be written is enough", async () => {
+    using folder = new TempFolder();
+    const allow = [`--allow-read=${ROOT},${folder.path}`, `--allow-write=${folder.path}`];
+    for (const options of [{ directory: folder.path }, { path: folder.file("swap") }]) {
+      await using owner = deno(options, ...allow);
+      expect(await owner.tell("open")).toBe("opened");
+      expect(await owner.tell("fill")).toBe("released 128");
+      expect(readdirSync(folder.path)).toEqual([]);
+      expect(await owner.tell("close")).toBe("closed");
+    }
+  });
+
+  test("without one, what is lacking is said", async () => {
+    await using first = deno({}, `--allow-read=${ROOT}`);
+    expect(await first.tell("open")).toMatch(
+      /^error EPERM .*cannot find the temp folder: .*--allow-env.*; allow that, or name a directory/,
+    );
+    await using second = deno({ directory: "/var/tmp" }, `--allow-read=${ROOT}`);
+    expect(await second.tell("open")).toMatch(
+      /^error EPERM .*cannot open swap file \/var\/tmp\/ttm-swap-.*--allow-(read|write)/,
+    );
+  });
+
+  test.skipIf(!HAS_PROC)("a path is one's where links may be made (needs /proc)", async () => {
+    using folder = new TempFolder();
+    const path = folder.file("swap");
+    await using first = deno({ path }, "--allow-read", "--allow-write");
+    await using second = deno({ path }, "--allow-read", "--allow-write");
+    expect(await first.tell("open")).toBe("opened");
+    expect(await first.tell("fill")).toBe("released 128");
+    expect(await second.tell("open")).toMatch(/^error EBUSY .*in use by process \d+/);
+    expect(statSync(path).size).toBe(512 * 1024);
+    await first.kill();
+    expect(await second.tell("open")).toBe("opened");
+  });
 });
 
 const SHM = "/dev/shm";
