@@ -8,6 +8,7 @@ import { failsSync, systemError } from "./support/errors.ts";
 
 describe("a TtmError", () => {
   test.each<[TtmErrorCode, number]>([
+    ["EPERM", -1],
     ["ENOENT", -2],
     ["EINTR", -4],
     ["EIO", -5],
@@ -17,11 +18,16 @@ describe("a TtmError", () => {
     ["EFAULT", -14],
     ["EBUSY", -16],
     ["EEXIST", -17],
+    ["ENODEV", -19],
     ["ENOTDIR", -20],
     ["EISDIR", -21],
     ["EINVAL", -22],
+    ["ENFILE", -23],
+    ["EMFILE", -24],
     ["ENOSPC", -28],
     ["EROFS", -30],
+    ["ENAMETOOLONG", -36],
+    ["ELOOP", -40],
   ])("%s has the number %d, as in Linux", (code, errno) => {
     const error = new TtmError(code, "shrink", "text");
     expect(error).toMatchObject({ name: "TtmError", code, errno, op: "shrink" });
@@ -140,6 +146,79 @@ describe("what others throw", () => {
     { code: "__proto__" },
   ])("is EIO when it has no code of ours: %j", (error) => {
     expect(codeOf(error)).toBe("EIO");
+  });
+
+  const named = (name: string) => Object.assign(new Error("text"), { name });
+
+  test.each<[TtmErrorCode, unknown]>([
+    ["ENOSPC", systemError("EDQUOT")],
+    ["ENOSPC", systemError("EFBIG")],
+    ["ENOSPC", systemError("SQLITE_FULL")],
+    ["ENOSPC", Object.assign(systemError("ERR_SQLITE_ERROR"), { errcode: 13 })],
+    ["ENOSPC", new DOMException("text", "QuotaExceededError")],
+    ["ENOSPC", { code: 22 }],
+    ["ENOSPC", { errno: -28 }],
+    ["ENOSPC", { errno: 28 }],
+    ["ENOSPC", { errno: -122 }],
+    ["EPERM", systemError("EPERM")],
+    ["EPERM", new DOMException("text", "NotAllowedError")],
+    ["EPERM", new DOMException("text", "SecurityError")],
+    ["EPERM", named("NotCapable")],
+    ["EPERM", named("PermissionDenied")],
+    ["EPERM", systemError("ERR_ACCESS_DENIED")],
+    ["EACCES", systemError("EACCES")],
+    ["EROFS", new DOMException("text", "NoModificationAllowedError")],
+    ["ENOENT", new DOMException("text", "NotFoundError")],
+    ["ENOENT", named("NotFound")],
+    ["ENODEV", systemError("ENODEV")],
+    ["ENODEV", systemError("ENXIO")],
+    ["ENODEV", systemError("EBADF")],
+    ["ENODEV", new DOMException("text", "InvalidStateError")],
+    ["EMFILE", systemError("EMFILE")],
+    ["ENFILE", systemError("ENFILE")],
+    ["EWOULDBLOCK", systemError("EAGAIN")],
+    ["EIO", systemError("ETIMEDOUT")],
+    ["EIO", new DOMException("text", "DataError")],
+    ["EIO", Object.assign(systemError("ERR_SQLITE_ERROR"), { errcode: 28 })],
+    ["EIO", Object.assign(systemError("SQLITE_IOERR"), { errno: 28 })],
+  ])("is %s by whatever name: %s", (code, error) => {
+    expect(codeOf(error)).toBe(code);
+    expect(codeOf(new Error("wrapped", { cause: error }))).toBe(code);
+    expect(codeOf(new Error("again", { cause: new TypeError("text", { cause: error }) }))).toBe(
+      code,
+    );
+  });
+
+  test("may be hostile, and is an answer nevertheless", () => {
+    const bad = () => {
+      throw new Error("do not look");
+    };
+    const traps = { get: bad, has: bad, getPrototypeOf: bad, ownKeys: bad };
+    const round: { cause?: unknown } = {};
+    round.cause = round;
+    for (const error of [
+      new Proxy({}, traps),
+      new Proxy(new Error("text"), traps),
+      Object.defineProperties({}, { code: { get: bad }, name: { get: bad }, cause: { get: bad } }),
+      { code: Symbol("ENOSPC"), name: Symbol("x"), errno: Symbol("y"), cause: Symbol("z") },
+      { code: Object.create(null), name: {}, errno: 28n, cause: () => {} },
+      { errno: Number.NaN },
+      Object.create(null),
+      Symbol("ENOSPC"),
+      () => "ENOSPC",
+      28n,
+      round,
+    ]) {
+      expect(codeOf(error)).toBe("EIO");
+      expect(typeof messageOf(error)).toBe("string");
+    }
+    let calls = 0;
+    const twoFaced = {
+      get code() {
+        return calls++ === 0 ? "ENOSPC" : bad();
+      },
+    };
+    expect(codeOf(twoFaced)).toBe("ENOSPC");
   });
 
   test("has a message, whatever it is", () => {

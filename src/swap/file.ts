@@ -1,5 +1,5 @@
 import { fstatSync, ftruncateSync, readSync, readvSync, writeSync, writevSync } from "node:fs";
-import { setTimeout } from "node:timers";
+import { clearTimeout, setTimeout } from "node:timers";
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { TtmError } from "../errors.ts";
 import { assertOptions } from "../options.ts";
@@ -66,19 +66,15 @@ export function fileSwap(options: FileSwapOptions): BlockSwapDevice {
   const slots = pagesOf(parseSize(options.size, "fileSwap size"));
   let file: SwapFile | undefined;
   let fd = -1;
-  let cutting = false;
-  /** Bytes that a cut under way leaves. */
+  /** What is left of a cut under way: when it goes on, and the bytes that it leaves. */
+  let timer: ReturnType<typeof setTimeout> | undefined;
   let keep = 0;
   const cut = () => {
-    cutting = false;
-    if (fd < 0) return;
+    timer = undefined;
     const { size } = fstatSync(fd);
     const next = Math.max(keep, size - CUT_BYTES_MAX);
-    if (size <= next) return;
-    ftruncateSync(fd, next);
-    if (next === keep) return;
-    cutting = true;
-    setTimeout(quietly, 0, cut).unref();
+    if (size > next) ftruncateSync(fd, next);
+    if (next > keep) timer = setTimeout(quietly, 0, cut).unref();
   };
   return {
     name: "file",
@@ -88,7 +84,7 @@ export function fileSwap(options: FileSwapOptions): BlockSwapDevice {
       fd = file.fd;
     },
     write(slot, views) {
-      if (cutting) keep = Math.max(keep, endOf(slot, views));
+      if (timer) keep = Math.max(keep, endOf(slot, views));
       transfer(fd, slot, views, writeSync as Positioned, writevSync as Vectored, true);
     },
     read(slot, views) {
@@ -96,9 +92,11 @@ export function fileSwap(options: FileSwapOptions): BlockSwapDevice {
     },
     truncate(slots) {
       keep = slots * PAGE_SIZE;
-      if (!cutting) cut();
+      if (!timer) cut();
     },
     close() {
+      clearTimeout(timer);
+      timer = undefined;
       const open = file;
       file = undefined;
       fd = -1;

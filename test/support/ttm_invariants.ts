@@ -78,7 +78,7 @@ export function expectInvariants(global: TtmGlobal, owned: readonly Owned[]): vo
   must(engine.freePages + engine.pooledPages + resident === frames, "frames add up");
   must(global.heldPages === resident, "held pages are those of tts");
   must(
-    engine.freeSlots + slots === total,
+    engine.freeSlots + engine.lostSlots + slots === total,
     "slots are those of handles, and of pages that keep theirs",
   );
   must(engine.cleanPages === clean, "clean pages add up");

@@ -1,9 +1,14 @@
 import {
   chmodSync,
+  closeSync,
   existsSync,
   fstatSync,
+  linkSync,
   mkdirSync,
+  openSync,
+  readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -11,9 +16,16 @@ import {
 import { tmpdir } from "node:os";
 import process from "node:process";
 import { describe, expect, test } from "vitest";
-import { type BufferObject, createDeviceSync, type Device, PAGE_SIZE } from "../../src/index.ts";
+import {
+  type BufferObject,
+  createDeviceSync,
+  type Device,
+  PAGE_SIZE,
+  ramSwap,
+} from "../../src/index.ts";
 import { type FileSwapOptions, fileSwap } from "../../src/swap/file.ts";
 import { content, contentSync, expectSame, pattern } from "../support/bytes.ts";
+import { turn, until } from "../support/delays.ts";
 import { expectAllFree, expectScattered, filled, scatterFrames } from "../support/devices.ts";
 import { failsSync } from "../support/errors.ts";
 import { HAS_PROC, openFiles, ROOT, TempFolder } from "../support/files.ts";
@@ -45,6 +57,23 @@ describe("options", () => {
     expect(make).toThrow("fileSwap path must be the path of a file");
   });
 
+  test("that there are none of is a TypeError that names those there are", () => {
+    const wrong = { size: SIZE, filename: "swap" } as unknown as FileSwapOptions;
+    expect(() => fileSwap(wrong)).toThrow(
+      new TypeError("fileSwap has no option filename; there are size, directory, path, overwrite"),
+    );
+    expect(() => (fileSwap as unknown as () => void)()).toThrow(
+      /^fileSwap needs at least a size: fileSwap\({/,
+    );
+    for (const none of [null, 5, "1 MiB"]) {
+      const make = () => fileSwap(none as unknown as FileSwapOptions);
+      expect(make).toThrow(new TypeError("fileSwap must be an object"));
+    }
+    expect(() => fileSwap({ size: SIZE, path: "a", directory: "b" })).toThrow(/not both/);
+    expect(() => fileSwap({ size: SIZE, directory: "" })).toThrow(/^fileSwap directory must be/);
+    expect(() => ramSwap({ slots: 5 } as object)).toThrow(/ramSwap has no option slots/);
+  });
+
   test("the size is rounded up to pages", () => {
     expect(fileSwap({ size: 1 }).slots).toBe(1);
     expect(fileSwap({ size: 4097 }).slots).toBe(2);
@@ -63,13 +92,16 @@ describe("a path", () => {
     expect(statSync(path).size).toBeLessThanOrEqual(2 ** 20);
   });
 
-  test("stays after close: its file is the user's", () => {
+  test("leaves nothing after close, and can be opened again", () => {
     using folder = new TempFolder();
     const path = folder.file("swap");
-    const device = open({ path });
-    use(device);
-    device.closeSync({ force: true });
-    expect(existsSync(path)).toBe(true);
+    for (let round = 0; round < 3; round++) {
+      const device = open({ path });
+      use(device);
+      expect(existsSync(path)).toBe(HAS_PROC);
+      device.closeSync({ force: true });
+      expect(readdirSync(folder.path)).toEqual([]);
+    }
   });
 
   test("in a missing folder is ENOENT", () => {
@@ -134,18 +166,77 @@ describe("a path", () => {
     using folder = new TempFolder();
     const path = folder.file("old");
     writeFileSync(path, new Uint8Array(100_001).fill(0xaa));
-    using device = open({ path, overwrite: true });
+    const device = open({ path, overwrite: true });
     use(device);
+    device.closeSync({ force: true });
+    expect(readdirSync(folder.path)).toEqual([]);
   });
 
-  test("of an empty file, and of a link to one, can be used", () => {
+  test("of an empty file uses that very file, as it was made", () => {
     using folder = new TempFolder();
-    writeFileSync(folder.file("empty"), "");
-    symlinkSync(folder.file("empty"), folder.file("link"));
-    for (const name of ["empty", "link"]) {
-      using device = open({ path: folder.file(name), overwrite: name === "link" });
+    const path = folder.file("empty");
+    const fd = openSync(path, "wx+", 0o640);
+    const device = open({ path });
+    use(device);
+    expect(fstatSync(fd).size).toBeGreaterThan(0);
+    expect(fstatSync(fd).nlink).toBe(0);
+    device.closeSync({ force: true });
+    closeSync(fd);
+    expect(readdirSync(folder.path)).toEqual([]);
+  });
+
+  test("of a file with another name is not used: the other name would show what is in swap", () => {
+    using folder = new TempFolder();
+    writeFileSync(folder.file("other"), "");
+    linkSync(folder.file("other"), folder.file("swap"));
+    const device = open({ path: folder.file("swap") });
+    use(device);
+    device.closeSync({ force: true });
+    expect(readdirSync(folder.path)).toEqual(["other"]);
+    expect(statSync(folder.file("other")).size).toBe(0);
+  });
+
+  test("of a link to a file, there or not, is ELOOP: nobody is led to write elsewhere", () => {
+    using folder = new TempFolder();
+    const precious = folder.file("precious");
+    writeFileSync(precious, "dear diary");
+    for (const target of [precious, folder.file("nowhere"), "/proc/self/environ", "/proc/1"]) {
+      const path = folder.file("link");
+      symlinkSync(target, path);
+      for (const overwrite of [false, true]) {
+        const error = failsSync("ELOOP", () => open({ path, overwrite }));
+        expect(error.message).toContain(`swap file ${path} is a link`);
+      }
+      rmSync(path);
+    }
+    expect(readFileSync(precious, "utf8")).toBe("dear diary");
+    expect(readdirSync(folder.path)).toEqual(["precious"]);
+  });
+
+  test("that is too long is ENAMETOOLONG; a long one is not", () => {
+    using folder = new TempFolder();
+    const path = folder.file("x".repeat(256));
+    const error = failsSync("ENAMETOOLONG", () => open({ path }));
+    expect(error.message).toContain(`cannot open swap file ${path}: the name is too long`);
+    for (const name of ["x".repeat(255), "\u20ac".repeat(85)]) {
+      using device = open({ path: folder.file(name) });
       use(device);
     }
+  });
+
+  test("may be relative, and the folder be left", () => {
+    using folder = new TempFolder();
+    const before = process.cwd();
+    try {
+      process.chdir(folder.path);
+      const device = open({ path: "swap" });
+      process.chdir("/");
+      use(device);
+      device.closeSync({ force: true });
+    } finally {
+      process.chdir(before);
+    }
+    expect(readdirSync(folder.path)).toEqual([]);
   });
 
   test.skipIf(!HAS_PROC)("that is refused leaves no file open (needs /proc)", () => {
@@ -183,6 +274,20 @@ describe("a private file", () => {
     },
   );
 
+  test("can be in a folder of its own", () => {
+    using folder = new TempFolder();
+    const before = openFiles().length;
+    using device = open({ directory: folder.path });
+    use(device);
+    const mine = openFiles().filter(({ target }) => target.startsWith(folder.path));
+    expect(mine.map(({ target }) => target.endsWith(" (deleted)"))).toEqual(HAS_PROC ? [true] : []);
+    expect(openFiles().length).toBe(before + mine.length);
+    expect(readdirSync(folder.path)).toEqual([]);
+    const missing = folder.file("missing");
+    const error = failsSync("ENOENT", () => open({ directory: missing }));
+    expect(error.message).toContain(`cannot open swap file ${missing}/ttm-swap-`);
+  });
+
   test("that cannot be made says where it was to be", () => {
     const before = process.env.TMPDIR;
     process.env.TMPDIR = "/nowhere/at/all";
@@ -212,7 +317,7 @@ describe("one file", () => {
     const first = createDeviceSync({ memory: "256 KiB", swap });
     const again = () => createDeviceSync({ memory: "256 KiB", swap });
     expect(again).toThrow(TypeError);
-    expect(again).toThrow("this fileSwap is in use by another device");
+    expect(again).toThrow("swap device file is in use by another device");
     use(first);
     first.closeSync({ force: true });
     const second = again();
@@ -220,23 +325,74 @@ describe("one file", () => {
     second.closeSync({ force: true });
   });
 
-  test("cannot serve two devices at once: two fileSwaps of one path are EBUSY or EEXIST", () => {
+  test.skipIf(!HAS_PROC)(
+    "cannot serve two devices at once: two fileSwaps of one path are EBUSY (needs /proc)",
+    () => {
+      using folder = new TempFolder();
+      const path = folder.file("swap");
+      const first = open({ path });
+      const bo = filled(first, 30, 1);
+      bo.shrinkSync();
+      for (const overwrite of [false, true]) {
+        const error = failsSync("EBUSY", () => open({ path, overwrite }));
+        expect(error.message).toContain(`swap file ${path} is in use by process ${process.pid}`);
+        expect(error.message).toMatch(/name another one, or a directory for a private file/);
+      }
+      expectSame(contentSync(bo), pattern(1, bo.size), "content");
+      first.closeSync({ force: true });
+      open({ path }).closeSync();
+    },
+  );
+});
+
+describe.skipIf(!HAS_PROC)("a file that gets shorter (needs /proc)", () => {
+  test("does so with what is in it: at once when that is nothing", () => {
     using folder = new TempFolder();
     const path = folder.file("swap");
-    const first = open({ path });
-    const bo = filled(first, 30, 1);
-    let second: Device | undefined;
-    try {
-      second = open({ path });
-    } catch (error) {
-      expect(error).toMatchObject({ code: expect.stringMatching(/EBUSY|EEXIST/) });
+    using device = createDeviceSync({ memory: "1 MiB", swap: fileSwap({ size: "64 MiB", path }) });
+    for (let round = 0; round < 3; round++) {
+      const bos = Array.from({ length: 20 }, (_, i) => filled(device, 128, i));
+      device.shrinkSync();
+      expect(statSync(path).size).toBe(20 * 128 * PAGE_SIZE);
+      for (const bo of bos.splice(2)) bo.destroy();
+      expect(statSync(path).size).toBeLessThanOrEqual(2 * (2 * 128 + 256) * PAGE_SIZE);
+      bos.forEach((bo, i) => {
+        expectSame(contentSync(bo), pattern(i, bo.size), `buffer ${i}`);
+        bo.destroy();
+      });
+      expect(statSync(path).size).toBe(0);
+      expectAllFree(device);
     }
-    bo.shrinkSync();
-    if (second) filled(second, 30, 2).shrinkSync();
-    expectSame(contentSync(bo), pattern(1, bo.size), "content");
-    first.closeSync({ force: true });
-    second?.closeSync({ force: true });
-    expect(second).toBeUndefined();
+  });
+
+  test("by much does so in steps, and keeps what is written meanwhile", async () => {
+    using folder = new TempFolder();
+    const path = folder.file("swap");
+    const swap = fileSwap({ size: "1 GiB", path });
+    const page = pattern(1, PAGE_SIZE);
+    for (let round = 0; round < 2; round++) {
+      swap.open?.();
+      await swap.write(swap.slots, [page]);
+      swap.truncate?.(0);
+      const left = statSync(path).size;
+      expect(left).toBeGreaterThan(512 * 2 ** 20);
+      expect(left).toBeLessThan(2 ** 30);
+      await swap.write(50_000, [page]); // in what is still to be cut off
+      await until(() => statSync(path).size === 50_000 * PAGE_SIZE);
+      const view = new Uint8Array(PAGE_SIZE);
+      await swap.read(50_000, [view]);
+      expectSame(view, page, "what was written meanwhile");
+      swap.truncate?.(100);
+      // The next use of it is not cut off by what was left to do.
+      await swap.write(swap.slots, [page]);
+      swap.truncate?.(0);
+      await swap.close?.();
+    }
+    swap.open?.();
+    await swap.write(1000, [page]);
+    for (let i = 0; i < 20; i++) await turn();
+    expect(statSync(path).size).toBe(1000 * PAGE_SIZE);
+    await swap.close?.();
   });
 });
 

@@ -24,7 +24,7 @@ function snapshot({ global, tt, swap }: Subject): unknown {
     dma: [...(tt.dma ?? [])],
     iommu: [iommu.size, iommu.pages],
     entries,
-    engine: [engine.freePages, engine.freeSlots, engine.pooledPages, engine.cleanPages],
+    engine: [engine.freePages, engine.usedSlots, engine.pooledPages, engine.cleanPages],
     chunks: engine.freeChunks(),
     caching: engine.cachingChanges,
     allocated: { ...allocated },

@@ -102,7 +102,6 @@ describe("a read that fails stops the restore, and a retry goes on", () => {
   );
 
   test.each([
-    systemError("EDQUOT"),
     systemError("ERR_SOCKET_CLOSED"),
     systemError("toString"),
     Object.assign(new Error("a number"), { code: 28 }),
