@@ -104,6 +104,8 @@ export async function withPages<T>(
         return undefined;
       } finally {
         unlockPages(device, bo, done !== undefined);
+        // Its pages can be had now: first by who found none, then by who is let in for it.
+        device.global.transits.wakeNext();
       }
     });
     device.kswapd.wake();
