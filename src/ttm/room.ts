@@ -114,6 +114,13 @@ function* findFrames(
   let patient = claim !== undefined;
   let cluster = clusterFor(pool, tt);
   let last = first;
+  const { transits } = global;
+  if (claim && transits.count > 0 && transits.queue.first && lackingFor(pool, tt, claim) > 0) {
+    // Those who wait already found nothing; to look again for each who comes would be a square.
+    claimRoom(pool, tt, claim);
+    const stopped = yield transits.queue;
+    if (stopped) throw stopped;
+  }
   while (last || lackingFor(pool, tt, claim) > 0) {
     if (claim) claimRoom(pool, tt, claim);
     const { released, failure } =
@@ -129,7 +136,7 @@ function* findFrames(
     const full = failure === undefined || codeOf(failure) === "ENOSPC";
     const queue = full && waits++ < WAITS_MAX ? awaited(global, patient) : undefined;
     if (queue) {
-      patient &&= queue === global.transits.queue;
+      patient &&= queue === transits.queue;
       const stopped = yield queue;
       if (stopped) throw stopped;
       continue;
