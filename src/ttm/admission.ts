@@ -162,6 +162,7 @@ export class Admission {
       this.#passes = 0;
       this.#admit(first);
     }
+    if (this.#frames >= this.#supply.frames) return; // mostly so: nobody fits, and looking costs
     let waiter = this.#queue.first?.next;
     for (let looked = 0; waiter && looked < LOOK_AHEAD && this.#passes < PASSES_MAX; looked++) {
       const { next } = waiter;
