@@ -290,11 +290,9 @@ async function locked(
     }
   };
   tasks.add(task);
-  return task.outcome(
-    admission.run(task, need, inside).finally(() => {
-      tasks.delete(task);
-    }),
-  );
+  return task.outcome(admission.run(task, need, inside), () => {
+    tasks.delete(task);
+  });
 }
 
 function taskOf(op: TtmOperation, context: OperationContext = {}): Task {
