@@ -109,6 +109,28 @@ const PROMISED = [
     limit: "0",
     met: (value) => value === 0,
   },
+  atLeast(
+    "many operations at once, of one at a time",
+    "concurrency",
+    /^(read|write) of .* at once$/,
+    1 / 1.2,
+  ),
+  {
+    text: "stall of the event loop, with many at once",
+    bench: "concurrency",
+    cases: /^stall of the event loop/,
+    value: (row) => row.median,
+    limit: "≤ 20 ms",
+    met: (value) => value <= 20,
+  },
+  {
+    text: "tries that failed, with many at once",
+    bench: "concurrency",
+    cases: /^tries that failed/,
+    value: (row) => row.max,
+    limit: "0",
+    met: (value) => value === 0,
+  },
   atLeast("metadata of a page frame, 16 bytes", "memory", /^metadata of a page frame/, 1, "≥ 1.00"),
   atLeast(
     "metadata of an object's page, 12 bytes",

@@ -109,6 +109,8 @@ export async function withPages<T>(
         return undefined;
       } finally {
         unlockPages(device, bo);
+        // Its pages can be had now: first by who found none, then by who is let in for it.
+        device.global.frames.transits.wakeNext();
       }
     });
     device.kswapd.wake();

@@ -446,13 +446,15 @@ export class Device implements Disposable, AsyncDisposable {
     const grace = force ? CLOSE_GRACE_MS : undefined;
     this.#closed = true;
     await this.operations.end(false, grace);
+    let rest: Promise<void> | undefined;
     if (this.#last) {
       this.global.close();
+      rest = this.kswapd.stop();
       await this.operations.end(true, grace);
     }
     const last = this.#letGo();
     if (!last) return;
-    await this.kswapd.stop();
+    await rest;
     await closeSwap(this.global.swap);
   }
 

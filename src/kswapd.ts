@@ -1,9 +1,10 @@
 import { afterTurn } from "./host.ts";
+import { Operations } from "./operations.ts";
 import { isRam } from "./swap/types.ts";
 import { run } from "./ttm/driver.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import type { Shrunk } from "./ttm/shrinker.ts";
-import { AsyncTask } from "./ttm/task.ts";
+import type { AsyncTask } from "./ttm/task.ts";
 
 /** Pages of one step of the background loop: short enough not to be noticed. */
 const STEP_PAGES = 128;
@@ -18,6 +19,8 @@ const FAILURES_MAX = 10;
  */
 export class Kswapd {
   readonly #global: TtmGlobal;
+  /** Its steps, which are no device's own: whoever closes the last device ends them. */
+  readonly #operations: Operations;
   #running: Promise<void> | undefined;
   #stopped = false;
   /** Runs in a row that freed nothing, and calls not to be heard before the next (kswapd_failures). */
@@ -26,6 +29,7 @@ export class Kswapd {
 
   constructor(global: TtmGlobal) {
     this.#global = global;
+    this.#operations = new Operations(global, undefined);
   }
 
   /** True while it reclaims. */
@@ -80,11 +84,13 @@ export class Kswapd {
     const global = this.#global;
     if (isRam(global.swap) || !global.swap.async)
       return global.shrinkers.shrinkNow(global, wanted, true);
-    const task = new AsyncTask("shrink", undefined, this);
+    const { admission, shrinkers } = global;
     let shrunk: Shrunk = { released: 0, scanned: 0 };
-    await global.admission.giveUp(task, async () => {
-      shrunk = await run(global, task, global.shrinkers.shrink(wanted, true));
-    });
+    const step = (task: AsyncTask) =>
+      admission.giveUp(task, async () => {
+        shrunk = await run(global, task, shrinkers.shrink(wanted, true));
+      });
+    await this.#operations.start("shrink", undefined, () => this.#stopped, step);
     return shrunk;
   }
 }

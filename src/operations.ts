@@ -28,11 +28,9 @@ export class Operations {
     const { tasks } = this.#global;
     const task = new AsyncTask(op, signal, this.#owner, gone);
     tasks.add(task);
-    return task.outcome(
-      body(task).finally(() => {
-        tasks.delete(task);
-      }),
-    );
+    return task.outcome(body(task), () => {
+      tasks.delete(task);
+    });
   }
 
   /**

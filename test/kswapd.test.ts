@@ -99,3 +99,84 @@ describe("the background loop", () => {
     await device.close({ force: true });
   });
 });
+
+describe("when it finds nothing, the background loop", () => {
+  /** Scans that it asked for, and how it is woken: by each read that takes memory. */
+  async function watched(gives: () => number) {
+    const swap = new MapSwap({ slots: 4096 });
+    const device = createDeviceSync({
+      memory: 64 * PAGE_SIZE,
+      swap,
+      watermarks: { min: 0, low: 32, high: 48 },
+    });
+    const pinned = filled(device, 56, 1);
+    pinned.pinSync();
+    let scans = 0;
+    device.global.shrinkers.register({
+      name: "counting",
+      countObjects: () => 1,
+      scanObjects: ({ kswapd }) => {
+        if (kswapd) scans++;
+        return kswapd ? gives() : -1;
+      },
+    });
+    const bo = device.createBuffer(PAGE_SIZE);
+    const wake = async () => {
+      bo.writeSync(0, new Uint8Array(1));
+      bo.advise("dontneed");
+      bo.shrinkSync();
+      await until(() => !device.kswapd.running);
+    };
+    await until(() => !device.kswapd.running);
+    return { device, wake, scans: () => scans };
+  }
+
+  test("backs off: of a thousand who wake it few are heard", async () => {
+    const { device, wake, scans } = await watched(() => -1);
+    const heard: number[] = [];
+    for (let call = 0; call < 1000; call++) {
+      const before = scans();
+      await wake();
+      if (scans() > before) heard.push(call);
+    }
+    const waits = heard.slice(1).map((call, i) => call - (heard[i] as number));
+    expect(heard.length).toBeLessThanOrEqual(10);
+    expect(heard.length).toBeGreaterThan(5);
+    // Each wait is about twice the one before it.
+    for (const [i, wait] of waits.slice(1).entries())
+      expect(wait).toBeGreaterThan((waits[i] as number) * 1.5);
+    await device.close({ force: true });
+  });
+
+  test("listens again at once when it found something", async () => {
+    let left = 0;
+    const { device, wake, scans } = await watched(() => (left-- > 0 ? 1 : -1));
+    for (let call = 0; call < 100; call++) await wake();
+    const before = scans();
+    left = 1;
+    // It is deaf for a while still, and then hears that there was something.
+    while (scans() === before) await wake();
+    const heard = scans();
+    await wake();
+    expect(scans()).toBeGreaterThan(heard);
+    await device.close({ force: true });
+  });
+
+  test("does so whether it finds nothing or fails to move what it finds", async () => {
+    const swap = new MapSwap({ slots: 4096 });
+    const device = create(swap);
+    swap.before = failAll(true, systemError("EIO"));
+    for (let i = 0; i < 27; i++) filled(device, 30, i);
+    await until(() => !device.kswapd.running);
+    swap.forget();
+    const one = device.createBuffer(PAGE_SIZE);
+    for (let call = 0; call < 300; call++) {
+      one.writeSync(0, new Uint8Array(1));
+      one.advise("dontneed");
+      one.shrinkSync();
+      await until(() => !device.kswapd.running);
+    }
+    expect(swap.count(true)).toBeLessThanOrEqual(10);
+    await device.close({ force: true });
+  });
+});

@@ -194,7 +194,11 @@ describe("an option of createDevice", () => {
       { swap: { ...block, open: true } },
       /^swap\.open must be a function, not true/,
     ],
-    ["flush of swap", { swap: { ...block, flush: 5 } }, /^swap\.flush must be a function, not 5/],
+    [
+      "truncate of swap",
+      { swap: { ...block, truncate: 5 } },
+      /^swap\.truncate must be a function, not 5/,
+    ],
     [
       "close of swap",
       { swap: { ...block, close: null } },

@@ -19,7 +19,7 @@ export interface Need {
 }
 
 /** Nothing of its own: for those that only give pages up. */
-const NEED_NONE: Need = { frames: 0, lacking: 0 };
+export const NEED_NONE: Need = { frames: 0, lacking: 0 };
 
 /** What there is, in pages, as it changes. */
 export interface Supply {
@@ -34,10 +34,14 @@ const PASSES_MAX = 64;
 /** How many in the queue are looked at for one that fits: nobody looks at all of them. */
 const LOOK_AHEAD = 16;
 
-/** A stay inside. */
-interface Stay extends Need {
+/** A stay inside, or the wish for one. */
+interface Stay {
+  /** Asked whenever there may be room: what it has can be taken from it while it waits. */
+  readonly need: () => Need;
   /** Nobody else may be inside. */
   readonly alone: boolean;
+  /** What it needed when it came in. */
+  granted: Need;
   /** Entries counted when it came in, and whether somebody was inside then. */
   entries: number;
   crowded: boolean;
@@ -84,15 +88,14 @@ export class Admission {
    */
   async run(task: AsyncTask, need: () => Need, attempt: () => Promise<unknown>): Promise<unknown> {
     for (let alone = false; ; alone = true) {
-      const { frames, lacking } = need();
-      const stay: Stay = { frames, lacking, alone, entries: 0, crowded: false };
+      const stay: Stay = { need, alone, granted: NEED_NONE, entries: 0, crowded: false };
       if (this.#mayEnter(stay)) this.#enter(stay);
       else await this.#wait(task, stay);
       let failure: unknown;
       let others: boolean;
       try {
         // What is pinned or mapped for a moment only is let go of by then.
-        if (frames > this.#supply.frames) await yieldTurn();
+        if (stay.granted.frames > this.#supply.frames) await yieldTurn();
         failure = await attempt();
       } finally {
         others = stay.crowded || stay.entries !== this.#entries;
@@ -126,9 +129,10 @@ export class Admission {
     return true;
   }
 
-  #fits({ frames, lacking, alone }: Stay): boolean {
+  #fits({ need, alone }: Stay): boolean {
     if (this.#inside === 0) return true;
     if (alone || this.#alone) return false;
+    const { frames, lacking } = need();
     // By itself it may try, whatever there is.
     if (frames === 0 || this.#frames === 0) return true;
     const { frames: all, exchange } = this.#supply;
@@ -138,16 +142,17 @@ export class Admission {
   #enter(stay: Stay): void {
     stay.crowded = this.#inside > 0;
     stay.entries = ++this.#entries;
+    stay.granted = stay.need();
     this.#inside++;
-    this.#frames += stay.frames;
-    this.#lacking += stay.lacking;
+    this.#frames += stay.granted.frames;
+    this.#lacking += stay.granted.lacking;
     this.#alone = stay.alone;
   }
 
   #leave(stay: Stay): void {
     this.#inside--;
-    this.#frames -= stay.frames;
-    this.#lacking -= stay.lacking;
+    this.#frames -= stay.granted.frames;
+    this.#lacking -= stay.granted.lacking;
     this.#alone = false;
     this.#next();
   }
@@ -162,6 +167,7 @@ export class Admission {
       this.#passes = 0;
       this.#admit(first);
     }
+    if (this.#frames >= this.#supply.frames) return; // mostly so: nobody fits, and looking costs
     let waiter = this.#queue.first?.next;
     for (let looked = 0; waiter && looked < LOOK_AHEAD && this.#passes < PASSES_MAX; looked++) {
       const { next } = waiter;

@@ -254,14 +254,19 @@ function busy(op: TtmOperation): TtmError {
  * The pool that moves the pages of `tt`: the one they are from, whichever is named; the one named while it has
  * none.
  *
- * @throws TypeError for what is no pool or no tt, or when they are of different memories
+ * @throws TypeError for what is no pool or no tt, when they are of different memories, and when those are closed
  */
 function poolFor(pool: Pool, tt: Tt): Pool {
   if (!(pool instanceof Pool)) throw new TypeError("pool must be a Pool");
   if (!(tt instanceof Tt)) throw new TypeError("tt must be a Tt");
-  const own = tt.pool && tt.resident > 0 ? tt.pool : pool;
   if (pool.global.closed) throw new TypeError("pool: its device is closed");
   pool.global.assertSound("populate");
+  return ownPool(pool, tt);
+}
+
+/** The same for an operation that was begun: a close waits for it. */
+function ownPool(pool: Pool, tt: Tt): Pool {
+  const own = tt.pool && tt.resident > 0 ? tt.pool : pool;
   if ((tt.pool ?? own).global === pool.global) return own;
   throw new TypeError("pool: the pages of this tt are in the memory of another device");
 }
@@ -272,7 +277,7 @@ function lockedSync<T>(pool: Pool, tt: Tt, task: Task, work: (pool: Pool) => T):
   assertStack();
   if (!tt.lock.tryLock()) throw busy(task.op);
   try {
-    const own = poolFor(pool, tt);
+    const own = ownPool(pool, tt);
     return runNow(own.global, task, () => work(own));
   } finally {
     tt.lock.unlock();
@@ -294,17 +299,15 @@ async function locked(
   const inside = async (): Promise<unknown> => {
     if (!tt.lock.tryLock()) await task.wait(tt.lock.queue, undefined);
     try {
-      return await work(poolFor(pool, tt), task);
+      return await work(ownPool(pool, tt), task);
     } finally {
       tt.lock.unlock();
     }
   };
   tasks.add(task);
-  return task.outcome(
-    admission.run(task, need, inside).finally(() => {
-      tasks.delete(task);
-    }),
-  );
+  return task.outcome(admission.run(task, need, inside), () => {
+    tasks.delete(task);
+  });
 }
 
 /** @throws TypeError for an option that there is not, or that cannot be meant */

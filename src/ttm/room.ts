@@ -4,12 +4,14 @@
  */
 import { codeOf, TtmError } from "../errors.ts";
 import { formatSize } from "../size.ts";
+import type { WaitQueue } from "../wait_queue.ts";
 import { drain, type Steps } from "./driver.ts";
 import type { Claim } from "./frames.ts";
 import type { TtmGlobal } from "./global.ts";
 import type { Pool } from "./pool.ts";
 import type { Released } from "./shrink.ts";
 import type { Tt } from "./tt.ts";
+import { turnQueue } from "./turns.ts";
 
 /** Reclaims in a row that freed no frame before memory counts as exhausted (MAX_RECLAIM_RETRIES). */
 const RECLAIM_RETRIES_MAX = 16;
@@ -78,6 +80,16 @@ function worthRetrying(global: TtmGlobal): (released: number) => boolean {
 const WAITS_MAX = 16;
 
 /**
+ * Where to wait for those who may let go of what is lacking: shrinks under way or, for who is `patient`, whoever
+ * pinned or mapped pages for a moment only: until the event loop has turned.
+ */
+function awaited({ frames }: TtmGlobal, patient: boolean): WaitQueue | undefined {
+  const { transits } = frames;
+  if (transits.count > 0) return transits.queue;
+  return patient && frames.stuck > 0 ? turnQueue() : undefined;
+}
+
+/**
  * Reclaims until the frames that `tt` still needs are free or pooled for it, within the limits. With a
  * `claim` they are kept for it, and who finds nothing to reclaim waits for those who write pages out.
  */
@@ -100,8 +112,16 @@ function* findFrames(
   const { global } = pool;
   const again = worthRetrying(global);
   let waits = 0;
+  let patient = claim !== undefined;
   let cluster = clusterFor(pool, tt);
   let last = first;
+  const { transits } = global.frames;
+  if (claim && transits.count > 0 && transits.queue.first && lackingFor(pool, tt, claim) > 0) {
+    // Those who wait already found nothing; to look again for each who comes would be a square.
+    claimRoom(pool, tt, claim);
+    const stopped = yield transits.queue;
+    if (stopped) throw stopped;
+  }
   while (last || lackingFor(pool, tt, claim) > 0) {
     if (claim) claimRoom(pool, tt, claim);
     const { released, failure } =
@@ -115,8 +135,10 @@ function* findFrames(
     }
     if (lackingFor(pool, tt, claim) === 0) break;
     const full = failure === undefined || codeOf(failure) === "ENOSPC";
-    if (full && global.frames.transits.count > 0 && waits++ < WAITS_MAX) {
-      const stopped = yield global.frames.transits.queue;
+    const queue = full && waits++ < WAITS_MAX ? awaited(global, patient) : undefined;
+    if (queue) {
+      patient &&= queue === transits.queue;
+      const stopped = yield queue;
       if (stopped) throw stopped;
       continue;
     }

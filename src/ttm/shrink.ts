@@ -97,9 +97,12 @@ export function* shrink(
   claim?: Claim,
 ): Steps<Released> {
   const walk = begin(global, tts, target, claim);
+  let batch = next(walk);
+  // With nothing on its way nobody waits for it: it would only wake those who have nothing either.
+  if (!batch) return walk;
   global.frames.transits.begin();
   try {
-    for (let batch = next(walk); batch; batch = next(walk)) {
+    for (; batch; batch = next(walk)) {
       const { pages } = batch;
       const now = transferNow(global, true, pages, 0);
       end(walk, batch, now ?? (yield* transferExtents(global, true, pages, 0)));

@@ -72,13 +72,14 @@ export type TaskOwner = object | undefined;
  * the end before: an abort rejects at once what waits in a queue, and after a moment what a device is at
  * work for. The operation itself goes on until the device is done; until then nobody else gets its pages.
  */
-export class AsyncTask implements Task {
+export class AsyncTask implements Task, Signal {
   readonly op: TtmOperation;
   readonly owner: TaskOwner;
-  readonly signal: Signal;
-  /** Settles, never rejecting, when the operation has let go of everything. */
-  readonly settled: Promise<void>;
-  #settle!: () => void;
+  readonly #given: Signal | undefined;
+  readonly #gone: () => boolean;
+  #ended = false;
+  /** Of those who wait for the end: mostly nobody does. */
+  #settled: { readonly promise: Promise<void>; resolve(): void } | undefined;
   #stopped: TtmError | undefined;
   /** Ends the wait it is in, with what stopped it. */
   #leave: ((stopped: TtmError) => void) | undefined;
@@ -86,7 +87,7 @@ export class AsyncTask implements Task {
   /** Cancels the wait for a device that is at work. */
   #cancel: (() => void) | undefined;
   readonly #source: Listenable | undefined;
-  readonly #onAbort = (): void => this.stop(interrupted(this));
+  readonly #onAbort: (() => void) | undefined;
 
   /**
    * @param signal of the caller
@@ -98,22 +99,40 @@ export class AsyncTask implements Task {
     owner: TaskOwner,
     gone: () => boolean = () => false,
   ) {
-    const task = this;
     this.op = op;
     this.owner = owner;
-    this.signal = {
-      get aborted() {
-        return task.#stopped !== undefined || gone() || Boolean(signal?.aborted);
-      },
-      get reason() {
-        return task.#stopped?.cause ?? signal?.reason;
-      },
-    };
-    this.settled = new Promise((resolve) => {
-      this.#settle = resolve;
-    });
+    this.#given = signal;
+    this.#gone = gone;
     this.#source = listenable(signal);
-    this.#source?.addEventListener("abort", this.#onAbort);
+    if (!this.#source) return;
+    this.#onAbort = () => this.stop(interrupted(this));
+    this.#source.addEventListener("abort", this.#onAbort);
+  }
+
+  /** Its own: aborted by the caller's, when it is stopped, and when what it is about has ceased to be. */
+  get signal(): Signal {
+    return this;
+  }
+
+  get aborted(): boolean {
+    return this.#stopped !== undefined || this.#gone() || Boolean(this.#given?.aborted);
+  }
+
+  get reason(): unknown {
+    return this.#stopped?.cause ?? this.#given?.reason;
+  }
+
+  /** Settles, never rejecting, when the operation has let go of everything. */
+  get settled(): Promise<void> {
+    if (this.#ended) return Promise.resolve();
+    if (!this.#settled) {
+      let resolve!: () => void;
+      const promise = new Promise<void>((end) => {
+        resolve = end;
+      });
+      this.#settled = { promise, resolve };
+    }
+    return this.#settled.promise;
   }
 
   /** What stopped it from outside, if something did. */
@@ -121,26 +140,29 @@ export class AsyncTask implements Task {
     return this.#stopped;
   }
 
-  /** What its caller gets: the outcome of `work`, or what stops it before. */
-  outcome<T>(work: Promise<T>): Promise<T> {
-    const end = () => {
-      this.#source?.removeEventListener("abort", this.#onAbort);
-      this.#cancel?.();
-      this.#settle();
-    };
+  /** What its caller gets: the outcome of `work`, or what stops it before. `ended` is called at the end of it. */
+  outcome<T>(work: Promise<T>, ended?: () => void): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#reject = reject;
       work.then(
         (value) => {
-          end();
+          this.#end(ended);
           resolve(value);
         },
         (error) => {
-          end();
+          this.#end(ended);
           reject(error);
         },
       );
     });
+  }
+
+  #end(ended: (() => void) | undefined): void {
+    this.#ended = true;
+    if (this.#onAbort) this.#source?.removeEventListener("abort", this.#onAbort);
+    this.#cancel?.();
+    ended?.();
+    this.#settled?.resolve();
   }
 
   /** Stops it for `reason`, wherever it is. */

@@ -28,8 +28,14 @@ export function nextTurn(): Promise<void> {
 
 /** Lets everybody else go on first: resolves when the event loop has turned. */
 export function yieldTurn(): Promise<void> {
-  timeLeft(); // so that a turn is under way
+  turnQueue();
   return nextTurn();
+}
+
+/** The queue of those who let everybody else go on first: all in it go on when the event loop has turned. */
+export function turnQueue(): WaitQueue {
+  timeLeft(); // so that a turn is under way
+  return waiting;
 }
 
 function turned(): void {

@@ -224,7 +224,7 @@ describe("kernel today: pools", () => {
   });
 
   test("reading page_pool_shrink scans one batch, tt_shrink one object; buffer_objects counts", () => {
-    using rig = new Rig({ memory: 1024 });
+    using rig = new Rig({ memory: 1024, slots: 128 });
     expect(rig.device.debugfs("page_pool_shrink")).toBe("0/0\n");
     pass(rig, 400, { caching: "wc" }, new Pool(rig.global, { orders: [0] }));
     expect(rig.device.debugfs("page_pool_shrink")).toBe("400/160\n");
@@ -233,6 +233,11 @@ describe("kernel today: pools", () => {
     expect(rig.device.debugfs("buffer_objects")).toBe("2\n");
     expect(rig.device.debugfs("tt_shrink")).toBe("32\n");
     expect(bos.map((bo) => bo.residentPages)).toEqual([0, 32]);
+    const small = rig.buffers(20, 1);
+    for (const left of [0, 1]) {
+      expect(rig.device.debugfs("tt_shrink")).toBe(left === 0 ? "32\n" : "1\n");
+      expect(small.filter((bo) => bo.residentPages === 0)).toHaveLength(left);
+    }
     expect(() => rig.device.debugfs("nothing" as "page_pool")).toThrow(RangeError);
   });
 

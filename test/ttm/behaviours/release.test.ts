@@ -1,7 +1,9 @@
 /* Free, unpopulate and destroy: in every state, and nothing is left behind. */
 import { describe, expect, test } from "vitest";
+import { createDeviceSync } from "../../../src/index.ts";
 import {
   finiTt,
+  kmapTt,
   Pool,
   populateTt,
   populateTtSync,
@@ -172,5 +174,57 @@ describe("release", () => {
     await codeOfAsync(populateTt(rig.pool, tt));
     rig.expectMarked(other as Tt);
     expect(rig.facts().broken).toBe(undefined);
+  });
+
+  test("whichever pool is named, pages go back to the one they are from, and are counted there", () => {
+    using rig = new Rig({ memory: 1024, dma32: "2 MiB" });
+    const low = new Pool(rig.global, { dma32: true });
+    const coherent = new Pool(rig.global, { coherent: true });
+    const tt = rig.tt(16, { caching: "wc" });
+    populateTtSync(low, tt);
+    expect(rig.global.allocated).toEqual({ pages: 16, dma32Pages: 16 });
+    finiTt(rig.pool, tt);
+    expect(rig.global.allocated).toEqual({ pages: 0, dma32Pages: 0 });
+    expect([rig.pooled("wc"), rig.pooled("wc 32")]).toEqual([{}, { 4: 1 }]);
+    // A restore that is resumed, too, goes on in the pool of what it has.
+    const other = rig.filled(16, { dma: true });
+    shrinkTtSync(rig.pool, other);
+    expect(codeOf(() => populateTtSync(rig.pool, other, { signal: stopAt(5) }))).toBe("EINTR");
+    populateTtSync(coherent, other);
+    rig.expectMarked(other);
+    expect(shrinkTtSync(coherent, other)).toBe(16); // its pages are not coherent
+    rig.swap.forget();
+    populateTtSync(rig.pool, other);
+    finiTt(coherent, other);
+    coherent.close();
+    low.close();
+    rig.global.poolShrinker.drain(0);
+    expect(rig.facts()).toMatchObject({ ...NOTHING, pooled: 0 });
+  });
+
+  test("a pool of another memory is a TypeError, whatever is asked, and nothing changes", async () => {
+    using rig = new Rig();
+    using foreign = createDeviceSync({ memory: "64 KiB" });
+    const pool = new Pool(foreign.global);
+    const tt = rig.filled(5);
+    const before = rig.snapshot(tt);
+    for (const ask of [
+      () => populateTtSync(pool, tt),
+      () => shrinkTtSync(pool, tt),
+      () => finiTt(pool, tt),
+      () => unpopulateTt(pool, tt),
+      () => kmapTt(pool, tt),
+      () => populateTtSync({} as Pool, tt),
+      () => populateTtSync(rig.pool, {} as Tt),
+    ]) {
+      expect(ask).toThrow(TypeError);
+    }
+    await expect(populateTt(pool, tt)).rejects.toThrow(/memory of another device/);
+    await expect(shrinkTt(pool, tt)).rejects.toThrow(TypeError);
+    expect(rig.snapshot(tt)).toEqual(before);
+    shrinkTtSync(rig.pool, tt);
+    expect(() => populateTtSync(pool, tt)).toThrow(TypeError); // its slots are here, too
+    populateTtSync(rig.pool, tt);
+    rig.expectMarked(tt);
   });
 });

@@ -2,14 +2,17 @@
 import { describe, expect, test } from "vitest";
 import { runSync } from "../../../src/ttm/driver.ts";
 import {
+  finiTt,
   Pool,
+  populateTt,
   populateTtSync,
   shrinkTtSync,
+  swapoutTt,
   swapoutTtSync,
   TT_FLAG_EXTERNAL,
   TT_FLAG_EXTERNAL_MAPPABLE,
 } from "../../../src/ttm.ts";
-import { codeOf, Rig, stopAt } from "./rig.ts";
+import { codeOf, codeOfAsync, Rig, stopAt } from "./rig.ts";
 import { STATES, shrunkenBy, stopped } from "./states.ts";
 
 const ONCE = { probability: 100, times: 1 } as const;
@@ -288,5 +291,49 @@ describe("shrink", () => {
       populateTtSync(rig.pool, tt);
       rig.expectMarked(tt);
     }
+  });
+
+  test("a swapout that fails is taken back before anybody gets its frames or its tt", async () => {
+    for (const k of [1, 9, 16]) {
+      await using rig = new Rig({ memory: 32, async: true });
+      const [tt, rest] = [rig.filled(16), rig.filled(16)];
+      const eager = rig.tt(8);
+      rig.swap.failAt(true, k, "ENOSPC");
+      const swapout = codeOfAsync(swapoutTt(rig.pool, tt));
+      const waiting = codeOfAsync(populateTt(rig.pool, tt));
+      const codes = new Set<string | undefined>();
+      let ended = false;
+      const others = (async () => {
+        while (!ended) {
+          codes.add(await codeOfAsync(populateTt(rig.pool, eager)));
+          await Promise.resolve();
+        }
+      })();
+      expect(await swapout).toBe("ENOSPC");
+      ended = true;
+      await Promise.all([waiting, others]);
+      expect(codes).toEqual(new Set(["ENOMEM"]));
+      expect(tt).toMatchObject({ populated: true, resident: 16 });
+      rig.expectMarked(tt);
+      rig.expectMarked(rest);
+      finiTt(rig.pool, rest);
+    }
+  });
+
+  test("a page that cannot be read back leaves the tt shrunken, with both errors told", () => {
+    using rig = new Rig();
+    const tt = rig.filled(8);
+    let writes = 0;
+    rig.swap.before = (out) => {
+      if (!out) throw Object.assign(new Error("cannot be read"), { code: "EIO" });
+      if (++writes === 4) throw Object.assign(new Error("full"), { code: "ENOSPC" });
+    };
+    expect(() => swapoutTtSync(rig.pool, tt)).toThrow(
+      expect.objectContaining({ code: "ENOSPC", cause: expect.objectContaining({ code: "EIO" }) }),
+    );
+    expect(tt).toMatchObject({ populated: false, shrunken: true, resident: 5 });
+    rig.swap.forget();
+    populateTtSync(rig.pool, tt);
+    rig.expectMarked(tt);
   });
 });

@@ -1,7 +1,9 @@
 /* Flags of a tt, and what each event makes of them. */
 import { describe, expect, test } from "vitest";
+import { PAGE_SIZE } from "../../../src/index.ts";
 import {
   finiTt,
+  kmapTt,
   populateTtSync,
   shrinkTtSync,
   TT_FLAG_DONTNEED,
@@ -140,5 +142,38 @@ describe("tt", () => {
     expect(allocated).toEqual({ pages: 0, dma32Pages: 0 });
     rig.filled(3, { flags: TT_FLAG_EXTERNAL });
     expect(allocated.pages).toBe(0);
+  });
+
+  test("kmap: views on the pages themselves, a view for each stretch; what is mapped may be written", () => {
+    using rig = new Rig({ keepClean: true });
+    const tt = rig.filled(19);
+    const views = kmapTt(rig.pool, tt);
+    expect(views.reduce((sum, view) => sum + view.length, 0)).toBe(19 * PAGE_SIZE);
+    const [part] = kmapTt(rig.pool, tt, 17, 1);
+    expect(part?.byteOffset).toBe(rig.entries(tt)[17]);
+    expect(part?.length).toBe(PAGE_SIZE);
+    shrinkTtSync(rig.pool, tt);
+    expect(codeOf(() => kmapTt(rig.pool, tt))).toBe("EFAULT");
+    populateTtSync(rig.pool, tt);
+    rig.swap.forget();
+    kmapTt(rig.pool, tt, 3, 2)[0]?.fill(7);
+    // Of the others swap has copies still.
+    expect(shrinkTtSync(rig.pool, tt)).toBe(19);
+    expect(rig.swap.writes.length).toBeGreaterThanOrEqual(2);
+    expect(rig.swap.writes.length).toBeLessThan(19);
+    populateTtSync(rig.pool, tt);
+    expect(new Uint8Array(rig.words(tt, 3).buffer, rig.entries(tt)[3], 1)[0]).toBe(7);
+    for (const [first, count] of [
+      [-1, 1],
+      [0, 0],
+      [0, 20],
+      [19, 1],
+      [0.5, 1],
+      [0, Number.NaN],
+    ] as const) {
+      expect(() => kmapTt(rig.pool, tt, first, count), `${first}, ${count}`).toThrow(RangeError);
+    }
+    finiTt(rig.pool, tt);
+    expect(codeOf(() => kmapTt(rig.pool, tt))).toBe("EFAULT");
   });
 });
