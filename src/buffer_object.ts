@@ -2,6 +2,7 @@ import { PAGE_SIZE } from "../assembly/abi.ts";
 import { access, stepsAsync, stepsSync, withPages, withPagesSync } from "./access.ts";
 import type { Device } from "./device.ts";
 import { TtmError } from "./errors.ts";
+import type { View } from "./host_types.ts";
 import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
 import { Mapping } from "./mapping.ts";
@@ -39,7 +40,7 @@ export type Advice = "dontneed" | "willneed";
  *   `EWOULDBLOCK` (Sync form, and the swap device is asynchronous);
  * - `TypeError`, `RangeError` for arguments that cannot be meant, and for a destroyed buffer.
  */
-export class BufferObject implements LruNode, Disposable {
+export class BufferObject implements Disposable {
   /** Bytes. */
   readonly size: number;
   /** 0..3; buffers of a lower priority are reclaimed first. */
@@ -291,7 +292,7 @@ export class BufferObject implements LruNode, Disposable {
   }
 
   /** Views on bytes [offset, offset + length), in order. */
-  #segments(offset: number, length: number): Uint8Array[] {
+  #segments(offset: number, length: number): View[] {
     const { engine } = this.#device.global;
     const first = Math.floor(offset / PAGE_SIZE);
     const count = pagesOf(offset + length) - first;
@@ -300,7 +301,7 @@ export class BufferObject implements LruNode, Disposable {
     const page = engine.entry(vector + first);
     if (engine.chunkPages(page) >= count) return [engine.view(page + skip, length)];
     let left = length;
-    const segments: Uint8Array[] = [];
+    const segments: View[] = [];
     for (const { address, pages } of engine.vectorExtents(vector, numPages, first, count)) {
       const bytes = Math.min(pages * PAGE_SIZE - skip, left);
       segments.push(engine.view(address + skip, bytes));

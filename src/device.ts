@@ -2,7 +2,9 @@ import { MAX_ORDER, PAGE_SIZE } from "../assembly/abi.ts";
 import { BufferObject, type OperationOptions } from "./buffer_object.ts";
 import { type DebugfsName, debugfs } from "./debugfs.ts";
 import { Engine } from "./engine/engine.ts";
+import { assertModule } from "./engine/instance.ts";
 import { TtmError } from "./errors.ts";
+import type { EngineModule } from "./host_types.ts";
 import { Kswapd } from "./kswapd.ts";
 import { Operations } from "./operations.ts";
 import { PRIORITIES, Reclaim } from "./reclaim.ts";
@@ -29,7 +31,7 @@ export interface DeviceOptions extends TtmGlobalOptions {
   /** Orders, coherent DMA and DMA32 of the pool that the buffers' pages come from. */
   readonly pool?: PoolOptions;
   /** The compiled engine, for hosts that neither compile inlined bytes nor resolve the package's. */
-  readonly module?: WebAssembly.Module;
+  readonly module?: EngineModule;
 }
 
 /** Options of `createBuffer`. */
@@ -322,8 +324,8 @@ export class Device implements Disposable, AsyncDisposable {
   }
 }
 
-/** @throws TypeError, RangeError for an option that cannot be meant; TtmError of the swap device */
-export function createDeviceSync(options: DeviceOptions): Device {
+/** `createDeviceSync` of index.ts, with the engine that its build brings along. */
+export function createDeviceSync(options: DeviceOptions, engine: () => WebAssembly.Module): Device {
   const memory = parseSize(options?.memory, "memory");
   if (memory < MEMORY_MIN) {
     throw new RangeError(
@@ -339,15 +341,20 @@ export function createDeviceSync(options: DeviceOptions): Device {
   const entries = slots + frames + Math.max(frames, slack);
   const dma32 = options.dma32 === undefined ? frames : dma32Frames(options.dma32, frames);
   const geometry = { frames, slots, entries, ram: isRam(swap), dma32 };
-  const global = new TtmGlobal(new Engine(geometry, options.module), swap, options);
+  const module: unknown = options.module ?? engine();
+  assertModule(module, "module");
+  const global = new TtmGlobal(new Engine(geometry, module), swap, options);
   const device = new Device(global, options.pool ?? {});
   if (!isRam(swap)) swap.open?.();
   return device;
 }
 
-/** As `createDeviceSync`. */
-export async function createDevice(options: DeviceOptions): Promise<Device> {
-  return createDeviceSync(options);
+/** `createDevice` of index.ts, with the engine that its build brings along. */
+export async function createDevice(
+  options: DeviceOptions,
+  engine: () => WebAssembly.Module,
+): Promise<Device> {
+  return createDeviceSync(options, engine);
 }
 
 function dma32Frames(size: Size, frames: number): number {

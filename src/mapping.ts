@@ -1,20 +1,22 @@
+import type { View } from "./host_types.ts";
+
 /**
  * A buffer's pages in memory, pinned until `unmap()`: views straight on linear memory, no copy.
  * Using a view after `unmap()` is an error that cannot be caught: it may show other content by then.
  */
 export class Mapping implements Disposable {
   /** The buffer's bytes in order; one view for each stretch of pages side by side. */
-  readonly segments: readonly Uint8Array[];
+  readonly segments: readonly View[];
   #unmap: (() => void) | undefined;
 
   /** @internal */
-  constructor(segments: readonly Uint8Array[], unmap: () => void) {
+  constructor(segments: readonly View[], unmap: () => void) {
     this.segments = segments;
     this.#unmap = unmap;
   }
 
   /** The whole buffer as one view when its pages lie side by side, else `undefined`. */
-  get bytes(): Uint8Array | undefined {
+  get bytes(): View | undefined {
     return this.segments.length === 1 ? this.segments[0] : undefined;
   }
 
