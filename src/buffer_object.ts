@@ -6,6 +6,7 @@ import type { View } from "./host_types.ts";
 import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
 import { Mapping } from "./mapping.ts";
+import { NOT_CLONED, notText } from "./not_bytes.ts";
 import { pagesOf } from "./size.ts";
 import type { Steps } from "./ttm/driver.ts";
 import { partial, type Released, shrink } from "./ttm/shrink.ts";
@@ -57,6 +58,9 @@ export class BufferObject implements Disposable {
   lruPrev: LruNode | undefined = undefined;
   /** @internal */
   lruNext: LruNode | undefined = undefined;
+
+  /** @internal */
+  readonly notCloned: symbol = NOT_CLONED;
 
   readonly #device: Device;
   #pins = 0;
@@ -220,6 +224,17 @@ export class BufferObject implements Disposable {
     this.end();
   }
 
+  /** What `JSON.stringify` shows of it: a description, no bytes. */
+  toJSON(): object {
+    const { id, size, priority, residentPages, pinned, destroyed } = this;
+    return { id, size, priority, residentPages, pinned, destroyed };
+  }
+
+  /** @throws TypeError always: `new Blob([buffer])` and the like would hold a text, not the bytes */
+  [Symbol.toPrimitive](): never {
+    return notText("what read() gives, or the segments of map()");
+  }
+
   /** @internal Frees everything, at once or when whoever moves its pages lets go of them. */
   end(): void {
     this.#destroyed = true;
@@ -263,8 +278,11 @@ export class BufferObject implements Disposable {
   /** The bytes of a caller's buffer, if they fit at `offset`. */
   #range(offset: number, value: Bytes, name: string): Uint8Array {
     this.assertAlive();
+    if (typeof offset !== "number") {
+      const call = name === "source" ? "write(offset, source)" : "read(offset, target)";
+      throw new TypeError(`offset must be a number of bytes, as in ${call}`);
+    }
     const bytes = asBytes(value, name);
-    if (typeof offset !== "number") throw new TypeError("offset must be a number of bytes");
     if (!Number.isSafeInteger(offset) || offset < 0 || offset + bytes.length > this.size) {
       throw new RangeError(
         `offset ${offset}: the ${bytes.length} bytes of ${name} do not lie within ` +
@@ -351,5 +369,15 @@ function asBytes(value: Bytes, name: string): Uint8Array {
     return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
   }
   if (value instanceof ArrayBuffer) return new Uint8Array(value);
-  throw new TypeError(`${name} must be an ArrayBuffer, a typed array or a DataView`);
+  const hint = hintOf(value, name);
+  throw new TypeError(`${name} must be an ArrayBuffer, a typed array or a DataView${hint}`);
+}
+
+/** What somebody may have meant who gave this as bytes. */
+function hintOf(value: unknown, name: string): string {
+  if (name === "target") {
+    const length = typeof value === "number" ? value : "length";
+    return `, which is filled, as in read(0, new Uint8Array(${length}))`;
+  }
+  return typeof value === "string" ? "; text is bytes by new TextEncoder().encode(text)" : "";
 }

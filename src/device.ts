@@ -6,6 +6,7 @@ import { assertModule } from "./engine/instance.ts";
 import { TtmError } from "./errors.ts";
 import type { EngineModule } from "./host_types.ts";
 import { Kswapd } from "./kswapd.ts";
+import { NOT_CLONED } from "./not_bytes.ts";
 import { Operations } from "./operations.ts";
 import { PRIORITIES, Reclaim } from "./reclaim.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
@@ -87,6 +88,8 @@ export class Device implements Disposable, AsyncDisposable {
   readonly operations: Operations;
   /** @internal */
   readonly kswapd: Kswapd;
+  /** @internal */
+  readonly notCloned: symbol = NOT_CLONED;
   #nextId = 1;
   #hibernated: BufferObject[] = [];
   #buffers = 0;
@@ -220,6 +223,11 @@ export class Device implements Disposable, AsyncDisposable {
     this.#close(options.force === true)?.catch(() => {});
   }
 
+  /** What `JSON.stringify` shows of it: `closed` and `stats()`. */
+  toJSON(): object {
+    return { closed: this.closed, ...this.stats() };
+  }
+
   /** Closes the device, buffers and all; nothing if it is closed. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#closed) await this.close({ force: true });
@@ -328,8 +336,10 @@ export class Device implements Disposable, AsyncDisposable {
 export function createDeviceSync(options: DeviceOptions, engine: () => WebAssembly.Module): Device {
   const memory = parseSize(options?.memory, "memory");
   if (memory < MEMORY_MIN) {
+    const { memory: given } = options;
+    const hint = typeof given === "number" && given <= 4096 ? `; "${given} MiB" may be meant` : "";
     throw new RangeError(
-      `memory of ${formatSize(memory)} is too small; the least is ${formatSize(MEMORY_MIN)}`,
+      `memory of ${formatSize(memory)} is too small; the least is ${formatSize(MEMORY_MIN)}${hint}`,
     );
   }
   const swap = options.swap ?? ramSwap();
@@ -367,10 +377,20 @@ function dma32Frames(size: Size, frames: number): number {
 function slotsOf(swap: SwapDevice): number {
   if (typeof swap === "object" && swap !== null && isRam(swap)) return swap.slots;
   if (typeof swap?.read !== "function" || typeof swap.write !== "function") {
-    throw new TypeError("swap must be a swap device such as ramSwap() or fileSwap({ size })");
+    const text = "swap must be a swap device such as ramSwap() or fileSwap({ size })";
+    throw new TypeError(`${text}${hintOf(swap)}`);
   }
   if (!Number.isInteger(swap.slots) || swap.slots < 1 || swap.slots > SLOTS_MAX) {
     throw new RangeError(`swap.slots must be 1 to ${SLOTS_MAX} pages, not ${swap.slots}`);
   }
   return swap.slots;
+}
+
+/** What somebody may have meant who gave this as a swap device. */
+function hintOf(swap: unknown): string {
+  if (typeof swap === "function") return `, not a function: call ${swap.name || "it"}`;
+  if (typeof swap !== "string") return "";
+  const size = /^[\d.]+ ?[kmgt]?i?b?$/i.test(swap);
+  const options = size ? `size: "${swap}"` : `path: ${JSON.stringify(swap)}, size: "4 GiB"`;
+  return `, not a string: fileSwap({ ${options} }) of ttm-wasm/swap/file`;
 }

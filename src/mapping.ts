@@ -1,4 +1,5 @@
 import type { View } from "./host_types.ts";
+import { NOT_CLONED, notText } from "./not_bytes.ts";
 
 /**
  * A buffer's pages in memory, pinned until `unmap()`: views straight on linear memory, no copy.
@@ -7,6 +8,8 @@ import type { View } from "./host_types.ts";
 export class Mapping implements Disposable {
   /** The buffer's bytes in order; one view for each stretch of pages side by side. */
   readonly segments: readonly View[];
+  /** @internal */
+  readonly notCloned: symbol = NOT_CLONED;
   #unmap: (() => void) | undefined;
 
   /** @internal */
@@ -27,6 +30,17 @@ export class Mapping implements Disposable {
     unmap?.();
   }
 
+  /** What `JSON.stringify` shows of it: the lengths of its segments (bytes). */
+  toJSON(): object {
+    return { segments: this.segments.map(({ length }) => length) };
+  }
+
+  /** @throws TypeError always: `new Blob([mapping])` and the like would hold a text, not the bytes */
+  [Symbol.toPrimitive](): never {
+    return notText("the segments, as in new Blob([...mapping.segments])");
+  }
+
+  /** As `unmap`. */
   [Symbol.dispose](): void {
     this.unmap();
   }

@@ -115,7 +115,7 @@ export class Engine {
     if (memory + swap + metadata > WASM_PAGES_MAX * WASM_PAGE) {
       throw new RangeError(tooLarge(geometry));
     }
-    const wasm = instantiate(module);
+    const wasm = instantiate(module, memory + swap + metadata);
     const { frames, slots, entries, ram, dma32 } = geometry;
     const pages = wasm.memoryPages(frames, slots, entries, Number(ram));
     if (pages > WASM_PAGES_MAX) throw new RangeError(tooLarge(geometry));

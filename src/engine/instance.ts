@@ -54,9 +54,12 @@ function exportsOf(value: unknown): WebAssembly.ModuleExportDescriptor[] | undef
   }
 }
 
-/** @throws TtmError ENOMEM when the host has no room for its memory */
-export function instantiate(module: WebAssembly.Module): Exports {
-  return allocated(WASM_PAGE, () => {
+/**
+ * @param bytes its memory will have, for the message
+ * @throws TtmError ENOMEM when the host has no room for its memory
+ */
+export function instantiate(module: WebAssembly.Module, bytes: number): Exports {
+  return allocated(bytes, () => {
     return new WebAssembly.Instance(module, {}).exports as unknown as Exports;
   });
 }
