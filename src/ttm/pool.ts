@@ -9,7 +9,7 @@ import {
 import { type Caching, COHERENT_TYPES, cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
 import type { Steps } from "./driver.ts";
-import type { TtmGlobal } from "./global.ts";
+import { TtmGlobal } from "./global.ts";
 import type { Released } from "./shrink.ts";
 import { TT_FLAG_PRIV_POPULATED, TT_FLAG_PRIV_SHRUNKEN, TT_FLAG_SWAPPED, type Tt } from "./tt.ts";
 
@@ -41,8 +41,15 @@ export class Pool {
   readonly #mappings = new Map<number, DmaMapping>();
   #closed = false;
 
-  /** @throws RangeError when an order is none */
+  /**
+   * @throws TypeError when `global` is no TtmGlobal, or of another copy of this package
+   * @throws RangeError when an order is none
+   */
   constructor(global: TtmGlobal, options: PoolOptions = {}) {
+    if (!(global instanceof TtmGlobal)) {
+      const text = "global must be the `global` of a device, and not of another copy of ttm-wasm";
+      throw new TypeError(`${text}: import all of it, or require all of it`);
+    }
     const { coherent = false, dma32 = false, orders, beneficialOrder = 0 } = options;
     this.global = global;
     this.coherent = coherent;
