@@ -152,6 +152,9 @@ const workerdIndex = {
   },
 };
 
+/** What runs everywhere that runs WebAssembly with SIMD. */
+const TARGET = "es2022";
+
 /** @type {import("esbuild").BuildOptions & { metafile: true, write: false }} */
 const bundleOptions = {
   absWorkingDir: root,
@@ -163,7 +166,7 @@ const bundleOptions = {
   chunkNames: "chunks/[hash]",
   format: "esm",
   platform: "neutral",
-  target: "es2022",
+  target: TARGET,
   external: ["node:*"],
   logLevel: "warning",
   plugins: [workerdIndex],
@@ -206,15 +209,21 @@ async function bundle({ names, commands }) {
     outputFiles.map((file) => [relative(distDir, file.path).split(sep).join("/"), file.text]),
   );
   dropBareImports(outputs);
-  // Modules stay as one can read them; what nobody steps through has no need to be.
-  const small = /** @type {const} */ ({ minify: true, target: "es2022" });
-  for (const script of scripts.map((name) => `${name}.js`)) {
-    const { code } = await esbuild.transform(outputs.get(script) ?? "", small);
-    outputs.set(script, code);
+  /** @type {(text: string, options: import("esbuild").TransformOptions) => Promise<string>} */
+  const transform = async (text, options) => (await esbuild.transform(text, options)).code;
+  const small = { minify: true, target: TARGET };
+  const modules = reached(outputs, [...names, WORKERD]);
+  for (const [path, text] of [...outputs]) {
+    // What nobody steps through is small. Modules stay as one can read them, without the comments, which
+    // editors show from the declarations: those go with the white space, and that comes back.
+    if (!modules.has(path)) outputs.set(path, await transform(text, small));
+    else {
+      const bare = await transform(text, { minifyWhitespace: true, target: TARGET });
+      outputs.set(path, await transform(bare, { target: TARGET }));
+    }
   }
   for (const path of reached(outputs, names)) {
-    const text = /** @type {string} */ (outputs.get(path));
-    const { code } = await esbuild.transform(text, { ...small, format: "cjs" });
+    const code = await transform(outputs.get(path) ?? "", { ...small, format: "cjs" });
     outputs.set(commonJs(path), code.replace(/(require\("\.[^"]+)\.js"\)/g, '$1.cjs")'));
   }
   return outputs;
