@@ -11,9 +11,11 @@ import {
 } from "./bytes.ts";
 import type { Device } from "./device.ts";
 import { show, TtmError } from "./errors.ts";
+import type { View } from "./host_types.ts";
 import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
 import { Mapping } from "./mapping.ts";
+import { NOT_CLONED, notText } from "./not_bytes.ts";
 import { asSignal, assertBoolean, assertOptions, signalOf } from "./options.ts";
 import type { Loose } from "./reclaim.ts";
 import { pagesOf } from "./size.ts";
@@ -49,7 +51,7 @@ export type Advice = "dontneed" | "willneed";
  *   `EWOULDBLOCK` (Sync form, and the swap device is asynchronous);
  * - `TypeError`, `RangeError` for arguments that cannot be meant, and for a destroyed buffer.
  */
-export class BufferObject implements LruNode, Disposable {
+export class BufferObject implements Disposable {
   /** @internal */
   lru: Lru<LruNode> | undefined = undefined;
   /** @internal */
@@ -58,6 +60,9 @@ export class BufferObject implements LruNode, Disposable {
   lruNext: LruNode | undefined = undefined;
   /** @internal The next of those whose pins ended, `null` behind the last; `undefined`: it is not among them. */
   nextLoose: BufferObject | null | undefined = undefined;
+
+  /** @internal */
+  readonly notCloned: symbol = NOT_CLONED;
 
   readonly #device: Device;
   readonly #size: number;
@@ -117,16 +122,23 @@ export class BufferObject implements LruNode, Disposable {
     return this.#held > 0;
   }
 
+  /** Whether `destroy` was called, or its device closed. */
   get destroyed(): boolean {
     return this.#destroyed;
   }
 
   /** @internal Whether it has content that is not in memory. */
   get inSwap(): boolean {
-    return !this.#destroyed && this.tt.vector >= 0 && !this.tt.populated;
+    return !this.#destroyed && this.#tt.vector >= 0 && !this.#tt.populated;
   }
 
-  /** Copies the bytes of `source` into the buffer, from byte `offset` on. */
+  /**
+   * Copies the bytes of `source` into the buffer, from byte `offset` on. If it is not in memory, all of it
+   * is brought in first.
+   *
+   * @throws TypeError, RangeError when `source` holds no bytes, or they do not lie within the buffer
+   * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: nothing was written; the same call may be made again
+   */
   async write(offset: number, source: Bytes, options?: OperationOptions): Promise<void> {
     const bytes = this.#range(offset, source, "source");
     const length = lengthOf(bytes);
@@ -136,6 +148,12 @@ export class BufferObject implements LruNode, Disposable {
     await withPages(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
+  /**
+   * As `write`, at once.
+   *
+   * @throws TypeError, RangeError, TtmError as `write` does; EBUSY while an async operation on it is in flight;
+   *   EWOULDBLOCK when it needs I/O of an asynchronous swap device
+   */
   writeSync(offset: number, source: Bytes, options?: OperationOptions): void {
     const bytes = this.#range(offset, source, "source");
     const length = lengthOf(bytes);
@@ -145,7 +163,13 @@ export class BufferObject implements LruNode, Disposable {
     withPagesSync(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
-  /** Fills `target` with the bytes from `offset` on, and returns it. */
+  /**
+   * Fills `target` with the bytes from `offset` on, and returns it. If it is not in memory, all of it is
+   * brought in first; what was never written reads as zeros.
+   *
+   * @throws TypeError, RangeError when `target` holds no bytes, or they do not lie within the buffer
+   * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: the same call goes on where this one stopped
+   */
   async read<T extends Bytes>(offset: number, target: T, options?: OperationOptions): Promise<T> {
     const bytes = this.#range(offset, target, "target");
     const length = lengthOf(bytes);
@@ -156,6 +180,12 @@ export class BufferObject implements LruNode, Disposable {
     return target;
   }
 
+  /**
+   * As `read`, at once.
+   *
+   * @throws TypeError, RangeError, TtmError as `read` does; EBUSY while an async operation on it is in flight;
+   *   EWOULDBLOCK when it needs I/O of an asynchronous swap device
+   */
   readSync<T extends Bytes>(offset: number, target: T, options?: OperationOptions): T {
     const bytes = this.#range(offset, target, "target");
     const length = lengthOf(bytes);
@@ -169,6 +199,8 @@ export class BufferObject implements LruNode, Disposable {
   /**
    * Views on all of the buffer's pages, pinned until the mapping is ended: to read and to write, or with
    * `write: false` to read only, so that pages which swap still has can leave again for free.
+   *
+   * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: nothing is mapped; the same call goes on where it stopped
    */
   async map(options?: MapOptions): Promise<Mapping> {
     this.assertAlive();
@@ -177,6 +209,12 @@ export class BufferObject implements LruNode, Disposable {
     return withPages(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
+  /**
+   * As `map`, at once.
+   *
+   * @throws TtmError as `map` does; EBUSY while an async operation on it is in flight; EWOULDBLOCK when it
+   *   needs I/O of an asynchronous swap device
+   */
   mapSync(options?: MapOptions): Mapping {
     this.assertAlive();
     const { signal, write } = mapOptions(options);
@@ -184,7 +222,11 @@ export class BufferObject implements LruNode, Disposable {
     return withPagesSync(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
-  /** Brings all pages into memory, where they stay until as many `unpin()` (ttm_bo_pin). */
+  /**
+   * Brings all pages into memory, where they stay until as many `unpin()` (ttm_bo_pin).
+   *
+   * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: it is not pinned; the same call goes on where it stopped
+   */
   async pin(options?: OperationOptions): Promise<void> {
     this.assertAlive();
     await withPages(this.#device, this, access("populate", signalOf(options, "pin")), () =>
@@ -192,6 +234,12 @@ export class BufferObject implements LruNode, Disposable {
     );
   }
 
+  /**
+   * As `pin`, at once.
+   *
+   * @throws TtmError as `pin` does; EBUSY while an async operation on it is in flight; EWOULDBLOCK when it
+   *   needs I/O of an asynchronous swap device
+   */
   pinSync(options?: OperationOptions): void {
     this.assertAlive();
     withPagesSync(this.#device, this, access("populate", signalOf(options, "pin")), () =>
@@ -199,7 +247,11 @@ export class BufferObject implements LruNode, Disposable {
     );
   }
 
-  /** @throws TypeError when it was unpinned as often as it was pinned */
+  /**
+   * Takes one `pin` back. After the last one its pages may leave again.
+   *
+   * @throws TypeError when it was unpinned as often as it was pinned
+   */
   unpin(): void {
     // A pin that could be begun can be ended: nothing is called before.
     if (this.#pins === 0 || this.#destroyed) {
@@ -210,7 +262,11 @@ export class BufferObject implements LruNode, Disposable {
     this.#pins--;
   }
 
-  /** Brings all pages into memory; they may leave again at any time (ttm_bo_populate). */
+  /**
+   * Brings all pages into memory; they may leave again at any time (ttm_bo_populate).
+   *
+   * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: the same call goes on where this one stopped
+   */
   async populate(options?: OperationOptions): Promise<void> {
     this.assertAlive();
     await withPages(this.#device, this, access("populate", signalOf(options, "populate")), () =>
@@ -218,6 +274,12 @@ export class BufferObject implements LruNode, Disposable {
     );
   }
 
+  /**
+   * As `populate`, at once.
+   *
+   * @throws TtmError as `populate` does; EBUSY while an async operation on it is in flight; EWOULDBLOCK when
+   *   it needs I/O of an asynchronous swap device
+   */
   populateSync(options?: OperationOptions): void {
     this.assertAlive();
     withPagesSync(this.#device, this, access("populate", signalOf(options, "populate")), () =>
@@ -237,6 +299,12 @@ export class BufferObject implements LruNode, Disposable {
     return partial(await stepsAsync(this.#device, this, a, () => this.#shrinkSteps()));
   }
 
+  /**
+   * As `shrink`, at once. Returns pages released.
+   *
+   * @throws TtmError as `shrink` does; EBUSY while an async operation on it is in flight, too; EWOULDBLOCK
+   *   when the swap device is asynchronous
+   */
   shrinkSync(options?: OperationOptions): number {
     this.assertAlive();
     const a = access("shrink", signalOf(options, "shrink"));
@@ -275,6 +343,17 @@ export class BufferObject implements LruNode, Disposable {
     assertStack();
     this.#device.removed(this);
     this.end();
+  }
+
+  /** What `JSON.stringify` shows of it: a description, no bytes. */
+  toJSON(): object {
+    const { id, size, priority, residentPages, pinned, destroyed } = this;
+    return { id, size, priority, residentPages, pinned, destroyed };
+  }
+
+  /** @throws TypeError always: `new Blob([buffer])` and the like would hold a text, not the bytes */
+  [Symbol.toPrimitive](): never {
+    return notText("what read() gives, or the segments of map()");
   }
 
   /** @internal Frees everything, at once or when whoever moves its pages lets go of them. */
@@ -320,11 +399,12 @@ export class BufferObject implements LruNode, Disposable {
   /** The bytes of a caller's buffer, if they fit at `offset`. */
   #range(offset: number, value: Bytes, name: string): CallerBytes {
     this.assertAlive();
+    if (typeof offset !== "number") {
+      const call = name === "source" ? "write(offset, source)" : "read(offset, target)";
+      throw new TypeError(`offset must be a number of bytes, as in ${call}, not ${show(offset)}`);
+    }
     const bytes = bytesOf(value, name);
     const length = lengthOf(bytes);
-    if (typeof offset !== "number") {
-      throw new TypeError(`offset must be a number of bytes, not ${show(offset)}`);
-    }
     if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > this.#size) {
       throw new RangeError(
         `offset ${offset}: the ${length} bytes of ${name} do not lie within ` +
@@ -394,7 +474,7 @@ export class BufferObject implements LruNode, Disposable {
   }
 
   /** Views on bytes [offset, offset + length), in order. */
-  #segments(offset: number, length: number): Uint8Array[] {
+  #segments(offset: number, length: number): View[] {
     const { engine } = this.#device.global;
     const first = Math.floor(offset / PAGE_SIZE);
     const count = pagesOf(offset + length) - first;
@@ -403,7 +483,7 @@ export class BufferObject implements LruNode, Disposable {
     const page = engine.pageAt(vector + first);
     if (engine.chunkPages(page) >= count) return [engine.view(page + skip, length)];
     let left = length;
-    const segments: Uint8Array[] = [];
+    const segments: View[] = [];
     for (const { address, pages } of engine.vectorExtents(vector, numPages, first, count)) {
       const bytes = Math.min(pages * PAGE_SIZE - skip, left);
       segments.push(engine.view(address + skip, bytes));

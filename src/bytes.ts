@@ -46,8 +46,17 @@ function realBytes(value: Bytes, name: string): ArrayBufferView {
   const length = lengthBy(bufferLength, value) ?? lengthBy(sharedLength, value);
   if (length !== undefined) return inBounds(() => new Uint8Array(value, 0, length), name);
   throw new TypeError(
-    `${name} must be an ArrayBuffer, a SharedArrayBuffer, a typed array or a DataView`,
+    `${name} must be an ArrayBuffer, a SharedArrayBuffer, a typed array or a DataView${hintOf(value, name)}`,
   );
+}
+
+/** What somebody may have meant who gave this as bytes. */
+function hintOf(value: unknown, name: string): string {
+  if (name === "target") {
+    const length = typeof value === "number" ? value : "length";
+    return `, which is filled, as in read(0, new Uint8Array(${length}))`;
+  }
+  return typeof value === "string" ? "; text is bytes by new TextEncoder().encode(text)" : "";
 }
 
 function ofTypedArray(value: ArrayBufferView, kind: string, name: string): ArrayBufferView {

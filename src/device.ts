@@ -2,9 +2,12 @@ import { MAX_ORDER, PAGE_SIZE } from "../assembly/abi.ts";
 import { BufferObject, type OperationOptions } from "./buffer_object.ts";
 import { type DebugfsName, debugfs } from "./debugfs.ts";
 import { Engine } from "./engine/engine.ts";
+import { assertModule } from "./engine/instance.ts";
 import { show, TtmError } from "./errors.ts";
 import { ignoreOutcome } from "./host.ts";
+import type { EngineModule } from "./host_types.ts";
 import { Kswapd } from "./kswapd.ts";
+import { NOT_CLONED } from "./not_bytes.ts";
 import { Operations } from "./operations.ts";
 import { asSignal, assertBoolean, assertOptions, signalOf, takeOptions } from "./options.ts";
 import { PRIORITIES, Reclaim } from "./reclaim.ts";
@@ -40,7 +43,7 @@ export interface DeviceOptions extends TtmGlobalOptions {
   /** Orders, coherent DMA and DMA32 of the pool that the buffers' pages come from. */
   readonly pool?: PoolOptions;
   /** The compiled engine, for hosts that neither compile inlined bytes nor resolve the package's. */
-  readonly module?: WebAssembly.Module;
+  readonly module?: EngineModule;
 }
 
 /** Options of `createBuffer`. */
@@ -57,6 +60,7 @@ export interface BufferOptions {
 export interface ShrinkOptions {
   /** Pages to release; a chunk leaves whole, so it may be more. Default: all that can be. */
   readonly pages?: number;
+  /** Looked at between two transfers; once aborted, it returns what left, or fails with EINTR. */
   readonly signal?: Signal | undefined;
 }
 
@@ -83,7 +87,10 @@ export interface DeviceStats extends TtmStats {
 
 /** Options of `close`. */
 export interface CloseOptions {
-  /** Takes buffers along that are alive. Default: no. */
+  /**
+   * Destroy buffers that are alive, pinned and mapped ones too, and abort operations in flight (EINTR).
+   * Default: refuse while buffers are alive, and wait for operations.
+   */
   readonly force?: boolean;
 }
 
@@ -108,17 +115,10 @@ interface Shared {
   readonly hibernated: Set<BufferObject>;
 }
 
-/** Options of `close`. */
-export interface CloseOptions {
-  /**
-   * Destroy buffers that are alive, pinned and mapped ones too, and abort operations in flight (EINTR).
-   * Default: refuse while buffers are alive, and wait for operations.
-   */
-  readonly force?: boolean;
-}
-
 /** Owner of the memory, of the swap device and of all buffers (struct ttm_device). */
 export class Device implements Disposable, AsyncDisposable {
+  /** @internal */
+  readonly notCloned: symbol = NOT_CLONED;
   readonly #pool: Pool;
   readonly #operations: Operations;
   readonly #shared: Shared;
@@ -219,13 +219,18 @@ export class Device implements Disposable, AsyncDisposable {
     return partial(shrunk as Shrunk);
   }
 
-  /** As `shrink`, at a stretch; for swap devices that are synchronous. */
+  /**
+   * As `shrink`, at once. Returns pages released.
+   *
+   * @throws TtmError as `shrink` does; EWOULDBLOCK when the swap device is asynchronous
+   */
   shrinkSync(options: ShrinkOptions = {}): number {
     const { steps, signal } = this.#shrinkSteps(options);
     assertStack();
     return partial(runSync(this.global, { op: "shrink", signal }, steps));
   }
 
+  /** Counters of this moment: pages unless `DeviceStats` says otherwise. */
   stats(): DeviceStats {
     const { engine, space, stats, iommu } = this.global;
     const { frames } = engine.geometry;
@@ -311,11 +316,17 @@ export class Device implements Disposable, AsyncDisposable {
     ignoreOutcome(closeSwap(this.global.swap));
   }
 
+  /** What `JSON.stringify` shows of it: `closed` and `stats()`. */
+  toJSON(): object {
+    return { closed: this.closed, ...this.stats() };
+  }
+
   /** Closes the device, buffers and all, as `close({ force: true })`; nothing if it is closed. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#closed || this.#closing) await this.close({ force: true });
   }
 
+  /** As `[Symbol.asyncDispose]`, with `closeSync`. */
   [Symbol.dispose](): void {
     if (!this.#closed) this.closeSync({ force: true });
   }
@@ -475,14 +486,16 @@ export class Device implements Disposable, AsyncDisposable {
 
 const DEVICE_OPTIONS = [...GLOBAL_OPTIONS, "memory", "swap", "dma32", "pool", "module"] as const;
 
-/** @throws TypeError, RangeError for an option that cannot be meant; TtmError of the swap device */
-export function createDeviceSync(options: DeviceOptions): Device {
+/** `createDeviceSync` of index.ts, with the engine that its build brings along. */
+export function createDeviceSync(options: DeviceOptions, engine: () => WebAssembly.Module): Device {
   const given = takeOptions(options, DEVICE_OPTIONS, "createDevice");
-  const { memory: size, swap: device = ramSwap(), dma32: zone, pool = {}, module, ...rest } = given;
+  const { memory: size, swap: device = ramSwap(), dma32: zone, pool = {}, ...rest } = given;
   const memory = parseSize(size as Size, "memory");
   if (memory < MEMORY_MIN) {
+    const { memory: given } = options;
+    const hint = typeof given === "number" && given <= 4096 ? `; "${given} MiB" may be meant` : "";
     throw new RangeError(
-      `memory of ${formatSize(memory)} is too small; the least is ${formatSize(MEMORY_MIN)}`,
+      `memory of ${formatSize(memory)} is too small; the least is ${formatSize(MEMORY_MIN)}${hint}`,
     );
   }
   const swap = adopt(device);
@@ -494,7 +507,10 @@ export function createDeviceSync(options: DeviceOptions): Device {
   const entries = slots + frames + Math.max(frames, slack);
   const dma32 = zone === undefined ? frames : dma32Frames(zone, frames);
   const geometry = { frames, slots, entries, ram: isRam(swap), dma32 };
-  const global = new TtmGlobal(new Engine(geometry, asModule(module)), swap, rest);
+  const module: unknown = given.module ?? engine();
+  assertModule(module, "module");
+  const { module: _, ...settings } = rest;
+  const global = new TtmGlobal(new Engine(geometry, module), swap, settings);
   const reclaimer = new Reclaim(global);
   const hibernated = new Set<BufferObject>();
   const made = new Device({ global, reclaimer, kswapd: new Kswapd(global), hibernated }, pool);
@@ -503,21 +519,12 @@ export function createDeviceSync(options: DeviceOptions): Device {
   return made;
 }
 
-/** @throws TypeError unless it is a compiled module, of whatever realm */
-function asModule(module: WebAssembly.Module | undefined): WebAssembly.Module | undefined {
-  if (module === undefined) return undefined;
-  try {
-    WebAssembly.Module.exports(module);
-    return module;
-  } catch {
-    const text = `module must be a compiled module, not ${show(module)}`;
-    throw new TypeError(`${text}; of bytes: new WebAssembly.Module(bytes)`);
-  }
-}
-
-/** As `createDeviceSync`. */
-export async function createDevice(options: DeviceOptions): Promise<Device> {
-  return createDeviceSync(options);
+/** `createDevice` of index.ts, with the engine that its build brings along. */
+export async function createDevice(
+  options: DeviceOptions,
+  engine: () => WebAssembly.Module,
+): Promise<Device> {
+  return createDeviceSync(options, engine);
 }
 
 function forced(options: CloseOptions): boolean {

@@ -30,6 +30,7 @@ const ERRNO = {
   ENOSPC: 28,
   EROFS: 30,
   ENAMETOOLONG: 36,
+  ENOSYS: 38,
   ELOOP: 40,
 } as const;
 
@@ -44,6 +45,7 @@ const BRAND: unique symbol = Symbol.for("ttm-wasm.TtmError") as never;
  * `RangeError` instead. An interruption (`EINTR`) has no stack: it is what the caller's signal asked for.
  */
 export class TtmError extends Error {
+  /** `"TtmError"`. */
   override readonly name: string = "TtmError";
   /** Symbolic code, e.g. `"ENOMEM"`. */
   readonly code: TtmErrorCode;
@@ -52,6 +54,9 @@ export class TtmError extends Error {
   /** The operation that failed. */
   readonly op: TtmOperation;
 
+  /**
+   * A swap device may throw one itself; its code then reaches the caller. `message` goes without the code.
+   */
   constructor(code: TtmErrorCode, op: TtmOperation, message: string, cause?: unknown) {
     super(`${code}: ${message}`, cause === undefined ? undefined : { cause });
     this.code = code;

@@ -1,13 +1,18 @@
+import type { View } from "./host_types.ts";
+import { NOT_CLONED, notText } from "./not_bytes.ts";
+
 /**
  * A buffer's pages in memory, pinned until `unmap()`: views straight on linear memory, no copy.
  * Using a view after `unmap()` is an error that cannot be caught: it may show other content by then.
  */
 export class Mapping implements Disposable {
-  readonly #segments: readonly Uint8Array[];
+  /** @internal */
+  readonly notCloned: symbol = NOT_CLONED;
+  readonly #segments: readonly View[];
   #unmap: (() => void) | undefined;
 
   /** @internal */
-  constructor(segments: readonly Uint8Array[], unmap: () => void) {
+  constructor(segments: readonly View[], unmap: () => void) {
     this.#segments = segments;
     this.#unmap = unmap;
   }
@@ -18,7 +23,7 @@ export class Mapping implements Disposable {
   }
 
   /** The whole buffer as one view when its pages lie side by side, else `undefined`. */
-  get bytes(): Uint8Array | undefined {
+  get bytes(): View | undefined {
     return this.#segments.length === 1 ? this.#segments[0] : undefined;
   }
 
@@ -28,6 +33,17 @@ export class Mapping implements Disposable {
     this.#unmap = undefined;
   }
 
+  /** What `JSON.stringify` shows of it: the lengths of its segments (bytes). */
+  toJSON(): object {
+    return { segments: this.segments.map(({ length }) => length) };
+  }
+
+  /** @throws TypeError always: `new Blob([mapping])` and the like would hold a text, not the bytes */
+  [Symbol.toPrimitive](): never {
+    return notText("the segments, as in new Blob([...mapping.segments])");
+  }
+
+  /** As `unmap`. */
   [Symbol.dispose](): void {
     this.unmap();
   }

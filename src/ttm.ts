@@ -4,8 +4,10 @@
  */
 export type { Caching } from "./ttm/caching.ts";
 export { type DmaMapping, Iommu } from "./ttm/dma.ts";
+export type { Step, Steps } from "./ttm/driver.ts";
 export { FAULT_SITES, FaultAttr, type FaultOptions, type FaultSite, Faults } from "./ttm/fault.ts";
 export {
+  type Allocated,
   type PoolType,
   type TraceEvent,
   TtmGlobal,
@@ -35,8 +37,8 @@ export {
   type ShrinkControl,
   type Shrinker,
   ShrinkerRegistry,
-  type Shrunk,
 } from "./ttm/shrinker.ts";
+export type { Transfer } from "./ttm/transfer.ts";
 export {
   TT_FLAG_DONTNEED,
   TT_FLAG_EXTERNAL,
@@ -48,3 +50,4 @@ export {
   Tt,
   type TtOptions,
 } from "./ttm/tt.ts";
+export type { WaitQueue } from "./wait_queue.ts";

@@ -20,11 +20,12 @@ export class WaitQueue<T = void> {
   #first: Waiter<T> | undefined;
   #last: Waiter<T> | undefined;
 
+  /** @internal Who has waited longest. */
   get first(): Waiter<T> | undefined {
     return this.#first;
   }
 
-  /** Puts somebody at the end. */
+  /** @internal Puts somebody at the end. */
   push(waiter: Waiter<T>): void {
     waiter.prev = this.#last;
     if (this.#last) this.#last.next = waiter;
@@ -32,7 +33,7 @@ export class WaitQueue<T = void> {
     this.#last = waiter;
   }
 
-  /** Puts somebody before all others. */
+  /** @internal Puts somebody before all others. */
   unshift(waiter: Waiter<T>): void {
     waiter.next = this.#first;
     if (this.#first) this.#first.prev = waiter;
@@ -40,7 +41,7 @@ export class WaitQueue<T = void> {
     this.#first = waiter;
   }
 
-  /** Takes somebody out who stands in this queue, wherever that is. */
+  /** @internal Takes somebody out who stands in this queue, wherever that is. */
   remove(waiter: Waiter<T>): void {
     const { prev, next } = waiter;
     if (prev) prev.next = next;
@@ -51,7 +52,7 @@ export class WaitQueue<T = void> {
     waiter.next = undefined;
   }
 
-  /** Takes the first out, who is to be woken by the caller. */
+  /** @internal Takes the first out, who is to be woken by the caller. */
   shift(): Waiter<T> | undefined {
     const first = this.#first;
     if (first) this.remove(first);

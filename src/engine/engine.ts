@@ -1,9 +1,8 @@
-import { instantiateSync } from "@assemblyscript/loader";
 import * as abi from "../../assembly/abi.ts";
 import { TtmError, type TtmOperation } from "../errors.ts";
 import { formatSize } from "../size.ts";
 import type { Exports } from "./exports.ts";
-import { engineModule } from "./module.ts";
+import { instantiate, size } from "./instance.ts";
 import { drawKey } from "./sum_key.ts";
 
 /**
@@ -112,23 +111,25 @@ export class Engine {
   readonly #pages: Uint8Array;
   #keyed = false;
 
-  /** @throws RangeError when the sizes do not fit one memory, or the host has no room for it */
-  constructor(geometry: EngineGeometry, module: WebAssembly.Module = engineModule()) {
+  /**
+   * @throws RangeError when the sizes do not fit one memory
+   * @throws TtmError ENOMEM when the host has no room for it
+   */
+  constructor(geometry: EngineGeometry, module: WebAssembly.Module) {
     const { memory, swap, metadata } = parts(geometry);
     if (memory + swap + metadata > WASM_PAGES_MAX * WASM_PAGE) {
       throw new RangeError(tooLarge(geometry));
     }
-    const { exports } = instantiateSync(module, {}).instance;
-    const wasm = exports as unknown as Exports;
+    const wasm = instantiate(module, memory + swap + metadata);
     const { frames, slots, entries, ram, dma32 } = geometry;
     const pages = wasm.memoryPages(frames, slots, entries, Number(ram));
     if (pages > WASM_PAGES_MAX) throw new RangeError(tooLarge(geometry));
-    wasm.memory.grow(pages - wasm.memory.buffer.byteLength / WASM_PAGE);
+    size(wasm, pages);
     const rc = wasm.init(frames, slots, entries, Number(ram), dma32);
     if (rc < 0) throw new RangeError(`engine sizes are out of range (errno ${rc})`);
     this.geometry = Object.freeze(geometry);
     this.#wasm = wasm;
-    this.#buffer = wasm.memory.buffer;
+    this.#buffer = wasm.memory.buffer as ArrayBuffer;
     this.#header = new Uint32Array(this.#buffer, abi.HEADER, abi.HEADER_WORDS);
     this.#items = new Uint32Array(this.#buffer, abi.ITEMS, ITEM_WORDS * abi.ITEMS_MAX);
     this.#extents = new Uint32Array(this.#buffer, abi.EXTENTS, EXTENT_WORDS * abi.EXTENTS_MAX);
@@ -219,9 +220,10 @@ export class Engine {
 
   /** Free chunks of each order, 0..9. */
   freeChunks(): number[] {
-    const { NR_ORDERS, H_FREE_COUNT } = abi;
-    return Array.from({ length: NR_ORDERS }, (_, order) => {
-      return this.#word(H_FREE_COUNT + order) + this.#word(H_FREE_COUNT + NR_ORDERS + order);
+    // Not out of `abi` at a time: bundlers would keep all of it, as an object.
+    return Array.from({ length: abi.NR_ORDERS }, (_, order) => {
+      const first = this.#word(abi.H_FREE_COUNT + order);
+      return first + this.#word(abi.H_FREE_COUNT + abi.NR_ORDERS + order);
     });
   }
 
@@ -277,7 +279,7 @@ export class Engine {
   }
 
   /** A view of `length` bytes at `address`. */
-  view(address: number, length: number): Uint8Array {
+  view(address: number, length: number): Uint8Array<ArrayBuffer> {
     return new Uint8Array(this.#buffer, address, length);
   }
 

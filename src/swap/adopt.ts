@@ -11,7 +11,7 @@ const SLOTS_MAX = 2 ** 31 - 1;
  * @throws TypeError, RangeError when it is none
  */
 export function adopt(device: SwapDevice): SwapDevice {
-  if (typeof device !== "object" || device === null) throw noSwap();
+  if (typeof device !== "object" || device === null) throw noSwap(device);
   if ((device as { ram?: unknown }).ram === true) {
     const { slots } = device;
     // More than fits is told by its size.
@@ -20,7 +20,7 @@ export function adopt(device: SwapDevice): SwapDevice {
   }
   const block = device as BlockSwapDevice;
   const { name, slots, async: waits, read, write, open, truncate, close } = block;
-  if (typeof read !== "function" || typeof write !== "function") throw noSwap();
+  if (typeof read !== "function" || typeof write !== "function") throw noSwap(device);
   if (typeof name !== "string" || name === "") {
     throw new TypeError(`swap.name must be a string that is not empty, not ${show(name)}`);
   }
@@ -56,6 +56,16 @@ export function sourceOf(swap: SwapDevice): SwapDevice {
   return sources.get(swap) ?? swap;
 }
 
-function noSwap(): TypeError {
-  return new TypeError("swap must be a swap device such as ramSwap() or fileSwap({ size })");
+function noSwap(given: unknown): TypeError {
+  const text = "swap must be a swap device such as ramSwap() or fileSwap({ size })";
+  return new TypeError(`${text}${hintOf(given)}`);
+}
+
+/** What somebody may have meant who gave this as a swap device. */
+function hintOf(swap: unknown): string {
+  if (typeof swap === "function") return ", not a function: call it";
+  if (typeof swap !== "string") return "";
+  const size = /^[\d.]+ ?[kmgt]?i?b?$/i.test(swap);
+  const options = size ? `size: "${swap}"` : `path: ${JSON.stringify(swap)}, size: "4 GiB"`;
+  return `, not a string: fileSwap({ ${options} }) of ttm-wasm/swap/file`;
 }

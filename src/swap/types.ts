@@ -1,3 +1,5 @@
+import type { View } from "../host_types.ts";
+
 /**
  * Where pages go: a dumb block store of whole pages. Slot allocation, dirty state, retries and
  * checksums are the pool's business, so a device is 50 to 150 lines.
@@ -30,8 +32,10 @@ export interface BlockSwapDevice {
   readonly async?: boolean;
   /** Called once, when a device is created on it. */
   open?(): void;
-  write(slot: number, views: readonly Uint8Array[]): void | Promise<void>;
-  read(slot: number, views: readonly Uint8Array[]): void | Promise<void>;
+  /** Stores whole pages, one view after the other, from `slot` on. A promise if `async` is true. */
+  write(slot: number, views: readonly View[]): void | Promise<void>;
+  /** Fills the views with whole pages from `slot` on, or throws. A promise if `async` is true. */
+  read(slot: number, views: readonly View[]): void | Promise<void>;
   /**
    * No slot above `slots` (0: none at all) holds anything now: their space may go. Called when that is half
    * of what was written or more. Must be done when it returns, as they may be written again right after. What
@@ -44,12 +48,15 @@ export interface BlockSwapDevice {
 
 /** Swap space inside linear memory itself: the engine copies. See `ramSwap`. */
 export interface RamSwapDevice {
+  /** For messages and statistics. */
   readonly name: "ram";
   /** Capacity in pages; 0: as many as there are page frames. */
   readonly slots: number;
+  /** Tells it from a block device. */
   readonly ram: true;
 }
 
+/** Where the pages of a device go: a store of blocks, or space in the same linear memory. */
 export type SwapDevice = BlockSwapDevice | RamSwapDevice;
 
 export function isRam(swap: SwapDevice): swap is RamSwapDevice {

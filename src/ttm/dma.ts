@@ -4,7 +4,9 @@ import { assertWhole } from "../options.ts";
 
 /** Pages that a device sees at a bus address. */
 export interface DmaMapping {
+  /** Bus address of the first page (bytes). */
   readonly address: number;
+  /** Pages side by side at that address. */
   readonly pages: number;
 }
 
@@ -28,7 +30,11 @@ export class Iommu {
     return pages;
   }
 
-  /** @throws TypeError, RangeError unless it is a whole number of pages above 0 */
+  /**
+   * Maps `pages` pages side by side (dma_map_page).
+   *
+   * @throws TypeError, RangeError unless it is a whole number of pages above 0
+   */
   map(pages: number): DmaMapping {
     assertWhole(pages, "pages", 1);
     const address = this.#next;
@@ -37,7 +43,11 @@ export class Iommu {
     return { address, pages };
   }
 
-  /** @throws TtmError EFAULT when there is no such mapping of that size */
+  /**
+   * Undoes a mapping (dma_unmap_page).
+   *
+   * @throws TtmError EFAULT when there is no such mapping of that size
+   */
   unmap({ address, pages }: DmaMapping): void {
     if (this.#mappings.get(address) !== pages) {
       const at = typeof address === "number" ? `0x${address.toString(16)}` : show(address);

@@ -4,6 +4,7 @@ import { assertOptions, assertWhole } from "../options.ts";
 /** Where a fault can be injected. */
 export type FaultSite = "alloc" | "map" | "caching" | "slot" | "write" | "read";
 
+/** All sites at which a fault can be injected. */
 export const FAULT_SITES: readonly FaultSite[] = [
   "alloc",
   "map",
@@ -49,7 +50,11 @@ export class FaultAttr {
     return this.#probability > 0 && this.#times !== 0;
   }
 
-  /** @throws TypeError, RangeError for a field that there is not, or out of its range */
+  /**
+   * Sets when to fail; what is absent goes to its default.
+   *
+   * @throws TypeError, RangeError for a field that there is not, or out of its range
+   */
   set(options: FaultOptions = {}): void {
     assertOptions(options, FAULT_OPTIONS, "fault");
     const { probability = 0, interval = 1, times = 1, space = 0, seed = 1 } = options;
@@ -94,11 +99,17 @@ export class FaultAttr {
 
 /** One attribute for each site. All off: `on` is false, and nothing else is looked at. */
 export class Faults {
+  /** Allocating a chunk. */
   readonly alloc: FaultAttr = new FaultAttr();
+  /** Mapping a chunk for DMA. */
   readonly map: FaultAttr = new FaultAttr();
+  /** Changing the caching of pages. */
   readonly caching: FaultAttr = new FaultAttr();
+  /** Reserving swap slots. */
   readonly slot: FaultAttr = new FaultAttr();
+  /** A transfer to swap. */
   readonly write: FaultAttr = new FaultAttr();
+  /** A transfer from swap. */
   readonly read: FaultAttr = new FaultAttr();
   #on = false;
 
@@ -111,7 +122,11 @@ export class Faults {
     return this.#on;
   }
 
-  /** @throws TypeError, RangeError when the site or an option is none */
+  /**
+   * Sets when `site` fails.
+   *
+   * @throws TypeError, RangeError when the site or an option is none
+   */
   set(site: FaultSite, options: FaultOptions): void {
     if (!FAULT_SITES.includes(site)) {
       throw new RangeError(

@@ -47,6 +47,7 @@ export type TraceEvent =
   | { readonly type: "reclaim"; readonly wanted: number; readonly released: number }
   | { readonly type: "fault"; readonly site: string };
 
+/** Who is told of every event. It must not throw; if it does, that is reported as not caught. */
 export type Trace = (event: TraceEvent) => void;
 
 /** @throws TypeError for what is neither a function nor off: undefined, null or false */
@@ -69,8 +70,11 @@ function guarded(trace: Trace): Trace {
 
 /** A list of free chunks for each order, of one caching; of one pool if it is its own. */
 export interface PoolType {
+  /** As debugfs calls it. */
   readonly name: string;
+  /** How its pages are cached. */
   readonly caching: Caching;
+  /** The pool that it belongs to, if it is not shared. */
   readonly pool?: Pool;
 }
 
@@ -82,6 +86,7 @@ export interface Allocated {
 
 /** Options of a `TtmGlobal`. */
 export interface TtmGlobalOptions {
+  /** Limits in pages; absent ones keep their defaults. */
   readonly limits?: Partial<Limits>;
   /** Default: all 0, so that there is no background loop. */
   readonly watermarks?: Watermarks;
@@ -116,29 +121,40 @@ function transferPagesOf(pages: number): number {
  * What all pools and devices on one memory share (struct ttm_global, and the static state of
  * ttm_pool.c and ttm_tt.c): the engine, the swap device, pool types, limits, shrinkers, faults.
  */
-export class TtmGlobal implements TransferContext {
+export class TtmGlobal {
+  /** @internal */
   readonly engine: Engine;
+  /** The swap device that pages leave to. */
   readonly swap: SwapDevice;
-  /** May be set at any time; each is checked. */
+  /** Limits in pages; may be set at any time, each is checked. */
   readonly limits: Limits;
+  /** Watermarks in free pages; all 0 without a background loop. */
   readonly watermarks: Watermarks;
+  /** Whether a restored page keeps its slot until it may have been written. */
   readonly keepClean: boolean;
+  /** The simulated IOMMU. */
   readonly iommu: Iommu = new Iommu();
+  /** @internal */
   readonly admission: Admission;
-  /** Frames on their way, and those that stay. */
+  /** @internal Frames on their way, and those that stay. */
   readonly frames: Frames = new Frames();
-  /** Async operations in flight. */
+  /** @internal Async operations in flight. */
   readonly tasks: Set<AsyncTask> = new Set();
+  /** Faults to inject, by site. */
   readonly faults: Faults = new Faults();
+  /** @internal */
   readonly space: SwapSpace;
+  /** Who can give pages up, in the order they are asked. */
   readonly shrinkers: ShrinkerRegistry = new ShrinkerRegistry((wanted, released) => {
     this.trace?.({ type: "reclaim", wanted, released });
   });
+  /** Running totals. */
   readonly stats: Readonly<TtmStats>;
   /** Pages held by counted tts, in all and in DMA32 pools. */
   readonly allocated: Readonly<Allocated>;
-  /** Tts with pages in memory that keep their slots, the oldest first. */
+  /** @internal Tts with pages in memory that keep their slots, the oldest first. */
   readonly clean: Set<Tt> = new Set();
+  /** The shrinker that gives pooled pages back; the first one registered. */
   readonly poolShrinker: PoolShrinker = new PoolShrinker(this);
   readonly #counters: TtmStats = {
     pagesOut: 0,
@@ -165,7 +181,7 @@ export class TtmGlobal implements TransferContext {
     allocatedOf = (global) => global.#allocated;
   }
 
-  /** @throws TypeError, RangeError for an option that cannot be meant */
+  /** @internal @throws TypeError, RangeError for an option that cannot be meant */
   constructor(engine: Engine, swap: SwapDevice, options: TtmGlobalOptions = {}) {
     assertOptions(options, GLOBAL_OPTIONS, "options");
     const { limits, watermarks, checksums = !isRam(swap), keepClean = true } = options;
@@ -218,11 +234,12 @@ export class TtmGlobal implements TransferContext {
     this.#transferPages = transferPagesOf(pages);
   }
 
-  /** The task whose driver runs it. */
+  /** @internal The task whose driver runs it. */
   get current(): Task | undefined {
     return this.#current;
   }
 
+  /** @internal */
   set current(task: Task | undefined) {
     this.#current = task;
   }
@@ -284,6 +301,7 @@ export class TtmGlobal implements TransferContext {
     return this.#trace;
   }
 
+  /** Called with each event; `undefined` ends it. */
   set trace(trace: Trace | null | false | undefined) {
     this.#trace = asTrace(trace);
   }
@@ -294,7 +312,10 @@ export class TtmGlobal implements TransferContext {
     return engine.geometry.frames - engine.freePages - engine.pooledPages;
   }
 
-  /** Pages that leave together for new content: a thirty-second of the memory, 1 MiB at most. */
+  /**
+   * @internal
+   * Pages that leave together for new content: a thirty-second of the memory, 1 MiB at most.
+   */
   get clusterPages(): number {
     return Math.min(this.engine.geometry.frames >>> 5, TRANSFER_PAGES_MAX);
   }
@@ -304,12 +325,15 @@ export class TtmGlobal implements TransferContext {
     return this.engine.geometry.frames * PAGE_SIZE;
   }
 
-  /** Pages go into swap only while this holds: an eighth of the slots stay free of clean copies. */
+  /**
+   * @internal
+   * Pages go into swap only while this holds: an eighth of the slots stay free of clean copies.
+   */
   get roomForClean(): boolean {
     return this.keepClean && this.engine.freeSlots > this.engine.geometry.slots >>> 3;
   }
 
-  /** Injects a fault at `site` if it is due; says so. */
+  /** @internal Injects a fault at `site` if it is due; says so. */
   fails(site: "alloc" | "map" | "caching" | "slot" | "write" | "read"): boolean {
     if (!this.faults.on || !this.faults[site].shouldFail()) return false;
     this.#counters.faults++;
@@ -317,7 +341,7 @@ export class TtmGlobal implements TransferContext {
     return true;
   }
 
-  /** What to say when no slot is left. */
+  /** @internal What to say when no slot is left. */
   swapFull(): TtmError {
     const { total } = this.space.slots;
     const { lostSlots } = this.engine;
@@ -328,7 +352,10 @@ export class TtmGlobal implements TransferContext {
     return new TtmError("ENOSPC", "shrink", text);
   }
 
-  /** Takes the slots that pages in memory keep, of tts that nobody uses, until `slots` more are free. */
+  /**
+   * @internal
+   * Takes the slots that pages in memory keep, of tts that nobody uses, until `slots` more are free.
+   */
   reclaimSlots(slots: number): number {
     let freed = 0;
     for (const tt of this.clean) {
@@ -342,6 +369,7 @@ export class TtmGlobal implements TransferContext {
   }
 
   /**
+   * @internal
    * Reserves pool types in the engine for a pool's own; returns the first one's index.
    *
    * @throws RangeError when there are too many
@@ -356,7 +384,7 @@ export class TtmGlobal implements TransferContext {
     return first;
   }
 
-  /** Gives `count` pool types from `first` on back; their chunks go to the allocator. */
+  /** @internal Gives `count` pool types from `first` on back; their chunks go to the allocator. */
   removeTypes(first: number, count: number): void {
     for (let type = first; type < first + count; type++) {
       for (let order = 0; order < NR_ORDERS; order++) {

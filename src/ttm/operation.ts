@@ -26,6 +26,9 @@ import { TT_FLAG_DONTNEED, Tt } from "./tt.ts";
 export interface OperationContext {
   /** Whether `signal` may stop it. Default: yes. */
   readonly interruptible?: boolean;
+  /**
+   * Looked at between two transfers; once aborted, the operation fails with EINTR; a retry resumes.
+   */
   readonly signal?: Signal;
 }
 
@@ -58,7 +61,12 @@ export async function populateTt(pool: Pool, tt: Tt, context?: OperationContext)
   );
 }
 
-/** As `populateTt`, at a stretch. @throws TtmError EBUSY while others hold what it needs */
+/**
+ * As `populateTt`, at once.
+ *
+ * @throws TypeError, TtmError as `populateTt` does; EBUSY while an operation on the tt is in flight, or such hold
+ *   the memory it needs; EWOULDBLOCK when it needs I/O of an asynchronous swap device
+ */
 export function populateTtSync(pool: Pool, tt: Tt, context?: OperationContext): void {
   const { admission } = pool.global;
   const task = taskOf("populate", context, "populateTt");
@@ -104,7 +112,12 @@ export async function shrinkTt(pool: Pool, tt: Tt, options?: ShrinkTtOptions): P
   return partial(shrunk);
 }
 
-/** As `shrinkTt`, at a stretch; for swap devices that are synchronous. */
+/**
+ * As `shrinkTt`, at once. Returns pages released.
+ *
+ * @throws TtmError as `shrinkTt` does; EBUSY while an operation on the tt is in flight, too; EWOULDBLOCK when the
+ *   swap device is asynchronous
+ */
 export function shrinkTtSync(pool: Pool, tt: Tt, options?: ShrinkTtOptions): number {
   const { task, pages, purge } = shrinkOptions(options);
   return partial(
@@ -191,7 +204,12 @@ function rethrow(failure: unknown, lost: unknown): never {
   throw new TtmError(failure.code, failure.op, failure.message, lost);
 }
 
-/** Gives back everything a populated tt holds; nothing happens to one that is not (ttm_tt_unpopulate). */
+/**
+ * Gives back everything a populated tt holds; nothing happens to one that is not (ttm_tt_unpopulate). Returns
+ * frames freed.
+ *
+ * @throws TtmError EBUSY while an operation on it is in flight
+ */
 export function unpopulateTt(pool: Pool, tt: Tt): number {
   return tt.populated ? finiTt(pool, tt) : 0;
 }

@@ -29,6 +29,7 @@ export interface ShrinkControl {
 
 /** Somebody who can give pages up (struct shrinker). */
 export interface Shrinker {
+  /** For messages. */
   readonly name: string;
   /** Cost of getting a page back; larger: asked for fewer at a time. Default 2. */
   readonly seeks?: number;
@@ -157,15 +158,20 @@ function notPages(method: string, value: unknown): TypeError {
   return new TypeError(`${method} must return a number of pages, not ${show(value)}`);
 }
 
+/** Who can give pages up: asked one after the other, in the order they were registered. */
 export class ShrinkerRegistry {
   #shrinkers: readonly Registered[] = [];
   readonly #done: (target: number, released: number) => void;
 
-  /** `done` is told of every shrink that came to its end: pages that were wanted, and released. */
+  /**
+   * @internal
+   * `done` is told of every shrink that came to its end: pages that were wanted, and released.
+   */
   constructor(done: (target: number, released: number) => void) {
     this.#done = done;
   }
 
+  /** The shrinkers, in the order they are asked. */
   get list(): readonly Shrinker[] {
     return this.#shrinkers.map(({ shrinker }) => shrinker);
   }
@@ -179,11 +185,12 @@ export class ShrinkerRegistry {
     this.#shrinkers = [...this.#shrinkers, new Registered(shrinker)];
   }
 
+  /** Takes a shrinker out; nothing happens if it is not in (shrinker_free). */
   unregister(shrinker: Shrinker): void {
     this.#shrinkers = this.#shrinkers.filter((each) => each.shrinker !== shrinker);
   }
 
-  /** Asks one after the other until `target` pages are freed (shrink_slab). */
+  /** @internal Asks one after the other until `target` pages are freed (shrink_slab). */
   *shrink(target: number, kswapd: boolean, cluster = 0): Steps<Shrunk> {
     const slab = new Slab(this.#shrinkers, target, kswapd, cluster);
     for (let each = slab.next(); each; each = slab.next()) {
@@ -193,7 +200,7 @@ export class ShrinkerRegistry {
     return this.#ended(slab);
   }
 
-  /** The same at a stretch; the swap device must not be asynchronous. */
+  /** @internal The same at a stretch; the swap device must not be asynchronous. */
   shrinkNow(context: TransferContext, target: number, kswapd: boolean, cluster = 0): Shrunk {
     if (!immediate(context)) {
       const task = { op: "shrink", signal: undefined } as const;

@@ -8,7 +8,9 @@ import { Waiter, type WaitQueue } from "../wait_queue.ts";
 
 /** What is looked at between two transfers: an `AbortSignal`, or anything with its two fields. */
 export interface Signal {
+  /** Whether the operation is to stop. */
   readonly aborted: boolean;
+  /** Why; becomes the `cause` of the EINTR. */
   readonly reason?: unknown;
 }
 

@@ -63,11 +63,11 @@ export class Tt {
    * are, which operations believe.
    */
   flags: number;
-  /** First entry in the engine, or -1. */
+  /** @internal First entry in the engine, or -1. */
   vector = -1;
   /** Where its pages come from and go to, while it has a vector (struct ttm_pool_tt_restore, pool). */
   pool: Pool | undefined = undefined;
-  /** Whether a shrinker can have its pages: those of buffers that are not pinned. */
+  /** @internal Whether a shrinker can have its pages: those of buffers that are not pinned. */
   evictable = false;
   /** Frames it holds: its pages, and the chunk of an interrupted restore. */
   resident = 0;
@@ -111,7 +111,7 @@ export class Tt {
     return this.#sg;
   }
 
-  /** Its reservation: whoever moves its pages holds it. */
+  /** @internal Its reservation: whoever moves its pages holds it. */
   get lock(): Lock {
     return this.#lock;
   }
@@ -121,10 +121,12 @@ export class Tt {
     return this.#dma;
   }
 
+  /** Every entry is a page. */
   get populated(): boolean {
     return (this.flags & TT_FLAG_PRIV_POPULATED) !== 0;
   }
 
+  /** Shrunken page by page, all or in part. */
   get shrunken(): boolean {
     return (this.flags & TT_FLAG_PRIV_SHRUNKEN) !== 0;
   }
@@ -134,6 +136,7 @@ export class Tt {
     return (this.flags & (TT_FLAG_SWAPPED | TT_FLAG_PRIV_SHRUNKEN)) !== 0;
   }
 
+  /** Its content may be thrown away (TT_FLAG_DONTNEED). */
   get purgeable(): boolean {
     return (this.flags & TT_FLAG_DONTNEED) !== 0;
   }

@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import process from "node:process";
+// It would say what an assertion of the debug build says.
 import { instantiateSync } from "@assemblyscript/loader";
 import fc from "fast-check";
 import * as abi from "../../assembly/abi.ts";
