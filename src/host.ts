@@ -31,11 +31,18 @@ export const now: () => number =
 export const afterTurn: (then: () => void) => void = turnOf();
 
 function turnOf(): (then: () => void) => void {
-  if (typeof setImmediate === "function") {
-    return (then) => {
+  const otherwise = withoutImmediate();
+  if (typeof setImmediate !== "function") return otherwise;
+  return (then) => {
+    try {
       setImmediate(then);
-    };
-  }
+    } catch {
+      otherwise(then); // edge runtimes have one that throws
+    }
+  };
+}
+
+function withoutImmediate(): (then: () => void) => void {
   if (typeof MessageChannel === "function") return (then) => post(new MessageChannel(), then);
   if (typeof setTimeout === "function") {
     return (then) => {

@@ -295,15 +295,17 @@ describe("what stands in the way", () => {
 
   test("for a moment only, fails nobody who is there alone either", async () => {
     const device = asynchronous(64, 512);
-    const bos = await filledAll(device, 5, 16); // the first is in swap, the others fill the memory
+    const large = await filled(device, 48, 0);
+    await large.shrink();
+    const bos = [1, 2, 3].map((i) => filled(device, 16, i)); // with them in memory it does not fit
+    const small = await Promise.all(bos);
     const cost = await costOf(device, undefined, async () => {
-      const mapping = bos.slice(1).map((bo) => bo.map().then((mapping) => mapping.unmap()));
-      expect(device.global.frames.stuck).toBe(64);
-      const reading = expectBytes(bos[0] as BufferObject, 0);
-      await Promise.all([reading, ...mapping]);
+      const mapping = small.map((bo) => bo.map().then((mapping) => mapping.unmap()));
+      expect(device.global.frames.stuck).toBe(48);
+      await Promise.all([expectBytes(large, 0), ...mapping]);
     });
     expect(cost).toMatchObject({ filled: 1, interrupted: 0 });
-    await expectContent(bos);
+    await expectContent([large, ...small]);
     await close(device);
   });
 

@@ -182,7 +182,7 @@ describe("swap", () => {
 
   test.each<[string, unknown, string]>([
     ["a path", "/tmp/x", 'fileSwap({ path: "/tmp/x", size: "4 GiB" })'],
-    ["a factory", ramSwap, "call ramSwap"],
+    ["a factory", ramSwap, 'call "ramSwap"'],
     ["a size", "8 GiB", 'fileSwap({ size: "8 GiB" })'],
   ])("that is %s: the message says what is meant", async (_, swap, text) => {
     const error = await refusal({ memory: "64 KiB", swap });

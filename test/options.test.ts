@@ -170,7 +170,7 @@ describe("an option of createDevice", () => {
     [
       "module of another kind",
       { module: Object.create(null) },
-      /^module must be a compiled module/,
+      /^module must be .* as a WebAssembly\.Module/,
     ],
     ["swap", { swap: Symbol("swap") }, /^swap must be a swap device/],
     ["name of swap", { swap: { ...block, name: "" } }, /^swap\.name must be .* not ""/],

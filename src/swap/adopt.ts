@@ -63,7 +63,7 @@ function noSwap(given: unknown): TypeError {
 
 /** What somebody may have meant who gave this as a swap device. */
 function hintOf(swap: unknown): string {
-  if (typeof swap === "function") return ", not a function: call it";
+  if (typeof swap === "function") return `, not a function: call ${show(swap.name)}`;
   if (typeof swap !== "string") return "";
   const size = /^[\d.]+ ?[kmgt]?i?b?$/i.test(swap);
   const options = size ? `size: "${swap}"` : `path: ${JSON.stringify(swap)}, size: "4 GiB"`;

@@ -113,6 +113,7 @@ export class Faults {
   readonly read: FaultAttr = new FaultAttr();
   #on = false;
 
+  /** @internal */
   constructor() {
     Object.freeze(this);
   }

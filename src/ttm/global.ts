@@ -17,7 +17,7 @@ import type { Pool } from "./pool.ts";
 import { PoolShrinker } from "./pool_shrinker.ts";
 import { ShrinkerRegistry } from "./shrinker.ts";
 import type { AsyncTask, Task } from "./task.ts";
-import { TRANSFER_PAGES_MAX, type TransferContext } from "./transfer.ts";
+import { TRANSFER_PAGES_MAX } from "./transfer.ts";
 import type { Tt } from "./tt.ts";
 
 /** Running totals, in pages unless it says otherwise. */
@@ -80,7 +80,9 @@ export interface PoolType {
 
 /** Pages that tts hold, in all and of DMA32 pools. */
 export interface Allocated {
+  /** In all. */
   pages: number;
+  /** Of DMA32 pools. */
   dma32Pages: number;
 }
 
@@ -220,6 +222,7 @@ export class TtmGlobal {
     return this.#checksums;
   }
 
+  /** @throws TypeError unless it is true or false */
   set checksums(checksums: boolean) {
     assertBoolean(checksums, "checksums");
     this.#checksums = checksums;
@@ -230,6 +233,7 @@ export class TtmGlobal {
     return this.#transferPages;
   }
 
+  /** @throws TypeError, RangeError unless it is a whole number from 1 to 256 */
   set transferPages(pages: number) {
     this.#transferPages = transferPagesOf(pages);
   }

@@ -57,8 +57,11 @@ function limit(pages: number, name: string): number {
 
 /** Free pages: below `min` allocations reclaim first, below `low` the background loop runs, to `high`. */
 export interface Watermarks {
+  /** Below it allocations reclaim first (free pages). */
   readonly min: number;
+  /** Below it the background loop runs (free pages). */
   readonly low: number;
+  /** Up to it the background loop reclaims (free pages). */
   readonly high: number;
 }
 

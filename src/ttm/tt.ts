@@ -95,18 +95,22 @@ export class Tt {
     this.#dma = dma ? new Map() : undefined;
   }
 
+  /** Pages in all. */
   get numPages(): number {
     return this.#numPages;
   }
 
+  /** How its pages are cached while it is populated. */
   get caching(): Caching {
     return this.#caching;
   }
 
+  /** For messages and traces. */
   get id(): number {
     return this.#id;
   }
 
+  /** Bus addresses of pages that lie elsewhere; `undefined`: they are ours. */
   get sg(): readonly number[] | undefined {
     return this.#sg;
   }
