@@ -11,6 +11,7 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { root } from "./paths.js";
+import { openWebKit } from "./webkit.js";
 
 /** What pages have as their title until their script is done. */
 const WAITING = "waiting";
@@ -35,7 +36,7 @@ const TYPES = {
  * @returns {string}
  */
 function policy(html) {
-  const hashes = [...html.matchAll(/<script type="importmap">([^]*?)<\/script>/g)].map(
+  const hashes = [...html.matchAll(/<script type="importmap">([\s\S]*?)<\/script>/g)].map(
     ([, text]) =>
       `'sha256-${createHash("sha256")
         .update(text ?? "")
@@ -132,14 +133,16 @@ async function openPuppeteer(browser, path) {
     version: (await opened.version()).replace(/^.*\//, ""),
     async run(url) {
       const page = await opened.newPage();
-      /** @type {string[]} */
-      const said = [];
-      page.on("console", (/** @type {any} */ message) => said.push(message.text()));
-      page.on("pageerror", (/** @type {any} */ error) => said.push(String(error?.stack ?? error)));
+      /** @type {string | undefined} */
+      let failure;
+      page.on("pageerror", (/** @type {any} */ error) => {
+        const text = String(error?.stack ?? error);
+        // Firefox wants an icon, may not have it, and calls that an error of the page's.
+        if (!text.includes("favicon.ico")) failure ??= `failed: ${text}`;
+      });
       try {
         await page.goto(url);
-        const title = await awaitTitle(() => page.title());
-        return title.startsWith("failed") ? [title, ...said].join("\n") : title;
+        return await awaitTitle(async () => failure ?? (await page.title()));
       } finally {
         await page.close();
       }
@@ -151,7 +154,7 @@ async function openPuppeteer(browser, path) {
 /**
  * The browsers there are: how the program is called, and how to open it.
  *
- * @type {Record<string, { programs: string[], open: (path: string) => Promise<Browser> }>}
+ * @type {Record<string, { programs: string[], open: (path: string) => Promise<Browser | undefined> }>}
  */
 export const BROWSERS = {
   chromium: {
@@ -161,6 +164,10 @@ export const BROWSERS = {
   firefox: {
     programs: ["firefox-esr", "firefox"],
     open: (path) => openPuppeteer("firefox", path),
+  },
+  webkit: {
+    programs: ["WebKitWebDriver"],
+    open: (path) => openWebKit(path, awaitTitle),
   },
 };
 

@@ -5,19 +5,22 @@
  * - `package:command`: a command of a package in test/consumers/;
  * - `./path`: a program that an earlier step has made;
  * - `workerd dist/main.js`: that module and those beside it, with `workerd test`;
- * - `chromium dist/index.html`: that page, served from its folder under a strict policy; or, after `--`,
- *   a command that serves it and prints where.
+ * - `chromium dist/index.html`, or another browser: that page, served from the project under a strict policy;
+ *   or, after `--`, a command that serves it and prints where.
  */
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
-import { openBrowser, serve } from "./browsers.js";
+import { BROWSERS, openBrowser, serve } from "./browsers.js";
 import { root } from "./paths.js";
 import { findRuntime, versionOf } from "./runtimes.js";
 import { workerdTest } from "./workerd.js";
 
 /** @typedef {{ status: number | string, output: string, missing?: string }} Outcome */
+
+/** What holds the tools: its lockfile names them all. */
+export const toolsDir = join(root, "test", "consumers");
 
 const STEP_MS_MAX = 180_000;
 
@@ -41,10 +44,11 @@ function isScript(path) {
   return start.toString() === "#!" || /\.[cm]?js$/.test(path);
 }
 
-/** @param {string} name @returns {any} the manifest of a package in test/consumers/ */
+/** @param {string} name @returns {any} the manifest of a package in test/consumers/, if it is there */
 function manifestOf(name) {
-  const file = join(root, "test", "consumers", "node_modules", name, "package.json");
-  return JSON.parse(readFileSync(file, "utf8"));
+  const file = join(toolsDir, "node_modules", name, "package.json");
+  // Optional packages are for some systems only.
+  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
 }
 
 /**
@@ -59,9 +63,10 @@ function commandOf(word, folder) {
     const path = findRuntime(/** @type {import("./runtimes.js").RuntimeName} */ (name));
     return path === undefined ? undefined : [path];
   }
-  const { bin } = manifestOf(name);
-  const relative = typeof bin === "string" ? bin : bin[command];
-  const path = join(root, "test", "consumers", "node_modules", name, relative);
+  const manifest = manifestOf(name);
+  if (manifest === undefined) return undefined;
+  const { bin } = manifest;
+  const path = join(toolsDir, "node_modules", name, typeof bin === "string" ? bin : bin[command]);
   return isScript(path) ? [process.execPath, path] : [path];
 }
 
@@ -113,13 +118,20 @@ async function run(command, cwd, env) {
   return { status: ended, output: output() };
 }
 
-/** @type {Promise<import("./browsers.js").Browser | undefined> | undefined} */
-let chromium;
+/** @type {Map<string, ReturnType<typeof openBrowser>>} one of a kind, for all pages */
+const browsers = new Map();
+
+/** @param {string} name */
+function browserOf(name) {
+  const open = browsers.get(name) ?? openBrowser(name);
+  browsers.set(name, open);
+  return open;
+}
 
 /** Ends what steps have in common. */
 export async function closePrograms() {
-  await (await chromium)?.close();
-  chromium = undefined;
+  for (const browser of browsers.values()) await (await browser)?.close();
+  browsers.clear();
 }
 
 /**
@@ -148,15 +160,15 @@ async function startServer(command, cwd, env) {
 }
 
 /**
+ * @param {string} name of a browser
  * @param {string[]} args page, and perhaps `--` and a command
  * @param {string} folder
  * @param {Record<string, string>} env
  * @returns {Promise<Outcome>}
  */
-async function runChromium([page = "", , word, ...args], folder, env) {
-  chromium ??= openBrowser("chromium");
-  const browser = await chromium;
-  if (browser === undefined) return { status: 1, output: "", missing: "chromium is not installed" };
+async function runPage(name, [page = "", , word, ...args], folder, env) {
+  const browser = await browserOf(name);
+  if (browser === undefined) return { status: 1, output: "", missing: `${name} is not installed` };
   const command = word === undefined ? undefined : commandOf(word, folder);
   const server = command
     ? await startServer([...command, ...args], folder, env)
@@ -169,42 +181,45 @@ async function runChromium([page = "", , word, ...args], folder, env) {
 }
 
 /**
+ * @param {string} program
+ * @param {string} path of the main module
+ * @param {Record<string, string>} env
+ * @returns {Promise<Outcome>}
+ */
+async function runWorkerd(program, path, env) {
+  if (!existsSync(path)) return { status: 1, output: `${path} was not made` };
+  const folder = dirname(path);
+  const { status, output } = await run(
+    [program, ...workerdTest(folder, basename(path))],
+    folder,
+    env,
+  );
+  // A test that fails ends workerd with another code than 0.
+  return { status, output: status === 0 ? `${output}\nok\n` : output };
+}
+
+/**
  * @param {string[]} step
  * @param {string} folder of the project
  * @param {Record<string, string>} env
  * @returns {Promise<Outcome>}
  */
 export async function runStep([word = "", ...args], folder, env) {
-  if (word === "chromium") return runChromium(args, folder, env);
+  if (word in BROWSERS) return runPage(word, args, folder, env);
   const command = commandOf(word, folder);
   if (command === undefined) return { status: 1, output: "", missing: `${word} is not installed` };
-  if (word === "workerd") {
-    const main = join(folder, args[0] ?? "");
-    if (!existsSync(main)) return { status: 1, output: `${args[0]} was not made` };
-    const outcome = await run(
-      [...command, ...workerdTest(dirname(main), basename(main))],
-      dirname(main),
-      env,
-    );
-    // A test that fails ends workerd with another code than 0.
-    return { ...outcome, output: outcome.status === 0 ? "ok" : outcome.output };
-  }
+  if (word === "workerd") return runWorkerd(command[0] ?? "", join(folder, args[0] ?? ""), env);
   return run([...command, ...args], folder, env);
 }
 
 /**
- * @param {string[][]} steps
- * @returns {Promise<string>} the version of the tool that the first step starts
+ * @param {string} word as in a step
+ * @returns {Promise<string>} its version
  */
-export async function versionFor(steps) {
-  const [word = ""] = steps[0] ?? [];
+export async function versionOfProgram(word) {
   const [name = "", command] = word.split(":");
-  if (command !== undefined) return manifestOf(name).version;
-  if (name === "chromium") {
-    chromium ??= openBrowser("chromium");
-    const server = steps[0]?.[3]?.split(":")[0];
-    return server ? manifestOf(server).version : ((await chromium)?.version ?? "none");
-  }
+  if (command !== undefined) return manifestOf(name)?.version?.replace(/^v/, "") ?? "none";
+  if (name in BROWSERS) return (await browserOf(name))?.version ?? "none";
   const [path] = commandOf(word, "") ?? [];
   const text = path === undefined ? "none" : (versionOf(path) ?? "none");
   return /\d[\w.-]*/.exec(text)?.[0] ?? text;

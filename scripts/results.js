@@ -6,6 +6,7 @@
  * @property {string} version of what it ran with
  * @property {"passed" | "failed" | "skipped"} result
  * @property {number} ms
+ * @property {number} [tests] how many tests it ran, where it says so
  * @property {string} [reason] why it failed or was skipped
  */
 
@@ -29,10 +30,10 @@ export function printResults(results, json) {
   }
   const lines = [
     ["row", "version", "result", "ms"],
-    ...results.map(({ name, version, result, ms, reason }) => [
+    ...results.map(({ name, version, result, ms, tests, reason }) => [
       name,
       version,
-      result === "skipped" ? `skipped: ${reason}` : result,
+      result === "skipped" ? `skipped: ${reason}` : `${result} ${tests ?? ""}`.trim(),
       String(ms),
     ]),
   ];
@@ -40,7 +41,7 @@ export function printResults(results, json) {
   console.log("");
   for (const [name = "", version = "", result = "", ms = ""] of lines) {
     const start = `${name.padEnd(widths[0] ?? 0)}  ${version.padEnd(widths[1] ?? 0)}`;
-    console.log(`${start}  ${result.padEnd(7)}  ${ms.padStart(6)}`);
+    console.log(`${start}  ${result.padEnd(9)}  ${ms.padStart(6)}`);
   }
   console.log(`\n${count("passed")} passed, ${failed} failed, ${count("skipped")} skipped`);
   return failed === 0 ? 0 : 1;

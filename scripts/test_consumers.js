@@ -1,202 +1,25 @@
 /**
  * Compiles, bundles and runs programs of users against the packed package, with the tools that users
- * have: `node scripts/test_consumers.js [--only NAME] [--json] [--list]`.
- *
- * The rows are data, in test/consumers/rows/. Each gets a project of its own that has the package as npm
- * unpacks it; the tools come from the lockfile of test/consumers/. The projects lie in a temporary folder,
- * since many tools look for settings and packages in all folders above them, and are kept when a row failed.
+ * have: `node scripts/test_consumers.js [--help]`. The rows are data, in test/consumers/rows/.
  */
-import { spawnSync } from "node:child_process";
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
-import { parseArgs } from "node:util";
-import { closePrograms, runStep, versionFor } from "./consumer_programs.js";
-import { isMain, root } from "./paths.js";
-import { printResults } from "./results.js";
-import { install, isInstalled } from "./setup.js";
+import { toolsDir } from "./consumer_programs.js";
+import { rowsCommand } from "./consumer_rows.js";
+import { isMain } from "./paths.js";
 
-/**
- * One program of a user's.
- *
- * @typedef {object} Row
- * @property {string} name
- * @property {Record<string, string | object>} files of the project: one of test/consumers/files/, or JSON
- * @property {string[]} [links] packages of test/consumers/ that the project has too
- * @property {string[][]} steps commands, in the project; what each first word means is in consumer_programs.js
- * @property {Record<string, string>} [env]
- * @property {RegExp} [expects] what the last step prints; default: "ok" on a line
- */
-
-/** @typedef {import("./results.js").Result} Result */
-
-const toolsDir = join(root, "test", "consumers");
-
-/** @returns {Promise<Row[]>} */
+/** @returns {Promise<import("./consumer_rows.js").Row[]>} */
 async function readRows() {
   const names = readdirSync(join(toolsDir, "rows")).sort();
   const modules = await Promise.all(names.map((name) => import(`../test/consumers/rows/${name}`)));
   return modules.flatMap(({ rows }) => rows);
 }
 
-/**
- * @param {string[]} args
- * @param {string} cwd
- * @returns {string} what npm printed
- */
-function npm(args, cwd) {
-  const { error, status, stdout } = spawnSync("npm", args, {
-    cwd,
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "inherit"],
-    shell: process.platform === "win32",
-  });
-  if (error) throw error;
-  if (status !== 0) throw new Error(`npm ${args[0]} ended with code ${status}`);
-  return stdout;
-}
-
-/**
- * Packs the package and installs it as a user does.
- *
- * @param {string} folder for the tarball and a project
- * @returns {string} the installed package
- */
-export function installPacked(folder) {
-  const packed = npm(["pack", "--silent", "--pack-destination", folder], root);
-  const tarball = join(folder, packed.trim().split("\n").at(-1) ?? "");
-  const project = join(folder, "installed");
-  mkdirSync(project);
-  writeFileSync(join(project, "package.json"), "{}\n");
-  npm(["install", "--silent", "--offline", "--no-save", tarball], project);
-  return join(project, "node_modules", "ttm-wasm");
-}
-
-/**
- * @param {Row} row
- * @param {string} installed the package
- * @param {string} outDir
- * @returns {string} the folder of its project
- */
-function makeProject(row, installed, outDir) {
-  const folder = join(outDir, row.name.replace(/[^\w.]+/g, "-"));
-  cpSync(installed, join(folder, "node_modules", "ttm-wasm"), { recursive: true });
-  for (const name of row.links ?? []) {
-    const link = join(folder, "node_modules", name);
-    mkdirSync(dirname(link), { recursive: true });
-    symlinkSync(join(toolsDir, "node_modules", name), link, "junction");
-  }
-  const files = { "package.json": { type: "module" }, ...row.files };
-  for (const [name, content] of Object.entries(files)) {
-    const file = join(folder, name);
-    mkdirSync(dirname(file), { recursive: true });
-    if (typeof content === "string") cpSync(join(toolsDir, "files", content), file);
-    else writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`);
-  }
-  return folder;
-}
-
-/**
- * @param {Row} row
- * @param {string} folder of its project
- * @returns {Promise<Result>}
- */
-async function runRow(row, folder) {
-  const { name, steps, env = {}, expects = /^ok$/m } = row;
-  const version = await versionFor(steps);
-  const start = performance.now();
-  /** @type {(result: "passed" | "failed" | "skipped", reason?: string) => Result} */
-  const done = (result, reason) => ({
-    name,
-    version,
-    result,
-    ms: Math.round(performance.now() - start),
-    ...(reason === undefined ? {} : { reason }),
-  });
-  for (const step of steps) {
-    const { status, output, missing } = await runStep(step, folder, env);
-    if (missing !== undefined) return done("skipped", missing);
-    const command = step.join(" ");
-    if (status !== 0) return done("failed", `${command} ended with ${status}:\n${output}`);
-    if (step === steps.at(-1) && !expects.test(output)) {
-      return done("failed", `${command} did not print ${expects}:\n${output}`);
-    }
-  }
-  return done("passed");
-}
-
-/**
- * @param {Row[]} rows
- * @returns {Promise<Result[]>}
- */
-async function runRows(rows) {
-  const outDir = mkdtempSync(join(tmpdir(), "ttm-consumers-"));
-  const installed = installPacked(outDir);
-  /** @type {Result[]} */
-  const results = [];
-  try {
-    for (const row of rows) {
-      const result = await runRow(row, makeProject(row, installed, outDir));
-      results.push(result);
-      const count = `${results.length}/${rows.length}`;
-      process.stderr.write(`${result.result} ${count} ${row.name} (${result.ms} ms)\n`);
-    }
-  } finally {
-    await closePrograms();
-  }
-  if (results.every(({ result }) => result !== "failed")) rmSync(outDir, { recursive: true });
-  else process.stderr.write(`the projects are kept in ${outDir}\n`);
-  return results;
-}
-
-const HELP = `node scripts/test_consumers.js [options]
-
-  --only TEXT[,TEXT]  the rows whose names contain one of these
-  --list              only name the rows
-  --json              results as JSON instead of a table
-`;
-
-/** @returns {Promise<number>} exit code */
-export async function testConsumers() {
-  const { values } = parseArgs({
-    options: {
-      help: { type: "boolean", default: false },
-      list: { type: "boolean", default: false },
-      json: { type: "boolean", default: false },
-      only: { type: "string", default: "" },
-    },
-  });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
-  const wanted = values.only.toLowerCase().split(",");
-  const rows = (await readRows()).filter(({ name }) =>
-    wanted.some((text) => name.toLowerCase().includes(text.trim())),
-  );
-  if (rows.length === 0) throw new Error(`no row's name contains ${values.only}`);
-  if (values.list) {
-    for (const { name } of rows) console.log(name);
-    return 0;
-  }
-  // Programs come in packages of their own: no install script is needed.
-  if (!isInstalled(toolsDir)) install(toolsDir, ["--ignore-scripts"]);
-  const results = await runRows(rows);
-  return printResults(results, values.json);
-}
-
 if (isMain(import.meta.url)) {
   try {
-    process.exitCode = await testConsumers();
+    const rows = await readRows();
+    process.exitCode = await rowsCommand("test_consumers", rows, join(toolsDir, "files"));
   } catch (error) {
     console.error(`test_consumers: ${error instanceof Error ? error.message : error}`);
     process.exitCode = 1;

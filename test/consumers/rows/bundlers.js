@@ -119,11 +119,13 @@ const viteRows = [
   },
   {
     name: "vite dev server",
+    about: VITE,
     files: vitePage,
     steps: [["chromium", "index.html", "--", VITE, "--host", "127.0.0.1", "--port", "0"]],
   },
   {
     name: "vite dev server, web worker",
+    about: VITE,
     files: viteWorkerPage,
     steps: [["chromium", "index.html", "--", VITE, "--host", "127.0.0.1", "--port", "0"]],
   },

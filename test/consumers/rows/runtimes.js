@@ -78,15 +78,21 @@ export const rows = [
     files: { ...all, "main.js": "threads.js", "thread.js": "thread.js" },
     steps: [["bun", "main.js"]],
   },
-  {
-    name: "page, import map",
-    files: { ...subpaths, ...page, "index.html": "import_map.html" },
-    steps: [["chromium", "index.html"]],
-  },
-  { name: "page by URL", files: { ...byUrl, ...page }, steps: [["chromium", "index.html"]] },
-  {
-    name: "web worker by URL",
-    files: { ...byUrl, ...workerPage },
-    steps: [["chromium", "index.html"]],
-  },
+  ...["chromium", "firefox", "webkit"].flatMap((browser) => [
+    {
+      name: `${browser} page, import map`,
+      files: { ...subpaths, ...page, "index.html": "import_map.html" },
+      steps: [[browser, "index.html"]],
+    },
+    {
+      name: `${browser} page by URL`,
+      files: { ...byUrl, ...page },
+      steps: [[browser, "index.html"]],
+    },
+    {
+      name: `${browser} web worker by URL`,
+      files: { ...byUrl, ...workerPage },
+      steps: [[browser, "index.html"]],
+    },
+  ]),
 ];
