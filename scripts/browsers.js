@@ -1,7 +1,9 @@
 /**
  * Pages in real browsers: serves a folder on loopback, opens a page of it, and gives back the title that
- * its script sets in the end.
+ * its script sets in the end. `node scripts/browsers.js` lists the browsers, with `--install` it first
+ * installs those that are missing, from Debian's packages.
  */
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
@@ -10,7 +12,7 @@ import { delimiter, extname, join, normalize } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
-import { root } from "./paths.js";
+import { isMain, root } from "./paths.js";
 import { openWebKit } from "./webkit.js";
 
 /** What pages have as their title until their script is done. */
@@ -152,21 +154,29 @@ async function openPuppeteer(browser, path) {
 }
 
 /**
- * The browsers there are: how the program is called, and how to open it.
+ * What the driver's program may be called, how to open it, and which packages of Debian's it needs.
  *
- * @type {Record<string, { programs: string[], open: (path: string) => Promise<Browser | undefined> }>}
+ * @typedef {object} BrowserKind
+ * @property {string[]} programs
+ * @property {string[]} packages
+ * @property {(path: string) => Promise<Browser | undefined>} open
  */
+
+/** @type {Record<string, BrowserKind>} */
 export const BROWSERS = {
   chromium: {
     programs: ["chromium", "chromium-browser", "google-chrome"],
+    packages: ["chromium"],
     open: (path) => openPuppeteer("chrome", path),
   },
   firefox: {
     programs: ["firefox-esr", "firefox"],
+    packages: ["firefox-esr"],
     open: (path) => openPuppeteer("firefox", path),
   },
   webkit: {
     programs: ["WebKitWebDriver"],
+    packages: ["webkit2gtk-driver", "xvfb"],
     open: (path) => openWebKit(path, awaitTitle),
   },
 };
@@ -180,4 +190,31 @@ export async function openBrowser(name) {
   if (browser === undefined) throw new Error(`there is no browser ${name}`);
   const path = findProgram(browser.programs);
   return path === undefined ? undefined : browser.open(path);
+}
+
+/** Installs the browsers that are missing. */
+function installMissing() {
+  const missing = Object.values(BROWSERS).filter(({ programs }) => !findProgram(programs));
+  if (missing.length === 0) return;
+  const packages = missing.flatMap((browser) => browser.packages);
+  const sudo = process.getuid?.() === 0 ? [] : ["sudo"];
+  const apt = [...sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"];
+  for (const args of [["update"], ["install", "--yes", "--no-install-recommends", ...packages]]) {
+    const [program = "", ...rest] = [...apt, ...args];
+    const { error, status } = spawnSync(program, rest, { stdio: ["ignore", "ignore", "inherit"] });
+    if (error) throw error;
+    if (status !== 0) throw new Error(`apt-get ${args[0]} ended with code ${status}`);
+  }
+}
+
+if (isMain(import.meta.url)) {
+  try {
+    if (process.argv.includes("--install")) installMissing();
+    for (const [name, { programs }] of Object.entries(BROWSERS)) {
+      console.log(`${name}: ${findProgram(programs) ?? "not found"}`);
+    }
+  } catch (error) {
+    console.error(`browsers: ${error instanceof Error ? error.message : error}`);
+    process.exitCode = 1;
+  }
 }

@@ -146,8 +146,8 @@ async function startServer(command, cwd, env) {
   /** @type {Promise<string>} */
   const printed = new Promise((resolve) => {
     onOutput(() => {
-      const [url] = /http:\/\/(127\.0\.0\.1|localhost):\d+\//.exec(output()) ?? [];
-      if (url !== undefined) resolve(url);
+      const [url] = /http:\/\/(127\.0\.0\.1|localhost):\d+(?=[/\s])/.exec(output()) ?? [];
+      if (url !== undefined) resolve(`${url}/`);
     });
   });
   const ended = status.then((code) => {

@@ -86,37 +86,45 @@ function makeProject(row, sources, outDir) {
   return folder;
 }
 
+/** @typedef {Pick<Result, "result" | "reason" | "tests">} Found */
+
+/**
+ * @param {Row} row
+ * @param {string} folder of its project
+ * @returns {Promise<Found>}
+ */
+async function runSteps({ steps, env = {}, expects = /^ok$/m }, folder) {
+  let printed = "";
+  for (const step of steps) {
+    const { status, output, missing } = await runStep(step, folder, env);
+    if (missing !== undefined) return { result: "skipped", reason: missing };
+    if (status !== 0) {
+      return { result: "failed", reason: `${step.join(" ")} ended with ${status}:\n${output}` };
+    }
+    printed = output;
+  }
+  const found = expects.exec(printed);
+  if (!found) return { result: "failed", reason: `nothing printed ${expects}:\n${printed}` };
+  return { result: "passed", ...(found[1] === undefined ? {} : { tests: Number(found[1]) }) };
+}
+
 /**
  * @param {Row} row
  * @param {string} folder of its project
  * @returns {Promise<Result>}
  */
 async function runRow(row, folder) {
-  const { name, steps, about, env = {}, expects = /^ok$/m } = row;
-  /** @type {number | undefined} */
-  let tests;
-  const version = await versionOfProgram(about ?? steps[0]?.[0] ?? "");
   const start = performance.now();
-  /** @type {(result: "passed" | "failed" | "skipped", reason?: string) => Result} */
-  const done = (result, reason) => ({
-    name,
-    version,
-    result,
-    ms: Math.round(performance.now() - start),
-    ...(tests === undefined ? {} : { tests }),
-    ...(reason === undefined ? {} : { reason }),
-  });
-  for (const step of steps) {
-    const { status, output, missing } = await runStep(step, folder, env);
-    if (missing !== undefined) return done("skipped", missing);
-    const command = step.join(" ");
-    if (status !== 0) return done("failed", `${command} ended with ${status}:\n${output}`);
-    if (step !== steps.at(-1)) continue;
-    const found = expects.exec(output);
-    if (!found) return done("failed", `${command} did not print ${expects}:\n${output}`);
-    if (found[1] !== undefined) tests = Number(found[1]);
+  let version = "none";
+  /** @type {Found} */
+  let found;
+  try {
+    version = await versionOfProgram(row.about ?? row.steps[0]?.[0] ?? "");
+    found = await runSteps(row, folder);
+  } catch (error) {
+    found = { result: "failed", reason: String(error) };
   }
-  return done("passed");
+  return { name: row.name, version, ms: Math.round(performance.now() - start), ...found };
 }
 
 /**

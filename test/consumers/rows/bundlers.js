@@ -26,6 +26,7 @@ const esbuild = (...args) => [
 const rollup = (bin, config) => [bin, "--config", config];
 const webpack = (...args) => ["webpack:webpack", "build", ...args, "--mode", "production"];
 const VITE = "vite:vite";
+const NEXT = "next:next";
 
 const esbuildRows = [
   {
@@ -258,4 +259,34 @@ const otherRows = [
   },
 ];
 
-export const rows = [...esbuildRows, ...rollupRows, ...viteRows, ...webpackRows, ...otherRows];
+/** Its server on a port of its choice, and a page of it. */
+const nextStart = (path) => ["chromium", path, "--", NEXT, "start", "-H", "127.0.0.1", "-p", "0"];
+const next = (bundler, { edge }) => ({
+  name: `Next.js ${bundler}${edge ? ", edge too" : ""}`,
+  about: NEXT,
+  files: {
+    ...all,
+    "next.config.js": "next.config.js",
+    "app/layout.js": "next_layout.js",
+    "app/page.js": "next_page.js",
+    "app/node/route.js": "next_node.js",
+    ...(edge ? { "app/edge/route.js": "next_edge.js" } : {}),
+  },
+  links: ["next", "react", "react-dom"],
+  steps: [
+    [NEXT, "build", `--${bundler}`],
+    nextStart(""),
+    nextStart("node"),
+    ...(edge ? [nextStart("edge")] : []),
+  ],
+});
+
+export const rows = [
+  ...esbuildRows,
+  ...rollupRows,
+  ...viteRows,
+  ...webpackRows,
+  ...otherRows,
+  next("webpack"),
+  next("turbopack"),
+];
