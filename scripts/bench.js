@@ -10,7 +10,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { arch, cpus, release, totalmem, type } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { isMain, root } from "./paths.js";
@@ -106,8 +106,8 @@ async function bundlePrograms(esbuild) {
 const compiledAhead = {
   name: "compiled-ahead",
   setup(build) {
-    build.onResolve({ filter: /^\.\/module\.ts$/ }, ({ resolveDir }) => ({
-      path: join(resolveDir, "module.workerd.ts"),
+    build.onResolve({ filter: /\/module\.ts$/ }, ({ path, resolveDir }) => ({
+      path: join(resolveDir, dirname(path), "module.workerd.ts"),
     }));
     build.onResolve({ filter: /^\.\/engine\.wasm$/ }, () => ({
       path: join(root, "build", "engine.wasm"),

@@ -17,8 +17,9 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { basename, dirname, join, relative, resolve, sep } from "node:path";
+import { basename, dirname, join, posix, relative, sep } from "node:path";
 import process from "node:process";
+import { rollUp } from "./declarations.js";
 import { isMain, root } from "./paths.js";
 
 const buildDir = join(root, "build");
@@ -34,12 +35,19 @@ const INPUTS = [
   "package.json",
   "package-lock.json",
   "scripts/build.js",
+  "scripts/declarations.js",
   "tsconfig.json",
   "tsconfig.build.json",
 ];
 
 /** Without these no run of the tests or of the command line tool can start. */
-const OUTPUTS = ["build/debug.wasm", "build/engine.wasm", "dist/index.js", "dist/index.d.ts"];
+const OUTPUTS = [
+  "build/debug.wasm",
+  "build/engine.wasm",
+  "build/engine.ts",
+  "dist/index.js",
+  "dist/index.d.ts",
+];
 
 /**
  * @param {string} path of a file or a folder, relative to the project
@@ -95,53 +103,51 @@ function runTool(script, args) {
   });
 }
 
-/**
- * @typedef {object} Entry
- * @property {string} in source file, relative to the project
- * @property {string} out output file without its suffix, relative to dist/
- */
-
-/**
- * Every `./dist/x.js` that package.json names as an export or a command is built from `src/x.ts`.
- *
- * @returns {{ entries: Entry[], commands: string[], declarations: string[] }}
- */
-function readEntries() {
-  const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  /** @type {string[]} */
-  const commands = Object.values(manifest.bin);
-  const exported = Object.values(manifest.exports).filter((target) => typeof target === "object");
-  const modules = exported.map((target) => target.default).filter((path) => path.endsWith(".js"));
-  const entries = [...modules, ...commands].map((path) => {
-    const out = path.slice("./dist/".length, -".js".length);
-    return { in: `src/${out}.ts`, out };
-  });
-  for (const entry of entries) {
-    if (!existsSync(join(root, entry.in))) {
-      throw new Error(`package.json names ./dist/${entry.out}.js, but ${entry.in} does not exist`);
-    }
-  }
-  const declarations = modules.map((path) => `src/${path.slice(7, -3)}.d.ts`);
-  return { entries, commands, declarations };
+/** Writes the engine as text, for src/engine/module.ts. Hexadecimal: what gzip makes smallest. */
+function writeEngineText() {
+  const hex = readFileSync(join(buildDir, "engine.wasm")).toString("hex");
+  writeFileSync(
+    join(buildDir, "engine.ts"),
+    `/** The engine: build/engine.wasm in hexadecimal. */\nexport const ENGINE: string = "${hex}";\n`,
+  );
 }
 
 /**
- * The one module that differs between runtimes is reached as `#engine` in dist/, so that the
- * `imports` of package.json decide which of the two builds a runtime or a bundler gets.
+ * @typedef {object} Manifest
+ * @property {string[]} names of the entries: "index", "ttm", "swap/ram"; each is built from `src/NAME.ts`
+ * @property {string[]} commands relative to the project
+ */
+
+/** @returns {Manifest} what package.json says is to be built */
+function readManifest() {
+  const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const exported = Object.values(manifest.exports).map((target) => target.require ?? "");
+  const names = exported
+    .filter((path) => path.endsWith(".cjs"))
+    .map((path) => path.slice("./dist/".length, -".cjs".length));
+  return { names, commands: Object.values(manifest.bin) };
+}
+
+/** The entry whose engine is the module of its own that workerd wants. */
+const WORKERD = "index.workerd";
+
+/**
+ * Makes a second index.js of src/index.ts, with the one module replaced that differs between runtimes.
  *
  * @type {import("esbuild").Plugin}
  */
-const engineImports = {
-  name: "engine-imports",
+const workerdIndex = {
+  name: "workerd-index",
   setup(build) {
-    const engineDir = join(root, "src", "engine");
-    build.onResolve({ filter: /^\.\/module\.ts$/ }, (args) => {
-      if (args.kind === "entry-point" || dirname(args.importer) !== engineDir) return undefined;
-      return { path: "#engine", external: true };
-    });
-    build.onResolve({ filter: /^\.\/engine\.wasm$/ }, (args) => {
-      if (args.importer !== join(engineDir, "module.workerd.ts")) return undefined;
-      return { path: "./engine.wasm", external: true };
+    const file = join(root, "src", "index.ts");
+    const other = { path: "./engine.wasm", external: true };
+    build.onResolve({ filter: /^index\.workerd$/ }, () => ({ path: file, namespace: WORKERD }));
+    build.onResolve({ filter: /^\.\/engine\.wasm$/ }, () => other);
+    build.onLoad({ filter: /./, namespace: WORKERD }, () => {
+      const text = readFileSync(file, "utf8");
+      const contents = text.replace('"./engine/module.ts"', '"./engine/module.workerd.ts"');
+      if (contents === text) throw new Error("src/index.ts does not import ./engine/module.ts");
+      return { contents, loader: "ts", resolveDir: dirname(file) };
     });
   },
 };
@@ -152,16 +158,14 @@ const bundleOptions = {
   outdir: "dist",
   write: false,
   bundle: true,
-  chunkNames: "chunks/[name]-[hash]",
+  splitting: true,
+  chunkNames: "chunks/[hash]",
   format: "esm",
   platform: "neutral",
   target: "es2022",
   external: ["node:*"],
-  loader: { ".wasm": "base64" },
-  sourcemap: true,
-  sourcesContent: false,
   logLevel: "warning",
-  plugins: [engineImports],
+  plugins: [workerdIndex],
 };
 
 /**
@@ -172,47 +176,64 @@ const bundleOptions = {
  */
 function dropBareImports(outputs) {
   for (const [path, text] of outputs) {
-    // The line stays, empty, for the source map.
-    if (path.endsWith(".js")) {
-      outputs.set(path, text.replace(/^import "(?:\.{1,2}\/)+(?:chunks\/)?[^"/]+\.js";$/gm, ""));
-    }
+    outputs.set(path, text.replace(/^import "(?:\.{1,2}\/)+(?:chunks\/)?[^"/]+\.js";\n/gm, ""));
   }
   for (;;) {
-    const texts = [...outputs].filter(([path]) => path.endsWith(".js"));
-    const unused = texts.find(
-      ([path]) =>
-        path.startsWith("chunks/") &&
-        !texts.some(([, text]) => text.includes(`${basename(path)}"`)),
+    const texts = [...outputs.values()];
+    const unused = [...outputs.keys()].find(
+      (path) =>
+        path.startsWith("chunks/") && !texts.some((text) => text.includes(`${basename(path)}"`)),
     );
     if (unused === undefined) return;
-    outputs.delete(unused[0]);
-    outputs.delete(`${unused[0]}.map`);
+    outputs.delete(unused);
   }
 }
 
 /**
- * @param {Entry[]} entries of the library and the commands
- * @returns {Promise<Map<string, string>>} the bundled files, by their path in dist/
+ * @param {Manifest} manifest
+ * @returns {Promise<Map<string, string>>} the files that run, by their path in dist/
  */
-async function bundle(entries) {
+async function bundle({ names, commands }) {
   const esbuild = await import("esbuild");
-  const results = await Promise.all([
-    esbuild.build({ ...bundleOptions, entryPoints: entries, splitting: true }),
-    // Apart, so that they share no chunk with the rest: who takes one must not load the other.
-    esbuild.build({
-      ...bundleOptions,
-      entryPoints: [
-        { in: "src/engine/module.ts", out: "engine" },
-        { in: "src/engine/module.workerd.ts", out: "engine.workerd" },
-      ],
-    }),
-  ]);
-  const files = results.flatMap((result) => result.outputFiles);
+  const scripts = commands.map((path) => path.slice("./dist/".length, -".js".length));
+  const sources = [...names, ...scripts].map((name) => ({ in: `src/${name}.ts`, out: name }));
+  const entryPoints = [...sources, { in: WORKERD, out: WORKERD }];
+  const { outputFiles } = await esbuild.build({ ...bundleOptions, entryPoints });
   const outputs = new Map(
-    files.map((file) => [relative(distDir, file.path).split(sep).join("/"), file.text]),
+    outputFiles.map((file) => [relative(distDir, file.path).split(sep).join("/"), file.text]),
   );
   dropBareImports(outputs);
+  // Modules stay as one can read them; what nobody steps through has no need to be.
+  const small = /** @type {const} */ ({ minify: true, target: "es2022" });
+  for (const script of scripts.map((name) => `${name}.js`)) {
+    const { code } = await esbuild.transform(outputs.get(script) ?? "", small);
+    outputs.set(script, code);
+  }
+  for (const path of reached(outputs, names)) {
+    const text = /** @type {string} */ (outputs.get(path));
+    const { code } = await esbuild.transform(text, { ...small, format: "cjs" });
+    outputs.set(commonJs(path), code.replace(/(require\("\.[^"]+)\.js"\)/g, '$1.cjs")'));
+  }
   return outputs;
+}
+
+/** @param {string} path of a module; @returns {string} of the same module in CommonJS */
+const commonJs = (path) => path.replace(/\.js$/, ".cjs");
+
+/**
+ * @param {Map<string, string>} outputs texts by path
+ * @param {string[]} names of entries
+ * @returns {Set<string>} paths of all that these entries import, them included
+ */
+function reached(outputs, names) {
+  const paths = new Set(names.map((name) => `${name}.js`));
+  // A Set also visits what is added while it is walked.
+  for (const path of paths) {
+    for (const [, target] of outputs.get(path)?.matchAll(/ from "(\.[^"]+\.js)"/g) ?? []) {
+      paths.add(posix.join(posix.dirname(path), /** @type {string} */ (target)));
+    }
+  }
+  return paths;
 }
 
 /**
@@ -228,8 +249,7 @@ function writeDist(path, content) {
 }
 
 /**
- * Makes a bundled file a command: a first line for the shell, the mode to go with it, and one
- * empty line at the start of its source map.
+ * Makes a bundled file a command: a first line for the shell, and the mode to go with it.
  *
  * @param {string} path relative to the project
  */
@@ -238,55 +258,68 @@ function makeCommand(path) {
   const code = readFileSync(absolute, "utf8");
   if (!code.startsWith("#!")) {
     writeFileSync(absolute, `#!/usr/bin/env node\n${code}`);
-    const map = JSON.parse(readFileSync(`${absolute}.map`, "utf8"));
-    writeFileSync(`${absolute}.map`, JSON.stringify({ ...map, mappings: `;${map.mappings}` }));
   }
   chmodSync(absolute, 0o755);
 }
 
-/** @param {string} path of a declaration, relative to the project; @returns its place in dist/ */
-const placeInDist = (path) => path.replace(/^src\//, "");
+/**
+ * Writes the declarations of the entries. Those for CommonJS declare, those for modules pass them on:
+ * each thing is declared once, and both kinds of importers can hand it to each other.
+ *
+ * @param {readonly string[]} names of the entries
+ */
+function writeDeclarations(names) {
+  const { types, exports } = rollUp(
+    typesDir,
+    names.map((name) => `src/${name}.d.ts`),
+  );
+  writeDist("types.d.cts", `${TYPES_HEAD}${types}`);
+  for (const name of names) {
+    const up = "../".repeat(name.split("/").length - 1) || "./";
+    const list = exports.get(`src/${name}.d.ts`);
+    writeDist(`${name}.d.cts`, `export { ${list} } from "${up}types.cjs";\n`);
+    writeDist(`${name}.d.ts`, `export * from "./${basename(name)}.cjs";\n`);
+  }
+  writeDist(`${WORKERD}.d.ts`, 'export * from "./index.cjs";\n');
+  writeDist(
+    "engine.wasm.d.cts",
+    `import type { EngineModule } from "./types.cjs";
+declare const engine: EngineModule;
+export = engine;
+`,
+  );
+}
 
 /**
- * Copies the declarations that the exports reach from build/types/ to dist/. There src/ is the
- * top, and a specifier names the `.js` file as every version of TypeScript understands it.
- *
- * @param {string[]} exported declarations to begin with, relative to the project
+ * Brings `Symbol.dispose` along where a project's `lib` is older, and the kernel's layer, so that a
+ * type that is reached through a device has a name in declarations of a project that imports only this.
  */
-function writeDeclarations(exported) {
-  const pending = new Set(exported);
-  // A Set also visits what is added while it is walked.
-  for (const path of pending) {
-    const source = join(typesDir, path);
-    if (!existsSync(source)) throw new Error(`no declaration was emitted for ${path}`);
-    const text = readFileSync(source, "utf8");
-    const rewritten = text.replace(
-      /(\bfrom\s+|\bimport\s*\(\s*|\bimport\s+)"(\.{1,2}\/[^"]+)\.ts"/g,
-      (_, keyword, specifier) => {
-        const target = relative(typesDir, resolve(dirname(source), `${specifier}.d.ts`));
-        const targetPath = target.split(sep).join("/");
-        pending.add(targetPath);
-        const from = dirname(join(distDir, placeInDist(path)));
-        const to = relative(from, join(distDir, placeInDist(targetPath)))
-          .split(sep)
-          .join("/");
-        const dotted = to.startsWith(".") ? to : `./${to}`;
-        return `${keyword}"${dotted.replace(/\.d\.ts$/, ".js")}"`;
-      },
-    );
-    writeDist(placeInDist(path), rewritten);
+const TYPES_HEAD = `/// <reference lib="esnext.disposable" />
+/// <reference path="./ttm.d.ts" />
+`;
+
+/**
+ * Folders for those who read no `exports`: their package.json says where the entry of that name lies.
+ *
+ * @param {readonly string[]} names of the entries
+ */
+function writeFolders(names) {
+  const entries = names.filter((name) => name !== "index");
+  for (const name of [...entries, "engine.wasm"]) {
+    const dist = `${"../".repeat(name.split("/").length)}dist/${name}`;
+    const code = { main: `${dist}.cjs`, module: `${dist}.js` };
+    const main = entries.includes(name) ? code : { main: dist };
+    const text = JSON.stringify({ ...main, types: `${dist}.d.cts` }, null, 2);
+    mkdirSync(join(root, name), { recursive: true });
+    writeFileSync(join(root, name, "package.json"), `${text}\n`);
   }
-  writeDist(
-    "engine.wasm.d.ts",
-    "declare const module: WebAssembly.Module;\nexport default module;\n",
-  );
 }
 
 /** Builds all; throws when anything fails, and then counts as not built. */
 export async function build() {
   // Taken before anything is read for the build: a change during it makes the outputs stale.
   const hash = hashInputs();
-  const { entries, commands, declarations } = readEntries();
+  const manifest = readManifest();
   mkdirSync(buildDir, { recursive: true });
   rmSync(hashFile, { force: true });
   rmSync(typesDir, { recursive: true, force: true });
@@ -295,13 +328,15 @@ export async function build() {
     runTool("assemblyscript/bin/asc.js", ["--target", "release"]),
     runTool("typescript/lib/tsc.js", ["--project", "tsconfig.build.json"]),
   ]);
-  const outputs = await bundle(entries);
+  writeEngineText();
+  const outputs = await bundle(manifest);
 
   rmSync(distDir, { recursive: true, force: true });
   for (const [path, text] of outputs) writeDist(path, text);
   copyFileSync(join(buildDir, "engine.wasm"), join(distDir, "engine.wasm"));
-  for (const command of commands) makeCommand(command);
-  writeDeclarations(declarations);
+  for (const command of manifest.commands) makeCommand(command);
+  writeDeclarations(manifest.names);
+  writeFolders(manifest.names);
   writeFileSync(hashFile, `${hash}\n`);
 }
 

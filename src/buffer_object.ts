@@ -2,9 +2,11 @@ import { PAGE_SIZE } from "../assembly/abi.ts";
 import { access, stepsAsync, stepsSync, withPages, withPagesSync } from "./access.ts";
 import type { Device } from "./device.ts";
 import { TtmError } from "./errors.ts";
+import type { View } from "./host_types.ts";
 import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
 import { Mapping } from "./mapping.ts";
+import { NOT_CLONED, notText } from "./not_bytes.ts";
 import { pagesOf } from "./size.ts";
 import type { Steps } from "./ttm/driver.ts";
 import { partial, type Released, shrink } from "./ttm/shrink.ts";
@@ -39,7 +41,7 @@ export type Advice = "dontneed" | "willneed";
  *   `EWOULDBLOCK` (Sync form, and the swap device is asynchronous);
  * - `TypeError`, `RangeError` for arguments that cannot be meant, and for a destroyed buffer.
  */
-export class BufferObject implements LruNode, Disposable {
+export class BufferObject implements Disposable {
   /** Bytes. */
   readonly size: number;
   /** 0..3; buffers of a lower priority are reclaimed first. */
@@ -56,6 +58,9 @@ export class BufferObject implements LruNode, Disposable {
   lruPrev: LruNode | undefined = undefined;
   /** @internal */
   lruNext: LruNode | undefined = undefined;
+
+  /** @internal */
+  readonly notCloned: symbol = NOT_CLONED;
 
   readonly #device: Device;
   #pins = 0;
@@ -219,6 +224,17 @@ export class BufferObject implements LruNode, Disposable {
     this.end();
   }
 
+  /** What `JSON.stringify` shows of it: a description, no bytes. */
+  toJSON(): object {
+    const { id, size, priority, residentPages, pinned, destroyed } = this;
+    return { id, size, priority, residentPages, pinned, destroyed };
+  }
+
+  /** @throws TypeError always: `new Blob([buffer])` and the like would hold a text, not the bytes */
+  [Symbol.toPrimitive](): never {
+    return notText("what read() gives, or the segments of map()");
+  }
+
   /** @internal Frees everything, at once or when whoever moves its pages lets go of them. */
   end(): void {
     this.#destroyed = true;
@@ -262,8 +278,11 @@ export class BufferObject implements LruNode, Disposable {
   /** The bytes of a caller's buffer, if they fit at `offset`. */
   #range(offset: number, value: Bytes, name: string): Uint8Array {
     this.assertAlive();
+    if (typeof offset !== "number") {
+      const call = name === "source" ? "write(offset, source)" : "read(offset, target)";
+      throw new TypeError(`offset must be a number of bytes, as in ${call}`);
+    }
     const bytes = asBytes(value, name);
-    if (typeof offset !== "number") throw new TypeError("offset must be a number of bytes");
     if (!Number.isSafeInteger(offset) || offset < 0 || offset + bytes.length > this.size) {
       throw new RangeError(
         `offset ${offset}: the ${bytes.length} bytes of ${name} do not lie within ` +
@@ -291,7 +310,7 @@ export class BufferObject implements LruNode, Disposable {
   }
 
   /** Views on bytes [offset, offset + length), in order. */
-  #segments(offset: number, length: number): Uint8Array[] {
+  #segments(offset: number, length: number): View[] {
     const { engine } = this.#device.global;
     const first = Math.floor(offset / PAGE_SIZE);
     const count = pagesOf(offset + length) - first;
@@ -300,7 +319,7 @@ export class BufferObject implements LruNode, Disposable {
     const page = engine.entry(vector + first);
     if (engine.chunkPages(page) >= count) return [engine.view(page + skip, length)];
     let left = length;
-    const segments: Uint8Array[] = [];
+    const segments: View[] = [];
     for (const { address, pages } of engine.vectorExtents(vector, numPages, first, count)) {
       const bytes = Math.min(pages * PAGE_SIZE - skip, left);
       segments.push(engine.view(address + skip, bytes));
@@ -350,5 +369,15 @@ function asBytes(value: Bytes, name: string): Uint8Array {
     return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
   }
   if (value instanceof ArrayBuffer) return new Uint8Array(value);
-  throw new TypeError(`${name} must be an ArrayBuffer, a typed array or a DataView`);
+  const hint = hintOf(value, name);
+  throw new TypeError(`${name} must be an ArrayBuffer, a typed array or a DataView${hint}`);
+}
+
+/** What somebody may have meant who gave this as bytes. */
+function hintOf(value: unknown, name: string): string {
+  if (name === "target") {
+    const length = typeof value === "number" ? value : "length";
+    return `, which is filled, as in read(0, new Uint8Array(${length}))`;
+  }
+  return typeof value === "string" ? "; text is bytes by new TextEncoder().encode(text)" : "";
 }

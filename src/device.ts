@@ -2,8 +2,11 @@ import { MAX_ORDER, PAGE_SIZE } from "../assembly/abi.ts";
 import { BufferObject, type OperationOptions } from "./buffer_object.ts";
 import { type DebugfsName, debugfs } from "./debugfs.ts";
 import { Engine } from "./engine/engine.ts";
+import { assertModule } from "./engine/instance.ts";
 import { TtmError } from "./errors.ts";
+import type { EngineModule } from "./host_types.ts";
 import { Kswapd } from "./kswapd.ts";
+import { NOT_CLONED } from "./not_bytes.ts";
 import { Operations } from "./operations.ts";
 import { PRIORITIES, Reclaim } from "./reclaim.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
@@ -29,7 +32,7 @@ export interface DeviceOptions extends TtmGlobalOptions {
   /** Orders, coherent DMA and DMA32 of the pool that the buffers' pages come from. */
   readonly pool?: PoolOptions;
   /** The compiled engine, for hosts that neither compile inlined bytes nor resolve the package's. */
-  readonly module?: WebAssembly.Module;
+  readonly module?: EngineModule;
 }
 
 /** Options of `createBuffer`. */
@@ -85,6 +88,8 @@ export class Device implements Disposable, AsyncDisposable {
   readonly operations: Operations;
   /** @internal */
   readonly kswapd: Kswapd;
+  /** @internal */
+  readonly notCloned: symbol = NOT_CLONED;
   #nextId = 1;
   #hibernated: BufferObject[] = [];
   #buffers = 0;
@@ -218,6 +223,11 @@ export class Device implements Disposable, AsyncDisposable {
     this.#close(options.force === true)?.catch(() => {});
   }
 
+  /** What `JSON.stringify` shows of it: `closed` and `stats()`. */
+  toJSON(): object {
+    return { closed: this.closed, ...this.stats() };
+  }
+
   /** Closes the device, buffers and all; nothing if it is closed. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#closed) await this.close({ force: true });
@@ -322,12 +332,14 @@ export class Device implements Disposable, AsyncDisposable {
   }
 }
 
-/** @throws TypeError, RangeError for an option that cannot be meant; TtmError of the swap device */
-export function createDeviceSync(options: DeviceOptions): Device {
+/** `createDeviceSync` of index.ts, with the engine that its build brings along. */
+export function createDeviceSync(options: DeviceOptions, engine: () => WebAssembly.Module): Device {
   const memory = parseSize(options?.memory, "memory");
   if (memory < MEMORY_MIN) {
+    const { memory: given } = options;
+    const hint = typeof given === "number" && given <= 4096 ? `; "${given} MiB" may be meant` : "";
     throw new RangeError(
-      `memory of ${formatSize(memory)} is too small; the least is ${formatSize(MEMORY_MIN)}`,
+      `memory of ${formatSize(memory)} is too small; the least is ${formatSize(MEMORY_MIN)}${hint}`,
     );
   }
   const swap = options.swap ?? ramSwap();
@@ -339,15 +351,20 @@ export function createDeviceSync(options: DeviceOptions): Device {
   const entries = slots + frames + Math.max(frames, slack);
   const dma32 = options.dma32 === undefined ? frames : dma32Frames(options.dma32, frames);
   const geometry = { frames, slots, entries, ram: isRam(swap), dma32 };
-  const global = new TtmGlobal(new Engine(geometry, options.module), swap, options);
+  const module: unknown = options.module ?? engine();
+  assertModule(module, "module");
+  const global = new TtmGlobal(new Engine(geometry, module), swap, options);
   const device = new Device(global, options.pool ?? {});
   if (!isRam(swap)) swap.open?.();
   return device;
 }
 
-/** As `createDeviceSync`. */
-export async function createDevice(options: DeviceOptions): Promise<Device> {
-  return createDeviceSync(options);
+/** `createDevice` of index.ts, with the engine that its build brings along. */
+export async function createDevice(
+  options: DeviceOptions,
+  engine: () => WebAssembly.Module,
+): Promise<Device> {
+  return createDeviceSync(options, engine);
 }
 
 function dma32Frames(size: Size, frames: number): number {
@@ -360,10 +377,20 @@ function dma32Frames(size: Size, frames: number): number {
 function slotsOf(swap: SwapDevice): number {
   if (typeof swap === "object" && swap !== null && isRam(swap)) return swap.slots;
   if (typeof swap?.read !== "function" || typeof swap.write !== "function") {
-    throw new TypeError("swap must be a swap device such as ramSwap() or fileSwap({ size })");
+    const text = "swap must be a swap device such as ramSwap() or fileSwap({ size })";
+    throw new TypeError(`${text}${hintOf(swap)}`);
   }
   if (!Number.isInteger(swap.slots) || swap.slots < 1 || swap.slots > SLOTS_MAX) {
     throw new RangeError(`swap.slots must be 1 to ${SLOTS_MAX} pages, not ${swap.slots}`);
   }
   return swap.slots;
+}
+
+/** What somebody may have meant who gave this as a swap device. */
+function hintOf(swap: unknown): string {
+  if (typeof swap === "function") return `, not a function: call ${swap.name || "it"}`;
+  if (typeof swap !== "string") return "";
+  const size = /^[\d.]+ ?[kmgt]?i?b?$/i.test(swap);
+  const options = size ? `size: "${swap}"` : `path: ${JSON.stringify(swap)}, size: "4 GiB"`;
+  return `, not a string: fileSwap({ ${options} }) of ttm-wasm/swap/file`;
 }

@@ -25,6 +25,7 @@ const ERRNO = {
   EINVAL: 22,
   ENOSPC: 28,
   EROFS: 30,
+  ENOSYS: 38,
 } as const;
 
 /** Codes an operation can fail with; named and numbered as in Linux. */

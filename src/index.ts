@@ -1,17 +1,65 @@
-export { PAGE_SIZE } from "../assembly/abi.ts";
-export type { Advice, BufferObject, Bytes, OperationOptions } from "./buffer_object.ts";
-export {
-  type BufferOptions,
-  createDevice,
-  createDeviceSync,
+import {
+  createDevice as create,
+  createDeviceSync as createSync,
   type Device,
   type DeviceOptions,
-  type DeviceStats,
-  type ShrinkOptions,
+} from "./device.ts";
+import { engineModule } from "./engine/module.ts";
+
+export { PAGE_SIZE } from "../assembly/abi.ts";
+export type {
+  Advice,
+  BufferObject,
+  Bytes,
+  MapOptions,
+  OperationOptions,
+} from "./buffer_object.ts";
+export type { DebugfsName } from "./debugfs.ts";
+export type {
+  BufferOptions,
+  Device,
+  DeviceOptions,
+  DeviceStats,
+  ShrinkOptions,
 } from "./device.ts";
 export { TtmError, type TtmErrorCode, type TtmOperation } from "./errors.ts";
+export type { EngineModule, View } from "./host_types.ts";
 export type { Mapping } from "./mapping.ts";
 export type { Size } from "./size.ts";
 export { type RamSwapOptions, ramSwap } from "./swap/ram.ts";
 export type { BlockSwapDevice, RamSwapDevice, SwapDevice } from "./swap/types.ts";
+export type { Caching } from "./ttm/caching.ts";
+export type { FaultOptions, FaultSite } from "./ttm/fault.ts";
+export type {
+  Limits,
+  Trace,
+  TraceEvent,
+  TtmGlobal,
+  TtmGlobalOptions,
+  TtmStats,
+  Watermarks,
+} from "./ttm/global.ts";
+export type { PoolOptions } from "./ttm/pool.ts";
 export type { Signal } from "./ttm/task.ts";
+
+/**
+ * Creates a device: its memory, sized once and for all, on a swap device.
+ *
+ * @throws TypeError, RangeError for an option that cannot be meant
+ * @throws TtmError `ENOMEM` when the host has no room for the memory, `ENOSYS` when it has no WebAssembly
+ *   or forbids to compile it; what the swap device fails with when it is opened, such as `EACCES`
+ */
+export async function createDevice(options: DeviceOptions): Promise<Device> {
+  return create(options, engineModule);
+}
+
+/**
+ * Creates a device as `createDevice` does, at once.
+ *
+ * @throws TypeError, RangeError for an option that cannot be meant
+ * @throws TtmError `ENOMEM` when the host has no room for the memory, `ENOSYS` when it has no WebAssembly
+ *   or forbids to compile it; what the swap device fails with when it is opened, such as `EACCES`
+ */
+export function createDeviceSync(options: DeviceOptions): Device {
+  return createSync(options, engineModule);
+}

@@ -1,6 +1,9 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
 
-/** A number of bytes, or a string such as `"64 MiB"`, `"4GiB"`, `"1.5 GB"`. */
+/**
+ * A number of bytes, or a string such as `"64 MiB"`, `"4GiB"`, `"1.5 GB"`. K, M, G and T alone count as
+ * KiB, MiB, GiB and TiB, as in other tools; a fraction of a byte is dropped.
+ */
 export type Size = number | string;
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -10,6 +13,10 @@ const UNITS: Readonly<Record<string, number>> = {
   mib: 2 ** 20,
   gib: 2 ** 30,
   tib: 2 ** 40,
+  k: 2 ** 10,
+  m: 2 ** 20,
+  g: 2 ** 30,
+  t: 2 ** 40,
   kb: 1e3,
   mb: 1e6,
   gb: 1e9,
@@ -43,7 +50,8 @@ function parseText(text: string, name: string): number {
   // Decimal fractions such as 1.005 MB have no exact binary form; a whole number is meant.
   const bytes = Number(parts[1]) * unit;
   const whole = Math.round(bytes);
-  return Math.abs(bytes - whole) <= bytes * 1e-12 ? whole : bytes;
+  if (Math.abs(bytes - whole) <= bytes * 1e-12) return whole;
+  return unit > 1 ? Math.floor(bytes) : bytes;
 }
 
 /** Pages that hold `bytes`, the last one perhaps in part. */

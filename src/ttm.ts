@@ -4,6 +4,7 @@
  */
 export type { Caching } from "./ttm/caching.ts";
 export { type DmaMapping, Iommu } from "./ttm/dma.ts";
+export type { Steps } from "./ttm/driver.ts";
 export { FAULT_SITES, FaultAttr, type FaultOptions, type FaultSite, Faults } from "./ttm/fault.ts";
 export {
   type Limits,
@@ -35,8 +36,8 @@ export {
   type ShrinkControl,
   type Shrinker,
   ShrinkerRegistry,
-  type Shrunk,
 } from "./ttm/shrinker.ts";
+export type { Transfer } from "./ttm/transfer.ts";
 export {
   TT_FLAG_DONTNEED,
   TT_FLAG_EXTERNAL,

@@ -3,7 +3,7 @@
  * call, so that timers set before an operation fire in the middle of it.
  */
 import { describe, expect, test } from "vitest";
-import { type BlockSwapDevice, type Device, PAGE_SIZE } from "../src/index.ts";
+import { type BlockSwapDevice, type Device, PAGE_SIZE, type View } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
 import { content, contentSync, expectSame, pattern } from "./support/bytes.ts";
 import { turn } from "./support/delays.ts";
@@ -120,7 +120,7 @@ test("the event loop turns between many short operations on a synchronous device
   const swap = fileSwap({ size: 64 * PAGE_SIZE });
   const slow = {
     ...swap,
-    write(slot: number, views: readonly Uint8Array[]) {
+    write(slot: number, views: readonly View[]) {
       const end = performance.now() + 5; // shorter than a single operation may hold the event loop
       while (performance.now() < end);
       return swap.write(slot, views);

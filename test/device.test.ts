@@ -57,9 +57,16 @@ describe("memory", () => {
     async (memory) => {
       const error = await refusal({ memory });
       expect(error).toBeInstanceOf(RangeError);
-      expect(error.message).toMatch(/^memory of .* is too small; the least is 64 KiB$/);
+      expect(error.message).toMatch(/^memory of .* is too small; the least is 64 KiB/);
     },
   );
+
+  test("of a small number may be meant in MiB: the message says how to write that", async () => {
+    expect((await refusal({ memory: 64 })).message).toContain('"64 MiB"');
+    expect((await refusal({ memory: 4096 })).message).toContain('"4096 MiB"');
+    expect((await refusal({ memory: 65_535 })).message).not.toContain("MiB");
+    expect((await refusal({ memory: "64" })).message).not.toContain("MiB");
+  });
 
   test.each([
     0,
@@ -165,6 +172,16 @@ describe("swap", () => {
     const error = await refusal({ memory: "64 KiB", swap });
     expect(error).toBeInstanceOf(TypeError);
     expect(error.message).toMatch(/^swap must be a swap device such as ramSwap\(\)/);
+  });
+
+  test.each<[string, unknown, string]>([
+    ["a path", "/tmp/x", 'fileSwap({ path: "/tmp/x", size: "4 GiB" })'],
+    ["a factory", ramSwap, "call ramSwap"],
+    ["a size", "8 GiB", 'fileSwap({ size: "8 GiB" })'],
+  ])("that is %s: the message says what is meant", async (_, swap, text) => {
+    const error = await refusal({ memory: "64 KiB", swap });
+    expect(error).toBeInstanceOf(TypeError);
+    expect(error.message).toContain(text);
   });
 
   test.each([undefined, null, 0, -1, 1.5, Number.NaN, "64", 2 ** 31, Number.POSITIVE_INFINITY])(

@@ -35,6 +35,11 @@ describe("parseSize", () => {
     ["1e3", 1000],
     ["1e3 KiB", 1_024_000],
     ["1.5e3", 1500],
+    ["64M", 2 ** 26],
+    ["64 m", 2 ** 26],
+    ["512k", 2 ** 19],
+    ["1.5 G", 1.5 * 2 ** 30],
+    ["2T", 2 ** 41],
   ])("%j is %d bytes", (size, bytes) => {
     expect(parseSize(size, "size")).toBe(bytes);
   });
@@ -51,6 +56,15 @@ describe("parseSize", () => {
     ["0.57 GB", 570_000_000],
     ["1.1 TB", 1_100_000_000_000],
   ])("%j is a whole number of bytes: %d", (size, bytes) => {
+    expect(parseSize(size, "size")).toBe(bytes);
+  });
+
+  test.each<[string, number]>([
+    ["3.9GiB", 4_187_593_113],
+    ["3.9G", 4_187_593_113],
+    ["0.3 KiB", 307],
+    ["1.0007 kB", 1000],
+  ])("%j is rounded down to whole bytes: %d", (size, bytes) => {
     expect(parseSize(size, "size")).toBe(bytes);
   });
 
@@ -88,7 +102,7 @@ describe("parseSize", () => {
     "-1",
     "1.5",
     "1.5 B",
-    "0.3 KiB",
+    "0.0003 KiB",
     "9007199254740992",
     "1e300",
     "1..5 MiB",
@@ -109,8 +123,8 @@ describe("parseSize", () => {
     "MiB",
     "64 XiB",
     "64 MiBs",
-    "64 M",
-    "64 K",
+    "64 E",
+    "64 MM",
     "64 bits",
     "64 MiB MiB",
     "6 4 MiB",

@@ -5,8 +5,8 @@
 import { closeSync, writeSync } from "node:fs";
 import process from "node:process";
 import { text } from "node:stream/consumers";
-import { createDeviceSync } from "../device.ts";
 import { messageOf } from "../errors.ts";
+import { createDeviceSync } from "../index.ts";
 import { CommandError, firstLine, systemCode } from "./errors.ts";
 import { type Part, partsUpTo } from "./files.ts";
 import { type JobEvents, type JobInput, type Phase, runJob } from "./job.ts";

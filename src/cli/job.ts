@@ -4,8 +4,8 @@
  */
 import process from "node:process";
 import { PAGE_SIZE } from "../../assembly/abi.ts";
-import { createDeviceSync, type Device } from "../device.ts";
 import { TtmError } from "../errors.ts";
+import { createDeviceSync, type Device } from "../index.ts";
 import { formatSize } from "../size.ts";
 import { fileSwap } from "../swap/file.ts";
 import { ramSwap } from "../swap/ram.ts";

@@ -1,9 +1,8 @@
-import { instantiateSync } from "@assemblyscript/loader";
 import * as abi from "../../assembly/abi.ts";
 import { TtmError, type TtmOperation } from "../errors.ts";
 import { formatSize } from "../size.ts";
 import type { Exports } from "./exports.ts";
-import { engineModule } from "./module.ts";
+import { instantiate, size } from "./instance.ts";
 
 /**
  * Sizes of an engine: page frames, swap slots, vector entries; whether slots lie in memory too; and how
@@ -107,18 +106,20 @@ export class Engine {
   readonly #shadows: Uint32Array;
   readonly #pages: Uint8Array;
 
-  /** @throws RangeError when the sizes do not fit one memory, or the host has no room for it */
-  constructor(geometry: EngineGeometry, module: WebAssembly.Module = engineModule()) {
+  /**
+   * @throws RangeError when the sizes do not fit one memory
+   * @throws TtmError ENOMEM when the host has no room for it
+   */
+  constructor(geometry: EngineGeometry, module: WebAssembly.Module) {
     const { memory, swap, metadata } = parts(geometry);
     if (memory + swap + metadata > WASM_PAGES_MAX * WASM_PAGE) {
       throw new RangeError(tooLarge(geometry));
     }
-    const { exports } = instantiateSync(module, {}).instance;
-    const wasm = exports as unknown as Exports;
+    const wasm = instantiate(module, memory + swap + metadata);
     const { frames, slots, entries, ram, dma32 } = geometry;
     const pages = wasm.memoryPages(frames, slots, entries, Number(ram));
     if (pages > WASM_PAGES_MAX) throw new RangeError(tooLarge(geometry));
-    wasm.memory.grow(pages - wasm.memory.buffer.byteLength / WASM_PAGE);
+    size(wasm, pages);
     const rc = wasm.init(frames, slots, entries, Number(ram), dma32);
     if (rc < 0) throw new RangeError(`engine sizes are out of range (errno ${rc})`);
     this.geometry = geometry;
@@ -223,7 +224,7 @@ export class Engine {
   }
 
   /** A view of `length` bytes at `address`. */
-  view(address: number, length: number): Uint8Array {
+  view(address: number, length: number): Uint8Array<ArrayBuffer> {
     return new Uint8Array(this.#buffer, address, length);
   }
 

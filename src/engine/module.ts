@@ -1,22 +1,30 @@
-import text from "../../build/engine.wasm";
+import { ENGINE } from "../../build/engine.ts";
+import { compile } from "./instance.ts";
 
 let compiled: WebAssembly.Module | undefined;
 
-/** The engine, compiled once from base64 inlined into this package. */
+/**
+ * The engine, compiled once from the text inlined into this package.
+ *
+ * @throws TtmError ENOSYS when this host has no WebAssembly, or forbids to compile it
+ */
 export function engineModule(): WebAssembly.Module {
-  compiled ??= new WebAssembly.Module(bytesOf(text));
+  compiled ??= compile(bytesOf(ENGINE));
   return compiled;
 }
 
-/** Bytes of a base64 text, by the fastest means there is: a loop here takes longer than compiling them. */
-function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
-  const { atob, Buffer } = globalThis;
-  if (Buffer !== undefined) return Buffer.from(base64, "base64");
-  if (atob === undefined) {
-    throw new TypeError("there is no atob here to decode the engine; pass it as `module`");
+/** Bytes of a hexadecimal text, by what the host has: a loop here takes longer than compiling them. */
+function bytesOf(hex: string): Uint8Array<ArrayBuffer> {
+  const { Buffer } = globalThis;
+  if (Buffer !== undefined) return Buffer.from(hex, "hex");
+  const bytes = new Uint8Array(hex.length / 2);
+  for (let i = 0; i < bytes.length; i++) {
+    bytes[i] = (digit(hex.charCodeAt(2 * i)) << 4) | digit(hex.charCodeAt(2 * i + 1));
   }
-  const binary = atob(base64);
-  const bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
   return bytes;
+}
+
+/** Value of a digit, 0-9 or a-f, from its character code. */
+function digit(code: number): number {
+  return (code & 15) + 9 * (code >> 6);
 }

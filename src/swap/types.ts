@@ -1,3 +1,5 @@
+import type { View } from "../host_types.ts";
+
 /**
  * Where pages go: a dumb block store of whole pages. Slot allocation, dirty state, retries and
  * checksums are the pool's business, so a device is 50 to 150 lines.
@@ -22,8 +24,8 @@ export interface BlockSwapDevice {
   readonly async?: boolean;
   /** Called once, when a device is created on it. */
   open?(): void;
-  write(slot: number, views: readonly Uint8Array[]): void | Promise<void>;
-  read(slot: number, views: readonly Uint8Array[]): void | Promise<void>;
+  write(slot: number, views: readonly View[]): void | Promise<void>;
+  read(slot: number, views: readonly View[]): void | Promise<void>;
   /** Asks the store to write back what it buffers; best effort, called by the background loop. */
   flush?(): void | Promise<void>;
   /** Called once, when the device on it is closed. */

@@ -118,8 +118,12 @@ function resume<T>(
 
 /** Calls `then` when the event loop has turned. */
 function onTurn(then: () => void): void {
-  if (typeof setImmediate === "function") setImmediate(then);
-  else setTimeout(then, 0);
+  try {
+    if (typeof setImmediate === "function") return void setImmediate(then);
+  } catch {
+    // Edge runtimes have one that throws.
+  }
+  setTimeout(then, 0);
 }
 
 /** One turn of the event loop (cond_resched): timers and I/O get their chance. */

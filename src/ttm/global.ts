@@ -11,7 +11,7 @@ import type { Pool } from "./pool.ts";
 import { PoolShrinker } from "./pool_shrinker.ts";
 import { ShrinkerRegistry } from "./shrinker.ts";
 import type { Task } from "./task.ts";
-import { TRANSFER_PAGES_MAX, type TransferContext } from "./transfer.ts";
+import { TRANSFER_PAGES_MAX } from "./transfer.ts";
 import type { Tt } from "./tt.ts";
 
 /** Running totals, in pages unless it says otherwise. */
@@ -97,7 +97,8 @@ export interface TtmGlobalOptions {
  * What all pools and devices on one memory share (struct ttm_global, and the static state of
  * ttm_pool.c and ttm_tt.c): the engine, the swap device, pool types, limits, shrinkers, faults.
  */
-export class TtmGlobal implements TransferContext {
+export class TtmGlobal {
+  /** @internal */
   readonly engine: Engine;
   readonly swap: SwapDevice;
   readonly limits: Limits;
@@ -107,6 +108,7 @@ export class TtmGlobal implements TransferContext {
   readonly keepClean: boolean;
   readonly transferPages: number;
   readonly iommu: Iommu = new Iommu();
+  /** @internal */
   readonly activity: Activity = new Activity();
   readonly faults: Faults = new Faults();
   readonly shrinkers: ShrinkerRegistry = new ShrinkerRegistry((wanted, released) => {
@@ -121,18 +123,19 @@ export class TtmGlobal implements TransferContext {
     resumed: 0,
     faults: 0,
   };
+  /** @internal */
   current: Task | undefined;
-  /** Devices on this memory (a count). */
+  /** @internal Devices on this memory (a count). */
   devices = 0;
   /** Pages held by counted tts, in all and in DMA32 pools. */
   readonly allocated: { pages: number; dma32Pages: number } = { pages: 0, dma32Pages: 0 };
-  /** Tts with pages in memory that keep their slots, the oldest first. */
+  /** @internal Tts with pages in memory that keep their slots, the oldest first. */
   readonly clean: Set<Tt> = new Set();
   #trace: Trace | undefined;
   readonly poolShrinker: PoolShrinker = new PoolShrinker(this);
   readonly #types: (PoolType | undefined)[] = SHARED_TYPES.map((type) => ({ ...type }));
 
-  /** @throws RangeError for a limit or a transfer size that cannot be meant */
+  /** @internal @throws RangeError for a limit or a transfer size that cannot be meant */
   constructor(engine: Engine, swap: SwapDevice, options: TtmGlobalOptions = {}) {
     const { limits = {}, checksums = !isRam(swap), keepClean = true } = options;
     const { transferPages = TRANSFER_PAGES_MAX } = options;
@@ -182,7 +185,10 @@ export class TtmGlobal implements TransferContext {
     return engine.geometry.frames - engine.freePages - engine.pooledPages;
   }
 
-  /** Pages that leave together for new content: a thirty-second of the memory, 1 MiB at most. */
+  /**
+   * @internal
+   * Pages that leave together for new content: a thirty-second of the memory, 1 MiB at most.
+   */
   get clusterPages(): number {
     return Math.min(this.engine.geometry.frames >>> 5, TRANSFER_PAGES_MAX);
   }
@@ -192,12 +198,15 @@ export class TtmGlobal implements TransferContext {
     return this.engine.geometry.frames * PAGE_SIZE;
   }
 
-  /** Pages go into swap only while this holds: an eighth of the slots stay free of clean copies. */
+  /**
+   * @internal
+   * Pages go into swap only while this holds: an eighth of the slots stay free of clean copies.
+   */
   get roomForClean(): boolean {
     return this.keepClean && this.engine.freeSlots > this.engine.geometry.slots >>> 3;
   }
 
-  /** Injects a fault at `site` if it is due; says so. */
+  /** @internal Injects a fault at `site` if it is due; says so. */
   fails(site: "alloc" | "map" | "caching" | "slot" | "write" | "read"): boolean {
     if (!this.faults.on || !this.faults[site].shouldFail()) return false;
     this.stats.faults++;
@@ -205,7 +214,7 @@ export class TtmGlobal implements TransferContext {
     return true;
   }
 
-  /** What to say when no slot is left. */
+  /** @internal What to say when no slot is left. */
   swapFull(): TtmError {
     const { slots } = this.engine.geometry;
     const text =
@@ -214,7 +223,10 @@ export class TtmGlobal implements TransferContext {
     return new TtmError("ENOSPC", "shrink", text);
   }
 
-  /** Takes the slots that pages in memory keep, of tts that nobody uses, until `slots` more are free. */
+  /**
+   * @internal
+   * Takes the slots that pages in memory keep, of tts that nobody uses, until `slots` more are free.
+   */
   reclaimSlots(slots: number): number {
     let freed = 0;
     for (const tt of this.clean) {
@@ -228,6 +240,7 @@ export class TtmGlobal implements TransferContext {
   }
 
   /**
+   * @internal
    * Reserves pool types in the engine for a pool's own; returns the first one's index.
    *
    * @throws RangeError when there are too many
@@ -244,7 +257,7 @@ export class TtmGlobal implements TransferContext {
     return first;
   }
 
-  /** Gives `count` pool types from `first` on back; their chunks go to the allocator. */
+  /** @internal Gives `count` pool types from `first` on back; their chunks go to the allocator. */
   removeTypes(first: number, count: number): void {
     for (let type = first; type < first + count; type++) {
       for (let order = 0; order < NR_ORDERS; order++) {

@@ -9,7 +9,7 @@ import {
 import { type Caching, COHERENT_TYPES, cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
 import type { Steps } from "./driver.ts";
-import type { TtmGlobal } from "./global.ts";
+import { TtmGlobal } from "./global.ts";
 import type { Released } from "./shrink.ts";
 import { TT_FLAG_PRIV_POPULATED, TT_FLAG_PRIV_SHRUNKEN, TT_FLAG_SWAPPED, type Tt } from "./tt.ts";
 
@@ -41,8 +41,15 @@ export class Pool {
   readonly #mappings = new Map<number, DmaMapping>();
   #closed = false;
 
-  /** @throws RangeError when an order is none */
+  /**
+   * @throws TypeError when `global` is no TtmGlobal, or of another copy of this package
+   * @throws RangeError when an order is none
+   */
   constructor(global: TtmGlobal, options: PoolOptions = {}) {
+    if (!(global instanceof TtmGlobal)) {
+      const text = "global must be the `global` of a device, and not of another copy of ttm-wasm";
+      throw new TypeError(`${text}: import all of it, or require all of it`);
+    }
     const { coherent = false, dma32 = false, orders, beneficialOrder = 0 } = options;
     this.global = global;
     this.coherent = coherent;
@@ -52,14 +59,14 @@ export class Pool {
     this.#types = coherent ? global.addTypes(types) : -1;
   }
 
-  /** Pool type for a caching (ttm_pool_select_type), or -1: not pooled. */
+  /** @internal Pool type for a caching (ttm_pool_select_type), or -1: not pooled. */
   typeOf(caching: Caching): number {
     if (this.coherent) return this.#types + cachingCode(caching);
     if (caching === "cached") return -1;
     return (caching === "wc" ? 0 : 1) + (this.dma32 ? 2 : 0);
   }
 
-  /** How the engine's walks are to treat pages of `tt`. */
+  /** @internal How the engine's walks are to treat pages of `tt`. */
   how(tt: Tt): number {
     const { roomForClean } = this.global;
     return (
@@ -71,24 +78,27 @@ export class Pool {
     );
   }
 
-  /** The same for pages that go to the system, not to a pool type; those for coherent DMA cannot. */
+  /**
+   * @internal
+   * The same for pages that go to the system, not to a pool type; those for coherent DMA cannot.
+   */
   howToSystem(tt: Tt): number {
     const types = ((1 << 8) - 1) << HOW_POOL_SHIFT;
     return this.coherent ? this.how(tt) : this.how(tt) & ~types;
   }
 
-  /** Orders it allocates, as a mask. */
+  /** @internal Orders it allocates, as a mask. */
   get orders(): number {
     return this.#orders;
   }
 
-  /** Free frames that it may allocate. */
+  /** @internal Free frames that it may allocate. */
   get free(): number {
     const { engine } = this.global;
     return this.dma32 ? engine.freeDma32 : engine.freePages;
   }
 
-  /** Pages in pool types that `tt` would take from. */
+  /** @internal Pages in pool types that `tt` would take from. */
   pooledFor(tt: Tt): number {
     const type = this.typeOf(tt.caching);
     if (type < 0) return 0;
@@ -100,7 +110,10 @@ export class Pool {
     return pages;
   }
 
-  /** The mapping of a coherent chunk: made when it is new, kept as long as it is pooled. */
+  /**
+   * @internal
+   * The mapping of a coherent chunk: made when it is new, kept as long as it is pooled.
+   */
   coherentMapping(address: number, pages: number): DmaMapping {
     let mapping = this.#mappings.get(address);
     if (!mapping) {
@@ -110,13 +123,14 @@ export class Pool {
     return mapping;
   }
 
-  /** The chunk at `address` was given back before it was ever seen. */
+  /** @internal The chunk at `address` was given back before it was ever seen. */
   unmapHeld(address: number, mapping: DmaMapping): void {
     if (!this.coherent) this.global.iommu.unmap(mapping);
     else if (!this.global.engine.chunk(address).pooled) this.unpooled(address);
   }
 
   /**
+   * @internal
    * Frees frames of other tts when an allocation finds none: the shrinkers, in their order. `cluster`: as
    * in `ShrinkControl`.
    */
@@ -124,12 +138,13 @@ export class Pool {
     return this.global.shrinkers.shrink(pages, false, cluster);
   }
 
-  /** The same at a stretch; the swap device must not be asynchronous. */
+  /** @internal The same at a stretch; the swap device must not be asynchronous. */
   reclaimNow(pages: number, cluster = 0): Released {
     return this.global.shrinkers.shrinkNow(this.global, pages, false, cluster);
   }
 
   /**
+   * @internal
    * Empties `tt` in whatever state it is: chunks go to their pools or the system, swap slots and the
    * chunk of an interrupted restore are freed (ttm_pool_free, ttm_pool_release_shrunken). It reads as
    * zeros afterwards. Returns frames freed.
@@ -138,7 +153,10 @@ export class Pool {
     return this.#release(tt, this.how(tt));
   }
 
-  /** Throws away the content of a tt: to the system, without swap space. Returns frames freed. */
+  /**
+   * @internal
+   * Throws away the content of a tt: to the system, without swap space. Returns frames freed.
+   */
   purge(tt: Tt): number {
     const { stats, trace } = this.global;
     tt.purged ||= tt.vector >= 0;
@@ -170,7 +188,10 @@ export class Pool {
     return freed;
   }
 
-  /** Undoes the mappings of a tt that is no longer to be used for DMA; coherent ones stay. */
+  /**
+   * @internal
+   * Undoes the mappings of a tt that is no longer to be used for DMA; coherent ones stay.
+   */
   dropMappings(tt: Tt): void {
     const held = tt.restore?.mapping;
     if (!this.coherent) {
@@ -195,6 +216,7 @@ export class Pool {
   }
 
   /**
+   * @internal
    * Entries [start, start + count) may be written: their copies in swap are no longer valid. With `keep`
    * they leave to the same slots again. Returns slots freed.
    */
@@ -203,7 +225,7 @@ export class Pool {
     return clean.has(tt) ? engine.vectorDirty(tt.vector, tt.numPages, start, count, keep) : 0;
   }
 
-  /** Notes that `tt` holds `pages` more, or fewer. */
+  /** @internal Notes that `tt` holds `pages` more, or fewer. */
   account(tt: Tt, pages: number): void {
     tt.resident += pages;
     if (!tt.counted) return;
@@ -212,7 +234,7 @@ export class Pool {
     if (this.dma32) allocated.dma32Pages += pages;
   }
 
-  /** A pooled chunk of its own has gone back to the allocator. */
+  /** @internal A pooled chunk of its own has gone back to the allocator. */
   unpooled(address: number): void {
     const mapping = this.#mappings.get(address);
     if (!mapping) return;

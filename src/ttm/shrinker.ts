@@ -64,7 +64,10 @@ export class ShrinkerRegistry {
   #shrinkers: Shrinker[] = [];
   readonly #done: (target: number, released: number) => void;
 
-  /** `done` is told of every shrink that came to its end: pages that were wanted, and released. */
+  /**
+   * @internal
+   * `done` is told of every shrink that came to its end: pages that were wanted, and released.
+   */
   constructor(done: (target: number, released: number) => void) {
     this.#done = done;
   }
@@ -82,7 +85,7 @@ export class ShrinkerRegistry {
     this.#shrinkers = this.#shrinkers.filter((each) => each !== shrinker);
   }
 
-  /** Asks one after the other until `target` pages are freed (shrink_slab). */
+  /** @internal Asks one after the other until `target` pages are freed (shrink_slab). */
   *shrink(target: number, kswapd: boolean, cluster = 0): Steps<Shrunk> {
     const slab = new Slab(this.#shrinkers, target, kswapd, cluster);
     for (let each = slab.next(); each; each = slab.next()) {
@@ -93,7 +96,7 @@ export class ShrinkerRegistry {
     return this.#ended(slab);
   }
 
-  /** The same at a stretch; the swap device must not be asynchronous. */
+  /** @internal The same at a stretch; the swap device must not be asynchronous. */
   shrinkNow(context: TransferContext, target: number, kswapd: boolean, cluster = 0): Shrunk {
     if (!immediate(context)) {
       const task = { op: "shrink", signal: undefined } as const;

@@ -13,10 +13,13 @@ import { interrupted, type Task } from "./task.ts";
 
 /** Pages that lie side by side in swap, from `slot` on, and in `views` in memory. */
 export interface Transfer {
-  /** Of the memory that it belongs to. */
+  /** @internal Of the memory that it belongs to. */
   readonly context: TransferContext;
+  /** @internal */
   readonly out: boolean;
+  /** @internal */
   readonly slot: number;
+  /** @internal */
   readonly extents: readonly Extent[];
 }
 

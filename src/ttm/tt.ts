@@ -48,10 +48,10 @@ export class Tt {
   readonly caching: Caching;
   readonly id: number;
   readonly sg: readonly number[] | undefined;
-  /** Its reservation: whoever moves its pages holds it. */
+  /** @internal Its reservation: whoever moves its pages holds it. */
   readonly lock: Lock = new Lock();
   flags: number;
-  /** First entry in the engine, or -1. */
+  /** @internal First entry in the engine, or -1. */
   vector = -1;
   /** Frames it holds: its pages, and the chunk of an interrupted restore. */
   resident = 0;

@@ -12,7 +12,7 @@ function noise(length: number): Uint8Array {
 }
 
 /** Bytes no two pages of which look alike, and none of another seed. */
-export function pattern(seed: number, length: number): Uint8Array {
+export function pattern(seed: number, length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);
   for (let at = 0, page = 0; at < length; at += PAGE_SIZE, page++) {
     const mark = new Random(Math.imul(seed, 0x9e3779b1) ^ Math.imul(page, 0x85ebca77)).next();

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { H_SWAP_MAP, HEADER } from "../../../assembly/abi.ts";
 import { Engine } from "../../../src/engine/engine.ts";
+import { engineModule } from "../../../src/engine/module.ts";
 import { PAGE_SIZE } from "../../../src/index.ts";
 import { finiTt, Pool, populateTtSync, shrinkTtSync, Tt, TtmGlobal } from "../../../src/ttm.ts";
 import { codeOf, Rig, Store, stopAt } from "./rig.ts";
@@ -10,7 +11,7 @@ describe("entries", () => {
   test("a handle is odd and decodes to its slot, up to the largest slot there can be", () => {
     const largest = 2 ** 31 - 1;
     const geometry = { frames: 16, slots: largest, entries: 64, ram: false, dma32: 16 };
-    const engine = new Engine(geometry);
+    const engine = new Engine(geometry, engineModule());
     const store = new Store(largest);
     const global = new TtmGlobal(engine, store, { keepClean: false });
     const pool = new Pool(global);

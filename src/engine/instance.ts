@@ -1,0 +1,86 @@
+/*
+ * Where the host's WebAssembly is asked for something: to compile, to instantiate, for memory. What it
+ * may refuse there is said in a way that tells what to do.
+ */
+import { messageOf, TtmError } from "../errors.ts";
+import { formatSize } from "../size.ts";
+import type { Exports } from "./exports.ts";
+
+const WASM_PAGE = 65536;
+
+/** @throws TtmError ENOSYS when this host has no WebAssembly, or forbids to compile it */
+export function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
+  assertWebAssembly();
+  try {
+    return new WebAssembly.Module(bytes);
+  } catch (error) {
+    const text =
+      `this host does not compile WebAssembly (${messageOf(error)}); where a policy forbids it, allow ` +
+      "'wasm-unsafe-eval', or pass ttm-wasm/engine.wasm, compiled ahead, as `module`";
+    throw new TtmError("ENOSYS", "create", text, error);
+  }
+}
+
+function assertWebAssembly(): void {
+  if (typeof WebAssembly === "object") return;
+  const text = "this host has no WebAssembly; on Node, start without --jitless";
+  throw new TtmError("ENOSYS", "create", text);
+}
+
+/**
+ * Its brand is asked for, not its class: a module may be of another realm.
+ *
+ * @param name what the caller calls it
+ * @throws TypeError when it is no module, or not the engine
+ */
+export function assertModule(value: unknown, name: string): asserts value is WebAssembly.Module {
+  assertWebAssembly();
+  const exports = exportsOf(value);
+  if (exports?.some((each) => each.name === "memoryPages")) return;
+  const bytes = ArrayBuffer.isView(value) || value instanceof ArrayBuffer;
+  const is = exports
+    ? "is another WebAssembly.Module"
+    : bytes
+      ? "is bytes: pass new WebAssembly.Module(bytes)"
+      : `is ${typeof value === "object" ? Object.prototype.toString.call(value) : typeof value}`;
+  throw new TypeError(`${name} must be ttm-wasm/engine.wasm as a WebAssembly.Module, but ${is}`);
+}
+
+function exportsOf(value: unknown): WebAssembly.ModuleExportDescriptor[] | undefined {
+  try {
+    return WebAssembly.Module.exports(value as WebAssembly.Module);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * @param bytes its memory will have, for the message
+ * @throws TtmError ENOMEM when the host has no room for its memory
+ */
+export function instantiate(module: WebAssembly.Module, bytes: number): Exports {
+  return allocated(bytes, () => {
+    return new WebAssembly.Instance(module, {}).exports as unknown as Exports;
+  });
+}
+
+/**
+ * Grows the memory of a new instance to `pages` pages of 64 KiB, once and for all.
+ *
+ * @throws TtmError ENOMEM when the host has no room for it
+ */
+export function size({ memory }: Exports, pages: number): void {
+  allocated(pages * WASM_PAGE, () => memory.grow(pages - memory.buffer.byteLength / WASM_PAGE));
+}
+
+function allocated<T>(bytes: number, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    const text =
+      `the host gave no WebAssembly memory of ${formatSize(bytes)} (${messageOf(error)}); use a ` +
+      "smaller memory, or fewer devices; V8 reserves 8 GiB of addresses or more for each memory, " +
+      "so where these are limited (ulimit -v), start Node with --disable-wasm-trap-handler";
+    throw new TtmError("ENOMEM", "create", text, error);
+  }
+}
