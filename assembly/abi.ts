@@ -7,6 +7,7 @@
 
 // Pages. A page is always 4 KiB here; the 64 KiB unit of WASM is called a wasm page.
 export const PAGE_SHIFT = 12;
+/** Bytes of a page. */
 export const PAGE_SIZE = 4096;
 /** Largest chunk: 2^9 pages = 2 MiB, the kernel's PMD order. */
 export const MAX_ORDER = 9;

@@ -152,11 +152,12 @@ const workerdIndex = {
   },
 };
 
-/** @type {import("esbuild").BuildOptions & { write: false }} */
+/** @type {import("esbuild").BuildOptions & { metafile: true, write: false }} */
 const bundleOptions = {
   absWorkingDir: root,
   outdir: "dist",
   write: false,
+  metafile: true,
   bundle: true,
   splitting: true,
   chunkNames: "chunks/[hash]",
@@ -198,7 +199,9 @@ async function bundle({ names, commands }) {
   const scripts = commands.map((path) => path.slice("./dist/".length, -".js".length));
   const sources = [...names, ...scripts].map((name) => ({ in: `src/${name}.ts`, out: name }));
   const entryPoints = [...sources, { in: WORKERD, out: WORKERD }];
-  const { outputFiles } = await esbuild.build({ ...bundleOptions, entryPoints });
+  const { metafile, outputFiles } = await esbuild.build({ ...bundleOptions, entryPoints });
+  const foreign = Object.keys(metafile.inputs).find((path) => path.includes("node_modules"));
+  if (foreign) throw new Error(`${foreign} would be published, without its licence`);
   const outputs = new Map(
     outputFiles.map((file) => [relative(distDir, file.path).split(sep).join("/"), file.text]),
   );

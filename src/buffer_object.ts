@@ -86,11 +86,18 @@ export class BufferObject implements Disposable {
     return this.#pins + this.#mappings > 0;
   }
 
+  /** Whether `destroy` was called, or its device closed. */
   get destroyed(): boolean {
     return this.#destroyed;
   }
 
-  /** Copies the bytes of `source` into the buffer, from byte `offset` on. */
+  /**
+   * Copies the bytes of `source` into the buffer, from byte `offset` on. If it is not in memory, all of it
+   * is brought in first.
+   *
+   * @throws TypeError, RangeError when `source` holds no bytes, or they do not lie within the buffer
+   * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: nothing was written; the same call may be made again
+   */
   async write(offset: number, source: Bytes, options?: OperationOptions): Promise<void> {
     const bytes = this.#range(offset, source, "source");
     const { length } = bytes;
@@ -99,6 +106,12 @@ export class BufferObject implements Disposable {
     await withPages(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
+  /**
+   * As `write`, at once.
+   *
+   * @throws TypeError, RangeError, TtmError as `write` does; EBUSY while an async operation on it is in flight;
+   *   EWOULDBLOCK when it needs I/O of an asynchronous swap device
+   */
   writeSync(offset: number, source: Bytes, options?: OperationOptions): void {
     const bytes = this.#range(offset, source, "source");
     const { length } = bytes;
@@ -107,7 +120,13 @@ export class BufferObject implements Disposable {
     withPagesSync(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
-  /** Fills `target` with the bytes from `offset` on, and returns it. */
+  /**
+   * Fills `target` with the bytes from `offset` on, and returns it. If it is not in memory, all of it is
+   * brought in first; what was never written reads as zeros.
+   *
+   * @throws TypeError, RangeError when `target` holds no bytes, or they do not lie within the buffer
+   * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: the same call goes on where this one stopped
+   */
   async read<T extends Bytes>(offset: number, target: T, options?: OperationOptions): Promise<T> {
     const bytes = this.#range(offset, target, "target");
     const { length } = bytes;
@@ -118,6 +137,12 @@ export class BufferObject implements Disposable {
     return target;
   }
 
+  /**
+   * As `read`, at once.
+   *
+   * @throws TypeError, RangeError, TtmError as `read` does; EBUSY while an async operation on it is in flight;
+   *   EWOULDBLOCK when it needs I/O of an asynchronous swap device
+   */
   readSync<T extends Bytes>(offset: number, target: T, options?: OperationOptions): T {
     const bytes = this.#range(offset, target, "target");
     const { length } = bytes;
@@ -131,6 +156,8 @@ export class BufferObject implements Disposable {
   /**
    * Views on all of the buffer's pages, pinned until the mapping is ended: to read and to write, or with
    * `write: false` to read only, so that pages which swap still has can leave again for free.
+   *
+   * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: nothing is mapped; the same call goes on where it stopped
    */
   async map(options: MapOptions = {}): Promise<Mapping> {
     this.assertAlive();
@@ -138,24 +165,44 @@ export class BufferObject implements Disposable {
     return withPages(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
+  /**
+   * As `map`, at once.
+   *
+   * @throws TtmError as `map` does; EBUSY while an async operation on it is in flight; EWOULDBLOCK when it
+   *   needs I/O of an asynchronous swap device
+   */
   mapSync(options: MapOptions = {}): Mapping {
     this.assertAlive();
     const { signal, write = true } = options;
     return withPagesSync(this.#device, this, access("map", signal), () => this.#mapping(write));
   }
 
-  /** Brings all pages into memory, where they stay until as many `unpin()` (ttm_bo_pin). */
+  /**
+   * Brings all pages into memory, where they stay until as many `unpin()` (ttm_bo_pin).
+   *
+   * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: it is not pinned; the same call goes on where it stopped
+   */
   async pin(options?: OperationOptions): Promise<void> {
     this.assertAlive();
     await withPages(this.#device, this, access("populate", options?.signal), () => this.#pins++);
   }
 
+  /**
+   * As `pin`, at once.
+   *
+   * @throws TtmError as `pin` does; EBUSY while an async operation on it is in flight; EWOULDBLOCK when it
+   *   needs I/O of an asynchronous swap device
+   */
   pinSync(options?: OperationOptions): void {
     this.assertAlive();
     withPagesSync(this.#device, this, access("populate", options?.signal), () => this.#pins++);
   }
 
-  /** @throws TypeError when it was unpinned as often as it was pinned */
+  /**
+   * Takes one `pin` back. After the last one its pages may leave again.
+   *
+   * @throws TypeError when it was unpinned as often as it was pinned
+   */
   unpin(): void {
     this.assertAlive();
     if (this.#pins === 0) throw new TypeError("unpin: this buffer is not pinned");
@@ -163,12 +210,22 @@ export class BufferObject implements Disposable {
     this.#device.reclaimer.settle(this);
   }
 
-  /** Brings all pages into memory; they may leave again at any time (ttm_bo_populate). */
+  /**
+   * Brings all pages into memory; they may leave again at any time (ttm_bo_populate).
+   *
+   * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: the same call goes on where this one stopped
+   */
   async populate(options?: OperationOptions): Promise<void> {
     this.assertAlive();
     await withPages(this.#device, this, access("populate", options?.signal), () => {});
   }
 
+  /**
+   * As `populate`, at once.
+   *
+   * @throws TtmError as `populate` does; EBUSY while an async operation on it is in flight; EWOULDBLOCK when
+   *   it needs I/O of an asynchronous swap device
+   */
   populateSync(options?: OperationOptions): void {
     this.assertAlive();
     withPagesSync(this.#device, this, access("populate", options?.signal), () => {});
@@ -186,6 +243,12 @@ export class BufferObject implements Disposable {
     return partial(await stepsAsync(this.#device, this, a, () => this.#shrinkSteps()));
   }
 
+  /**
+   * As `shrink`, at once. Returns pages released.
+   *
+   * @throws TtmError as `shrink` does; EBUSY while an async operation on it is in flight, too; EWOULDBLOCK
+   *   when the swap device is asynchronous
+   */
   shrinkSync(options?: OperationOptions): number {
     this.assertAlive();
     const a = access("shrink", options?.signal);

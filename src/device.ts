@@ -49,6 +49,7 @@ export interface BufferOptions {
 export interface ShrinkOptions {
   /** Pages to release; a chunk leaves whole, so it may be more. Default: all that can be. */
   readonly pages?: number;
+  /** Looked at between two transfers; once aborted, it returns what left, or fails with EINTR. */
   readonly signal?: Signal | undefined;
 }
 
@@ -61,6 +62,7 @@ export interface DeviceStats extends TtmStats {
     readonly pooled: number;
     readonly clean: number;
   };
+  /** Slots of swap, one page each: in all, and free. */
   readonly slots: { readonly total: number; readonly free: number };
   /** Buffers alive (a count). */
   readonly buffers: number;
@@ -119,6 +121,7 @@ export class Device implements Disposable, AsyncDisposable {
     return new Device(this.global, options);
   }
 
+  /** Whether it was closed: nothing of it can be used then. */
   get closed(): boolean {
     return this.#closed;
   }
@@ -160,11 +163,17 @@ export class Device implements Disposable, AsyncDisposable {
     return partial(await this.operations.track(work));
   }
 
+  /**
+   * As `shrink`, at once. Returns pages released.
+   *
+   * @throws TtmError as `shrink` does; EWOULDBLOCK when the swap device is asynchronous
+   */
   shrinkSync(options: ShrinkOptions = {}): number {
     const steps = this.#shrinkSteps(options);
     return partial(runSync(this.global, { op: "shrink", signal: options.signal }, steps));
   }
 
+  /** Counters of this moment: pages unless `DeviceStats` says otherwise. */
   stats(): DeviceStats {
     const { engine, stats, iommu } = this.global;
     const { frames, slots } = engine.geometry;
@@ -211,7 +220,11 @@ export class Device implements Disposable, AsyncDisposable {
     }
   }
 
-  /** @throws TtmError EWOULDBLOCK when the swap device closes asynchronously: await `close()` then */
+  /**
+   * As `close`, at once.
+   *
+   * @throws TypeError, TtmError as `close` does; EWOULDBLOCK when the swap device closes asynchronously
+   */
   closeSync(options: { readonly force?: boolean } = {}): void {
     this.#assertClosable(options.force === true);
     const { swap } = this.global;
@@ -233,6 +246,7 @@ export class Device implements Disposable, AsyncDisposable {
     if (!this.#closed) await this.close({ force: true });
   }
 
+  /** As `[Symbol.asyncDispose]`, with `closeSync`. */
   [Symbol.dispose](): void {
     if (!this.#closed) this.closeSync({ force: true });
   }

@@ -39,6 +39,7 @@ const BRAND: unique symbol = Symbol.for("ttm-wasm.TtmError") as never;
  * `RangeError` instead. An interruption (`EINTR`) has no stack: it is what the caller's signal asked for.
  */
 export class TtmError extends Error {
+  /** `"TtmError"`. */
   override readonly name: string = "TtmError";
   /** Symbolic code, e.g. `"ENOMEM"`. */
   readonly code: TtmErrorCode;
@@ -47,6 +48,9 @@ export class TtmError extends Error {
   /** The operation that failed. */
   readonly op: TtmOperation;
 
+  /**
+   * A swap device may throw one itself; its code then reaches the caller. `message` goes without the code.
+   */
   constructor(code: TtmErrorCode, op: TtmOperation, message: string, cause?: unknown) {
     super(`${code}: ${message}`, cause === undefined ? undefined : { cause });
     this.code = code;

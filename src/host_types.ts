@@ -2,7 +2,9 @@
 
 /** A compiled engine: a `WebAssembly.Module`, of any realm. Its bytes are none, nor is an instance. */
 export interface EngineModule {
+  /** Bytes have one. */
   readonly byteLength?: undefined;
+  /** Instances have some. */
   readonly exports?: undefined;
 }
 

@@ -124,7 +124,7 @@ export class Engine {
     if (rc < 0) throw new RangeError(`engine sizes are out of range (errno ${rc})`);
     this.geometry = geometry;
     this.#wasm = wasm;
-    this.#buffer = wasm.memory.buffer;
+    this.#buffer = wasm.memory.buffer as ArrayBuffer;
     this.#header = new Uint32Array(this.#buffer, abi.HEADER, abi.HEADER_WORDS);
     this.#items = new Uint32Array(this.#buffer, abi.ITEMS, ITEM_WORDS * abi.ITEMS_MAX);
     this.#extents = new Uint32Array(this.#buffer, abi.EXTENTS, EXTENT_WORDS * abi.EXTENTS_MAX);

@@ -24,7 +24,9 @@ export interface BlockSwapDevice {
   readonly async?: boolean;
   /** Called once, when a device is created on it. */
   open?(): void;
+  /** Stores whole pages, one view after the other, from `slot` on. A promise if `async` is true. */
   write(slot: number, views: readonly View[]): void | Promise<void>;
+  /** Fills the views with whole pages from `slot` on, or throws. A promise if `async` is true. */
   read(slot: number, views: readonly View[]): void | Promise<void>;
   /** Asks the store to write back what it buffers; best effort, called by the background loop. */
   flush?(): void | Promise<void>;
@@ -34,12 +36,15 @@ export interface BlockSwapDevice {
 
 /** Swap space inside linear memory itself: the engine copies. See `ramSwap`. */
 export interface RamSwapDevice {
+  /** For messages and statistics. */
   readonly name: "ram";
   /** Capacity in pages; 0: as many as there are page frames. */
   readonly slots: number;
+  /** Tells it from a block device. */
   readonly ram: true;
 }
 
+/** Where the pages of a device go: a store of blocks, or space in the same linear memory. */
 export type SwapDevice = BlockSwapDevice | RamSwapDevice;
 
 export function isRam(swap: SwapDevice): swap is RamSwapDevice {

@@ -3,7 +3,9 @@ import { TtmError } from "../errors.ts";
 
 /** Pages that a device sees at a bus address. */
 export interface DmaMapping {
+  /** Bus address of the first page (bytes). */
   readonly address: number;
+  /** Pages side by side at that address. */
   readonly pages: number;
 }
 
@@ -27,6 +29,7 @@ export class Iommu {
     return pages;
   }
 
+  /** Maps `pages` pages side by side (dma_map_page). */
   map(pages: number): DmaMapping {
     const address = this.#next;
     this.#next += pages * PAGE_SIZE;
@@ -34,7 +37,11 @@ export class Iommu {
     return { address, pages };
   }
 
-  /** @throws TtmError EFAULT when there is no such mapping of that size */
+  /**
+   * Undoes a mapping (dma_unmap_page).
+   *
+   * @throws TtmError EFAULT when there is no such mapping of that size
+   */
   unmap({ address, pages }: DmaMapping): void {
     if (this.#mappings.get(address) !== pages) {
       const text = `no DMA mapping of ${pages} pages at bus address 0x${address.toString(16)}`;

@@ -1,6 +1,7 @@
 /** Where a fault can be injected. */
 export type FaultSite = "alloc" | "map" | "caching" | "slot" | "write" | "read";
 
+/** All sites at which a fault can be injected. */
 export const FAULT_SITES: readonly FaultSite[] = [
   "alloc",
   "map",
@@ -38,7 +39,11 @@ export class FaultAttr {
     return this.#probability > 0 && this.#times !== 0;
   }
 
-  /** @throws RangeError when a field is out of its range */
+  /**
+   * Sets when to fail; what is absent goes to its default.
+   *
+   * @throws RangeError when a field is out of its range
+   */
   set(options: FaultOptions): void {
     const { probability = 0, interval = 1, times = 1, space = 0, seed = 1 } = options;
     if (!(probability >= 0 && probability <= 100)) {
@@ -86,16 +91,26 @@ export class FaultAttr {
 
 /** One attribute for each site. All off: `on` is false, and nothing else is looked at. */
 export class Faults {
+  /** Allocating a chunk. */
   readonly alloc: FaultAttr = new FaultAttr();
+  /** Mapping a chunk for DMA. */
   readonly map: FaultAttr = new FaultAttr();
+  /** Changing the caching of pages. */
   readonly caching: FaultAttr = new FaultAttr();
+  /** Reserving swap slots. */
   readonly slot: FaultAttr = new FaultAttr();
+  /** A transfer to swap. */
   readonly write: FaultAttr = new FaultAttr();
+  /** A transfer from swap. */
   readonly read: FaultAttr = new FaultAttr();
   /** True when any site can fail. */
   on = false;
 
-  /** @throws RangeError when the site or an option is none */
+  /**
+   * Sets when `site` fails.
+   *
+   * @throws RangeError when the site or an option is none
+   */
   set(site: FaultSite, options: FaultOptions): void {
     if (!FAULT_SITES.includes(site)) {
       throw new RangeError(`fault site must be one of ${FAULT_SITES.join(", ")}, not ${site}`);

@@ -41,6 +41,7 @@ export type TraceEvent =
   | { readonly type: "reclaim"; readonly wanted: number; readonly released: number }
   | { readonly type: "fault"; readonly site: string };
 
+/** Who is told of every event. It must not throw; if it does, that is reported as not caught. */
 export type Trace = (event: TraceEvent) => void;
 
 /** `trace`, but what it throws is thrown where nobody is at work: as an error that is not caught. */
@@ -58,8 +59,11 @@ function guarded(trace: Trace): Trace {
 
 /** A list of free chunks for each order, of one caching; of one pool if it is its own. */
 export interface PoolType {
+  /** As debugfs calls it. */
   readonly name: string;
+  /** How its pages are cached. */
   readonly caching: Caching;
+  /** The pool that it belongs to, if it is not shared. */
   readonly pool?: Pool;
 }
 
@@ -75,13 +79,17 @@ export interface Limits {
 
 /** Free pages: below `min` allocations reclaim first, below `low` the background loop runs, to `high`. */
 export interface Watermarks {
+  /** Below it allocations reclaim first (free pages). */
   readonly min: number;
+  /** Below it the background loop runs (free pages). */
   readonly low: number;
+  /** Up to it the background loop reclaims (free pages). */
   readonly high: number;
 }
 
 /** Options of a `TtmGlobal`. */
 export interface TtmGlobalOptions {
+  /** Limits in pages; absent ones keep their defaults. */
   readonly limits?: Partial<Limits>;
   /** Default: all 0, so that there is no background loop. */
   readonly watermarks?: Watermarks;
@@ -100,20 +108,29 @@ export interface TtmGlobalOptions {
 export class TtmGlobal {
   /** @internal */
   readonly engine: Engine;
+  /** The swap device that pages leave to. */
   readonly swap: SwapDevice;
+  /** Limits in pages; may be changed at any time, as module parameters. */
   readonly limits: Limits;
+  /** Watermarks in free pages; all 0 without a background loop. */
   readonly watermarks: Watermarks;
   /** Whether pages that leave get checksums, to be verified. To change only while nothing is in swap. */
   checksums: boolean;
+  /** Whether a restored page keeps its slot until it may have been written. */
   readonly keepClean: boolean;
+  /** Most pages of one transfer. */
   readonly transferPages: number;
+  /** The simulated IOMMU. */
   readonly iommu: Iommu = new Iommu();
   /** @internal */
   readonly activity: Activity = new Activity();
+  /** Faults to inject, by site. */
   readonly faults: Faults = new Faults();
+  /** Who can give pages up, in the order they are asked. */
   readonly shrinkers: ShrinkerRegistry = new ShrinkerRegistry((wanted, released) => {
     this.trace?.({ type: "reclaim", wanted, released });
   });
+  /** Running totals. */
   readonly stats: TtmStats = {
     pagesOut: 0,
     pagesIn: 0,
@@ -132,6 +149,7 @@ export class TtmGlobal {
   /** @internal Tts with pages in memory that keep their slots, the oldest first. */
   readonly clean: Set<Tt> = new Set();
   #trace: Trace | undefined;
+  /** The shrinker that gives pooled pages back; the first one registered. */
   readonly poolShrinker: PoolShrinker = new PoolShrinker(this);
   readonly #types: (PoolType | undefined)[] = SHARED_TYPES.map((type) => ({ ...type }));
 
@@ -175,6 +193,7 @@ export class TtmGlobal {
     return this.#trace;
   }
 
+  /** Called with each event; `undefined` ends it. */
   set trace(trace: Trace | undefined) {
     this.#trace = trace && guarded(trace);
   }

@@ -14,16 +14,29 @@ import { TT_FLAG_EXTERNAL, TT_FLAG_EXTERNAL_MAPPABLE, type Tt } from "./tt.ts";
 export interface OperationContext {
   /** Whether `signal` may stop it. Default: yes. */
   readonly interruptible?: boolean;
+  /**
+   * Looked at between two transfers; once aborted, the operation fails with EINTR; a retry resumes.
+   */
   readonly signal?: Signal;
 }
 
 const KEEP_NONE = { from: 0, to: 0 };
 
-/** Populates or restores all pages (ttm_tt_populate, ttm_tt_restore). An interrupted one resumes. */
+/**
+ * Populates or restores all pages (ttm_tt_populate, ttm_tt_restore). An interrupted one resumes.
+ *
+ * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: the same call goes on where this one stopped
+ */
 export async function populateTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<void> {
   throwFailure(await locked(pool, tt, "populate", context, () => populate(pool, tt, KEEP_NONE)));
 }
 
+/**
+ * As `populateTt`, at once.
+ *
+ * @throws TtmError as `populateTt` does; EBUSY while an operation on the tt is in flight; EWOULDBLOCK when it
+ *   needs I/O of an asynchronous swap device
+ */
 export function populateTtSync(pool: Pool, tt: Tt, context?: OperationContext): void {
   throwFailure(lockedSync(pool, tt, "populate", context, () => populateNow(pool, tt, KEEP_NONE)));
 }
@@ -49,6 +62,12 @@ export async function shrinkTt(pool: Pool, tt: Tt, options?: ShrinkTtOptions): P
   );
 }
 
+/**
+ * As `shrinkTt`, at once. Returns pages released.
+ *
+ * @throws TtmError as `shrinkTt` does; EBUSY while an operation on the tt is in flight, too; EWOULDBLOCK when the
+ *   swap device is asynchronous
+ */
 export function shrinkTtSync(pool: Pool, tt: Tt, options?: ShrinkTtOptions): number {
   return partial(
     lockedSync(pool, tt, "shrink", options, () =>
@@ -72,8 +91,10 @@ function assertShrinkable(tt: Tt): void {
 }
 
 /**
- * Moves the whole content to swap, or nothing: what had moved when it failed or was stopped is brought
- * back (ttm_tt_swapout). Returns pages.
+ * As `swapoutTt`, at once. Returns pages.
+ *
+ * @throws TtmError as `swapoutTt` does; EBUSY while an operation on the tt is in flight; EWOULDBLOCK when the
+ *   swap device is asynchronous
  */
 export function swapoutTtSync(pool: Pool, tt: Tt, context?: OperationContext): number {
   const { populated } = tt;
@@ -84,6 +105,12 @@ export function swapoutTtSync(pool: Pool, tt: Tt, context?: OperationContext): n
   return wholly(result);
 }
 
+/**
+ * Moves the whole content to swap, or nothing: what had moved when it failed or was stopped is brought
+ * back (ttm_tt_swapout). Returns pages.
+ *
+ * @throws TtmError ENOSPC, EIO, EINTR: what stopped it
+ */
 export async function swapoutTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<number> {
   const { populated } = tt;
   const result = await locked(pool, tt, "shrink", context, () => swapoutSteps(pool, tt));
@@ -102,7 +129,12 @@ function wholly({ released, failure }: Released): number {
   return released;
 }
 
-/** Gives back everything a populated tt holds; nothing happens to one that is not (ttm_tt_unpopulate). */
+/**
+ * Gives back everything a populated tt holds; nothing happens to one that is not (ttm_tt_unpopulate). Returns
+ * frames freed.
+ *
+ * @throws TtmError EBUSY while an operation on it is in flight
+ */
 export function unpopulateTt(pool: Pool, tt: Tt): number {
   return tt.populated ? finiTt(pool, tt) : 0;
 }

@@ -31,8 +31,11 @@ export interface PoolOptions {
  * always. Cached ones are not pooled, as in the kernel: they go straight back to the allocator.
  */
 export class Pool {
+  /** What it shares with all pools on its memory. */
   readonly global: TtmGlobal;
+  /** Whether its chunks are allocated for coherent DMA. */
   readonly coherent: boolean;
+  /** Whether its pages come from the DMA32 zone only. */
   readonly dma32: boolean;
   readonly #orders: number;
   /** First of the pool types of its own, if it has some. */

@@ -7,12 +7,16 @@ import { SHRINK_EMPTY, SHRINK_STOP, type ShrinkControl, type Shrinker } from "./
  * is drained before the others (ttm_pool_shrinker_count, _scan).
  */
 export class PoolShrinker implements Shrinker {
+  /** For messages. */
   readonly name = "drm-ttm_pool";
+  /** A pooled page costs little to get back. */
   readonly seeks = 1;
+  /** Pages of one scan. */
   readonly batch: number = (1 << (MAX_ORDER >> 1)) * NR_ORDERS;
   readonly #global: TtmGlobal;
   #next = 0;
 
+  /** A device has one: `global.poolShrinker`. */
   constructor(global: TtmGlobal) {
     this.#global = global;
   }

@@ -26,6 +26,7 @@ export interface ShrinkControl {
 
 /** Somebody who can give pages up (struct shrinker). */
 export interface Shrinker {
+  /** For messages. */
   readonly name: string;
   /** Cost of getting a page back; larger: asked for fewer at a time. Default 2. */
   readonly seeks?: number;
@@ -60,6 +61,7 @@ export function scanNow(
 const BATCH = 128;
 const SEEKS = 2;
 
+/** Who can give pages up: asked one after the other, in the order they were registered. */
 export class ShrinkerRegistry {
   #shrinkers: Shrinker[] = [];
   readonly #done: (target: number, released: number) => void;
@@ -72,6 +74,7 @@ export class ShrinkerRegistry {
     this.#done = done;
   }
 
+  /** The shrinkers, in the order they are asked. */
   get list(): readonly Shrinker[] {
     return this.#shrinkers;
   }
@@ -81,6 +84,7 @@ export class ShrinkerRegistry {
     this.#shrinkers.push(shrinker);
   }
 
+  /** Takes a shrinker out; nothing happens if it is not in (shrinker_free). */
   unregister(shrinker: Shrinker): void {
     this.#shrinkers = this.#shrinkers.filter((each) => each !== shrinker);
   }

@@ -2,7 +2,9 @@ import { TtmError, type TtmOperation, withoutStack } from "../errors.ts";
 
 /** What is looked at between two transfers: an `AbortSignal`, or anything with its two fields. */
 export interface Signal {
+  /** Whether the operation is to stop. */
   readonly aborted: boolean;
+  /** Why; becomes the `cause` of the EINTR. */
   readonly reason?: unknown;
 }
 

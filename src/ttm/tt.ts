@@ -44,12 +44,17 @@ export interface TtOptions {
  *   shrunken   SHRUNKEN | SWAPPED   entries are handles, or pages that did not leave
  */
 export class Tt {
+  /** Pages in all. */
   readonly numPages: number;
+  /** How its pages are cached while it is populated. */
   readonly caching: Caching;
+  /** For messages and traces. */
   readonly id: number;
+  /** Bus addresses of pages that lie elsewhere; `undefined`: they are ours. */
   readonly sg: readonly number[] | undefined;
   /** @internal Its reservation: whoever moves its pages holds it. */
   readonly lock: Lock = new Lock();
+  /** TT_FLAG_... bits. */
   flags: number;
   /** @internal First entry in the engine, or -1. */
   vector = -1;
@@ -76,10 +81,12 @@ export class Tt {
     this.dma = dma ? new Map() : undefined;
   }
 
+  /** Every entry is a page. */
   get populated(): boolean {
     return (this.flags & TT_FLAG_PRIV_POPULATED) !== 0;
   }
 
+  /** Shrunken page by page, all or in part. */
   get shrunken(): boolean {
     return (this.flags & TT_FLAG_PRIV_SHRUNKEN) !== 0;
   }
@@ -89,6 +96,7 @@ export class Tt {
     return (this.flags & (TT_FLAG_SWAPPED | TT_FLAG_PRIV_SHRUNKEN)) !== 0;
   }
 
+  /** Its content may be thrown away (TT_FLAG_DONTNEED). */
   get purgeable(): boolean {
     return (this.flags & TT_FLAG_DONTNEED) !== 0;
   }

@@ -5,6 +5,8 @@
  */
 import { Buffer } from "node:buffer";
 import process from "node:process";
+// It would say what an assertion of the debug build says.
+import { instantiateSync } from "@assemblyscript/loader";
 import fc from "fast-check";
 import * as abi from "../../assembly/abi.ts";
 import text from "../../build/engine.wasm";
@@ -68,7 +70,7 @@ export function how(options: How = {}): number {
 
 /** A new instance, with one wasm page of memory and nothing laid out. */
 export function instantiate(): Exports {
-  return new WebAssembly.Instance(engineModule, {}).exports as unknown as Exports;
+  return instantiateSync(engineModule).instance.exports as unknown as Exports;
 }
 
 export class EngineUnderTest {

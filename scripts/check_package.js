@@ -1,0 +1,202 @@
+/**
+ * Packs the package as it would be published, and looks at what is in it: what it weighs, whether it is
+ * whole, whether its engine is what the sources give. `node scripts/check_package.js`, after a build.
+ */
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { dirname, join, normalize, relative } from "node:path";
+import process from "node:process";
+import { gzipSync } from "node:zlib";
+import { isMain, root } from "./paths.js";
+
+const workDir = join(root, "build", "package");
+/** The package, as it is installed. */
+const packageDir = join(workDir, "package");
+
+/**
+ * What the package may weigh (bytes). `core` is what a page that makes devices loads.
+ *
+ * @type {Record<"unpacked" | "engine" | "core", { most: number, what: string }>}
+ */
+const BUDGETS = {
+  unpacked: { most: 400_000, what: "unpacked" },
+  engine: { most: 20 * 1024, what: "engine.wasm" },
+  core: { most: 28 * 1024, what: "createDevice, bundled, minified and gzipped" },
+};
+
+/**
+ * @param {string} command
+ * @param {string[]} args
+ * @returns {string} what it printed; throws when it fails
+ */
+function run(command, args) {
+  const { error, status, stdout, stderr } = spawnSync(command, args, {
+    cwd: root,
+    encoding: "utf8",
+    shell: process.platform === "win32",
+  });
+  if (error) throw error;
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")} failed:\n${stdout}${stderr}`);
+  return stdout;
+}
+
+/**
+ * @param {string} script path inside node_modules
+ * @param {string[]} args
+ */
+const runTool = (script, args) =>
+  run(process.execPath, [join(root, "node_modules", script), ...args]);
+
+/** @returns {string} path of the tarball, which is also unpacked to `packageDir` */
+function pack() {
+  rmSync(workDir, { recursive: true, force: true });
+  mkdirSync(workDir, { recursive: true });
+  const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", workDir];
+  const [{ filename }] = Object.values(JSON.parse(run("npm", args)));
+  const tarball = join(workDir, filename);
+  run("tar", ["-xzf", tarball, "-C", workDir]);
+  return tarball;
+}
+
+/** @returns {string[]} the files of the package, relative to it */
+function files() {
+  const entries = readdirSync(packageDir, { recursive: true, withFileTypes: true });
+  const paths = entries.filter((entry) => entry.isFile());
+  return paths.map((entry) => relative(packageDir, join(entry.parentPath, entry.name)));
+}
+
+/** @param {string} path relative to the package */
+const textOf = (path) => readFileSync(join(packageDir, path), "utf8");
+
+/** @returns {Promise<number>} bytes of what a page loads that makes devices */
+async function coreBytes() {
+  const esbuild = await import("esbuild");
+  const { outputFiles } = await esbuild.build({
+    stdin: { contents: 'export { createDevice } from "./dist/index.js";', resolveDir: packageDir },
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    write: false,
+    tsconfigRaw: {},
+  });
+  return gzipSync(outputFiles[0]?.contents ?? "", { level: 9 }).length;
+}
+
+/** @returns {Promise<string[]>} what is too large */
+async function checkBudgets() {
+  const bytes = {
+    unpacked: files().reduce((sum, path) => sum + statSync(join(packageDir, path)).size, 0),
+    engine: statSync(join(packageDir, "dist/engine.wasm")).size,
+    core: await coreBytes(),
+  };
+  return Object.entries(BUDGETS).flatMap(([name, { most, what }]) => {
+    const is = bytes[/** @type {keyof typeof BUDGETS} */ (name)];
+    const text = `${what}: ${is} of ${most} bytes (${((100 * is) / most).toFixed(1)} %)`;
+    console.log(text);
+    return is > most ? [text] : [];
+  });
+}
+
+/** @returns {string[]} where the engine is not what the sources compile to, on this machine as on any other */
+function checkEngine() {
+  const rebuilt = join(workDir, "engine.wasm");
+  runTool("assemblyscript/bin/asc.js", ["--target", "release", "--outFile", rebuilt]);
+  const wasm = readFileSync(rebuilt);
+  console.log(`engine.wasm: SHA-256 ${createHash("sha256").update(wasm).digest("hex")}`);
+  const packed = readFileSync(join(packageDir, "dist/engine.wasm"));
+  const problems = packed.equals(wasm)
+    ? []
+    : ["dist/engine.wasm is not what assembly/ compiles to"];
+  for (const suffix of [".js", ".cjs"]) {
+    const chunks = files().filter((path) => path.endsWith(suffix));
+    const copies = chunks.filter((path) => textOf(path).includes(`"${wasm.toString("hex")}"`));
+    if (copies.length === 1) continue;
+    problems.push(`${copies.length} ${suffix} files hold the engine, instead of one`);
+  }
+  return problems;
+}
+
+/** @returns {string[]} what the files of the package name that is not in it */
+function checkReferences() {
+  /** @type {string[]} */
+  const problems = [];
+  const names = files();
+  /** @type {(from: string, to: string) => void} */
+  const wants = (from, to) => {
+    const path = normalize(join(dirname(from), to));
+    if (!existsSync(join(packageDir, path))) problems.push(`${from} names ${to}, which is missing`);
+  };
+  for (const name of names.filter((each) => each.endsWith(".md"))) {
+    for (const [, link] of textOf(name).matchAll(/\]\(([^)#\s]+)[^)]*\)/g)) {
+      if (link && !/^[a-z]+:/.test(link)) wants(name, link);
+    }
+  }
+  for (const name of names.filter((each) => /\.c?js$/.test(each))) {
+    const text = textOf(name);
+    if (text.includes("sourceMappingURL")) problems.push(`${name} has a source map`);
+    for (const [, path] of text.matchAll(/(?:from ?|require\()"(\.[^"]+)"/g))
+      wants(name, path ?? "");
+  }
+  for (const name of names.filter((each) => each.endsWith("/package.json"))) {
+    for (const path of Object.values(JSON.parse(textOf(name)))) wants(name, path);
+  }
+  return problems;
+}
+
+/** @returns {string[]} where jsr.json and package.json disagree */
+function checkManifests() {
+  const npm = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const jsr = JSON.parse(readFileSync(join(root, "jsr.json"), "utf8"));
+  const exported = Object.keys(npm.exports).filter((path) => npm.exports[path].require);
+  const same = exported.sort().join() === Object.keys(jsr.exports).sort().join();
+  return [
+    ...(npm.version === jsr.version ? [] : ["jsr.json has another version than package.json"]),
+    ...(same ? [] : ["jsr.json has other exports than package.json"]),
+    ...(npm.dependencies === undefined ? [] : ["package.json has dependencies"]),
+  ];
+}
+
+/**
+ * @param {string} tarball
+ * @returns {string[]} what the tools say that look at how a package is resolved
+ */
+function checkResolution(tarball) {
+  /** @type {[string, string[]][]} */
+  const tools = [
+    ["publint/src/cli.js", [packageDir, "--strict"]],
+    ["@arethetypeswrong/cli/dist/index.js", [tarball, "--no-color"]],
+  ];
+  return tools.flatMap(([script, args]) => {
+    try {
+      runTool(script, args);
+      return [];
+    } catch (error) {
+      return [String(error)];
+    }
+  });
+}
+
+/** @returns {Promise<string[]>} what is wrong with the package */
+export async function checkPackage() {
+  const tarball = pack();
+  return [
+    ...(await checkBudgets()),
+    ...checkEngine(),
+    ...checkReferences(),
+    ...checkManifests(),
+    ...checkResolution(tarball),
+  ];
+}
+
+if (isMain(import.meta.url)) {
+  try {
+    const problems = await checkPackage();
+    for (const problem of problems) console.error(`check_package: ${problem}`);
+    process.exitCode = problems.length === 0 ? 0 : 1;
+  } catch (error) {
+    console.error(`check_package: ${error instanceof Error ? error.message : error}`);
+    process.exitCode = 1;
+  }
+}
