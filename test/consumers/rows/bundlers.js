@@ -287,6 +287,6 @@ export const rows = [
   ...viteRows,
   ...webpackRows,
   ...otherRows,
-  next("webpack"),
-  next("turbopack"),
+  next("webpack", { edge: false }),
+  next("turbopack", { edge: true }),
 ];

@@ -78,6 +78,11 @@ export const rows = [
     files: { ...all, "main.js": "threads.js", "thread.js": "thread.js" },
     steps: [["bun", "main.js"]],
   },
+  {
+    name: "chromium audio worklet by URL",
+    files: { "index.html": "page.html", "page.js": "page_worklet.js", "worklet.js": "worklet.js" },
+    steps: [["chromium", "index.html"]],
+  },
   ...["chromium", "firefox", "webkit"].flatMap((browser) => [
     {
       name: `${browser} page, import map`,
