@@ -174,9 +174,10 @@ export class Engine {
 
   /** Free chunks of each order, 0..9. */
   freeChunks(): number[] {
-    const { NR_ORDERS, H_FREE_COUNT } = abi;
-    return Array.from({ length: NR_ORDERS }, (_, order) => {
-      return this.#word(H_FREE_COUNT + order) + this.#word(H_FREE_COUNT + NR_ORDERS + order);
+    // Not out of `abi` at a time: bundlers would keep all of it, as an object.
+    return Array.from({ length: abi.NR_ORDERS }, (_, order) => {
+      const first = this.#word(abi.H_FREE_COUNT + order);
+      return first + this.#word(abi.H_FREE_COUNT + abi.NR_ORDERS + order);
     });
   }
 

@@ -31,8 +31,21 @@ try {
 }
 `;
 
+/** Freezes what JavaScript itself has, as hardened hosts do. */
+const FREEZE = `
+for (const name of Reflect.ownKeys(globalThis)) {
+  const value = globalThis[name];
+  if (typeof value !== "function") continue;
+  Object.freeze(value);
+  if (value.prototype) Object.freeze(value.prototype);
+}`;
+
 /** What the program says, as a classic script in a global scope that holds what JavaScript itself has, and `extra`. */
-async function inScope(extra: object, codeGeneration = { wasm: true }): Promise<unknown> {
+async function inScope(
+  extra: object,
+  codeGeneration = { wasm: true },
+  before = "",
+): Promise<unknown> {
   const { outputFiles } = await build({
     stdin: { contents: USER, resolveDir: fileURLToPath(dist) },
     bundle: true,
@@ -43,7 +56,12 @@ async function inScope(extra: object, codeGeneration = { wasm: true }): Promise<
     logLevel: "silent",
   });
   const context = vm.createContext({ ...extra }, { codeGeneration });
+  const names = () => vm.runInContext("Reflect.ownKeys(globalThis)", context) as string[];
+  vm.runInContext(before, context);
+  const known = names();
   vm.runInContext(outputFiles[0]?.text ?? "", context);
+  const added = names().filter((name) => !known.includes(name));
+  expect(added).toEqual(["result"]);
   return context.result;
 }
 
@@ -69,6 +87,10 @@ try {
 describe.skipIf((process.env.TTM_TEST_RUNTIME ?? "node") !== "node")("on Node", () => {
   test("a scope with nothing but JavaScript, as of a worklet, needs nothing more", async () => {
     expect(await inScope({})).toBe("0,1,2,3 function");
+  });
+
+  test("importing it changes nothing, so that it may be left out, and intrinsics may be frozen", async () => {
+    expect(await inScope({}, { wasm: true }, FREEZE)).toBe("0,1,2,3 function");
   });
 
   test("a module of another realm is a module", async () => {
