@@ -42,7 +42,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "host",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/assembly/**", "test/workerd/**", ...long],
+          exclude: ["test/assembly/**", "test/consumers/**", "test/workerd/**", ...long],
         },
       },
     ],

@@ -14,35 +14,42 @@ import { isMain, root } from "./paths.js";
  */
 
 /**
- * @param {string} path of a lockfile, relative to the project
+ * @param {string} path of a lockfile
  * @returns {Packages}
  */
 function readPackages(path) {
-  return JSON.parse(readFileSync(join(root, path), "utf8")).packages;
+  return JSON.parse(readFileSync(path, "utf8")).packages;
 }
 
 /**
  * Compares versions, not times: npm writes the two lockfiles in either order, and a checkout
  * gives package-lock.json any time.
  *
- * @returns {boolean} whether node_modules/ holds what package-lock.json asks for
+ * @param {string} [folder] of a package.json
+ * @returns {boolean} whether its node_modules/ holds what its package-lock.json asks for
  */
-export function isInstalled() {
-  const record = "node_modules/.package-lock.json";
-  if (!existsSync(join(root, record))) return false;
+export function isInstalled(folder = root) {
+  const record = join(folder, "node_modules", ".package-lock.json");
+  if (!existsSync(record)) return false;
   const installed = readPackages(record);
-  return Object.entries(readPackages("package-lock.json")).every(([path, wanted]) => {
+  return Object.entries(readPackages(join(folder, "package-lock.json"))).every(([path, wanted]) => {
     if (path === "") return true;
     const found = installed[path];
     return found === undefined ? wanted.optional === true : found.version === wanted.version;
   });
 }
 
-/** Installs what package-lock.json asks for; throws when npm fails. */
-export function install() {
-  console.log("setup: installing the dependencies (npm ci)");
-  const { error, status } = spawnSync("npm", ["ci", "--include=dev", "--loglevel=error"], {
-    cwd: root,
+/**
+ * Installs what package-lock.json asks for; throws when npm fails.
+ *
+ * @param {string} [folder] of a package.json
+ * @param {string[]} [flags] for npm
+ */
+export function install(folder = root, flags = []) {
+  console.log(`setup: installing the dependencies of ${folder} (npm ci)`);
+  const args = ["ci", "--include=dev", "--loglevel=error", ...flags];
+  const { error, status } = spawnSync("npm", args, {
+    cwd: folder,
     stdio: "inherit",
     // npm is a .cmd file on Windows, which only a shell can start.
     shell: process.platform === "win32",

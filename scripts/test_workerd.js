@@ -3,18 +3,16 @@
  * bundled with the `workerd` condition and with the engine as a module that workerd compiles.
  */
 import { spawnSync } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { isMain, root } from "./paths.js";
 import { findRuntime, versionOf } from "./runtimes.js";
+import { workerdTest } from "./workerd.js";
 
 const outDir = join(root, "build", "workerd");
 
-/** Before Node's modules became a default, so that the library is seen to need none of them. */
-const COMPATIBILITY_DATE = "2026-07-01";
-
-/** @returns {Promise<string[]>} the bundle's files: the test first, then what it imports */
+/** @returns {Promise<string[]>} the bundle's files */
 async function bundle() {
   const esbuild = await import("esbuild");
   const result = await esbuild.build({
@@ -34,32 +32,7 @@ async function bundle() {
   });
   const sources = Object.keys(result.metafile.inputs).filter((path) => path.startsWith("src/"));
   if (sources.length > 0) throw new Error(`the bundle is not of the built package: ${sources}`);
-  const names = Object.keys(result.metafile.outputs).map((path) => basename(path));
-  return names.sort((a, b) => Number(b === "smoke.js") - Number(a === "smoke.js"));
-}
-
-/**
- * @param {string[]} files
- * @returns {string} a configuration of one service that is made of these files
- */
-function configuration(files) {
-  const modules = files.map((file) => {
-    const kind = file.endsWith(".wasm") ? "wasm" : "esModule";
-    return `    (name = "./${file}", ${kind} = embed "${file}"),`;
-  });
-  return `using Workerd = import "/workerd/workerd.capnp";
-
-const config :Workerd.Config = (
-  services = [(name = "smoke", worker = .smoke)],
-);
-
-const smoke :Workerd.Worker = (
-  compatibilityDate = "${COMPATIBILITY_DATE}",
-  modules = [
-${modules.join("\n")}
-  ],
-);
-`;
+  return Object.keys(result.metafile.outputs).map((path) => basename(path));
 }
 
 /** @returns {Promise<number>} exit code */
@@ -75,9 +48,8 @@ export async function testWorkerd() {
     console.error("test_workerd: the bundle has no engine.wasm, so it would compile at run time");
     return 1;
   }
-  writeFileSync(join(outDir, "config.capnp"), configuration(files));
   console.log(`smoke test inside ${versionOf(path)}`);
-  const { error, status } = spawnSync(path, ["test", "config.capnp"], {
+  const { error, status } = spawnSync(path, workerdTest(outDir, "smoke.js"), {
     cwd: outDir,
     stdio: "inherit",
     timeout: 300_000,

@@ -1,0 +1,104 @@
+/* All subpaths and their types, with `using`; compiled as an ES module and as CommonJS. */
+import {
+  type BlockSwapDevice,
+  type BufferObject,
+  type BufferOptions,
+  createDevice,
+  createDeviceSync,
+  type Device,
+  type DeviceOptions,
+  type DeviceStats,
+  type Mapping,
+  type OperationOptions,
+  PAGE_SIZE,
+  ramSwap,
+  type ShrinkOptions,
+  type Signal,
+  type Size,
+  type SwapDevice,
+  TtmError,
+  type TtmErrorCode,
+} from "ttm-wasm";
+import { type FileSwapOptions, fileSwap } from "ttm-wasm/swap/file";
+import { type RamSwapOptions, ramSwap as sameRamSwap } from "ttm-wasm/swap/ram";
+import { finiTt, Pool, populateTtSync, shrinkTtSync, type TraceEvent, Tt } from "ttm-wasm/ttm";
+
+function assert(condition: boolean, what: string): asserts condition {
+  if (!condition) throw new Error(what);
+}
+
+const pages = new Map<number, Uint8Array>();
+const mapSwap: BlockSwapDevice = {
+  name: "map",
+  slots: 64,
+  async: true,
+  async write(slot, views) {
+    for (const view of views) {
+      for (let at = 0; at < view.length; at += PAGE_SIZE) {
+        pages.set(slot++, view.slice(at, at + PAGE_SIZE));
+      }
+    }
+  },
+  async read(slot, views) {
+    for (const view of views) {
+      for (let at = 0; at < view.length; at += PAGE_SIZE) {
+        view.set(pages.get(slot++) as Uint8Array, at);
+      }
+    }
+  },
+};
+
+async function roundTrip(swap: SwapDevice): Promise<DeviceStats> {
+  const memory: Size = "256 KiB";
+  const options: DeviceOptions = { memory, swap };
+  await using device: Device = await createDevice(options);
+  const bufferOptions: BufferOptions = { priority: 1, caching: "cached" };
+  const buffer: BufferObject = device.createBuffer(10 * PAGE_SIZE, bufferOptions);
+  const signal: Signal = new AbortController().signal;
+  const operation: OperationOptions = { signal };
+  await buffer.write(0, new Float64Array([1, 2, 3]), operation);
+  const shrink: ShrinkOptions = { pages: 10, signal };
+  assert((await device.shrink(shrink)) === 10, "not all pages left");
+  const numbers: Float64Array = await buffer.read(0, new Float64Array(3));
+  assert(numbers[2] === 3, "a number was lost");
+  {
+    using mapping: Mapping = await buffer.map({ write: false });
+    const first: Uint8Array | undefined = mapping.segments[0];
+    assert(first !== undefined && buffer.pinned, "a mapping without a segment");
+  }
+  const stats = device.stats();
+  const free: number = stats.pages.free;
+  assert(free >= 0, "free pages below zero");
+  return stats;
+}
+
+function kernelsLayer(): void {
+  using device = createDeviceSync({ memory: "1 MiB" });
+  const events: TraceEvent[] = [];
+  device.trace = (event) => events.push(event);
+  const pool = new Pool(device.global, { orders: [4, 0] });
+  const tt = new Tt(100, { caching: "uc" });
+  populateTtSync(pool, tt);
+  assert(shrinkTtSync(pool, tt) === 100 && events.length > 0, "not all of a tt left");
+  finiTt(pool, tt);
+}
+
+function failure(): TtmErrorCode {
+  using device = createDeviceSync({ memory: "64 KiB" });
+  try {
+    device.createBuffer("1 MiB");
+  } catch (error) {
+    if (error instanceof TtmError) return error.code;
+  }
+  throw new Error("a buffer larger than the memory was made");
+}
+
+export async function run(): Promise<string> {
+  const file: FileSwapOptions = { size: "1 MiB" };
+  const ram: RamSwapOptions = { size: "1 MiB" };
+  assert(ramSwap === sameRamSwap, "ttm-wasm and ttm-wasm/swap/ram are not one");
+  for (const swap of [ramSwap(ram), fileSwap(file), mapSwap]) await roundTrip(swap);
+  kernelsLayer();
+  assert(failure() === "ENOMEM", "another code than ENOMEM");
+  return "ok";
+}

@@ -1,0 +1,2 @@
+// The tools lie outside the project.
+export default { turbopack: { root: "/" } };

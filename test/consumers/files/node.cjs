@@ -1,0 +1,3 @@
+const { run } = require("./consumer.cjs");
+
+run().then(console.log);

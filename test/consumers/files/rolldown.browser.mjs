@@ -1,0 +1,5 @@
+export default {
+  input: "main.js",
+  platform: "browser",
+  output: { file: "dist/page.js", format: "es", codeSplitting: false },
+};

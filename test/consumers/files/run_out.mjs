@@ -1,0 +1,3 @@
+import { run } from "./out/consumer.js";
+
+console.log(await run());

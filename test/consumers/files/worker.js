@@ -1,0 +1,6 @@
+import { run } from "./consumer.js";
+
+run().then(
+  (text) => postMessage(text),
+  (error) => postMessage(`failed: ${error?.stack ?? error}`),
+);

@@ -1,0 +1,6 @@
+/* What runs everywhere. */
+import "./buffers.mjs";
+import "./errors.mjs";
+import "./interrupts.mjs";
+import "./kernel.mjs";
+import "./pressure.mjs";
