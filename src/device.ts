@@ -302,7 +302,7 @@ export class Device implements Disposable, AsyncDisposable {
       const text = `swap device ${swap.name} closes asynchronously; use close()`;
       throw new TtmError("EWOULDBLOCK", "close", text);
     }
-    const { inFlight } = this.operations;
+    const inFlight = this.operations.inFlight(this.#last);
     if (inFlight > 0 && !force) {
       const text = `${inFlight} operations are in flight; await them, or use close()`;
       throw new TtmError("EBUSY", "close", text);

@@ -13,9 +13,9 @@ export class Operations {
     this.#owner = owner;
   }
 
-  /** Operations in flight (a count). */
-  get inFlight(): number {
-    return this.#mine(false).length;
+  /** Operations in flight (a count); `all`: those of the kernel's layer on this memory, too. */
+  inFlight(all = false): number {
+    return this.#mine(all).length;
   }
 
   /** Starts an operation. `gone`: whether what it is about has ceased to be, at which it stops. */

@@ -68,7 +68,7 @@ async function expectUnharmed({ device, gate, bos, swap }: Scene): Promise<void>
 async function expectInterrupted(running: Promise<unknown>): Promise<void> {
   const error = await fails("EINTR", settles(running));
   expect(error.cause).toBe(REASON);
-  expect(error.stack).not.toMatch(/\n\s+at /);
+  expect(error.stack ?? "").not.toMatch(/\n\s+at /);
 }
 
 describe.each(OPERATIONS)("a %s that is aborted", (name, start) => {

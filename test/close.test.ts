@@ -334,6 +334,22 @@ describe("closeSync on an asynchronous device", () => {
     await expectClosed({ device, swap, running: new Map() });
   });
 
+  test("is EBUSY while operations of the kernel's layer are under way, too", async () => {
+    const swap = new WatchedSwap(true);
+    // One that has nothing to close can be closed at a stretch.
+    Object.defineProperty(swap, "close", { value: undefined });
+    const device = createDeviceSync({ memory: FRAMES * PAGE_SIZE, swap });
+    const scene: Scene = { device, swap, running: new Map() };
+    const { pool, tt } = await shrunkenTt(scene);
+    await start(scene, { populate: () => populateTt(pool, tt) });
+    failsSync("EBUSY", () => device.closeSync());
+    expect(device.closed).toBe(false);
+    swap.gate.open();
+    expect(await endsOf(scene)).toEqual({ populate: "done" });
+    device.closeSync();
+    expect(device.closed).toBe(true);
+  });
+
   test("is EBUSY while operations are under way on a sibling that is not the last", async () => {
     const swap = new WatchedSwap(true);
     const device = createDeviceSync({ memory: FRAMES * PAGE_SIZE, swap });

@@ -42,7 +42,7 @@ describe("an interruption", () => {
   test("names the operation, has the reason as its cause, and no stack", () => {
     const error = interrupted({ op: "map", signal: { aborted: true, reason: REASON } });
     expect(error).toMatchObject({ code: "EINTR", op: "map", cause: REASON });
-    expect(error.stack).not.toContain(" at ");
+    expect(error.stack ?? "").not.toContain(" at ");
   });
 
   test("is thrown for an aborted signal only", () => {
