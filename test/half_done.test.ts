@@ -98,7 +98,7 @@ describe.each(["ram", "file"] as const)("at the end of the stack, with swap in %
       });
       for (const bo of made.bos) if (!bo.destroyed) bo.destroy();
       expectAllFree(made.device);
-      made.device.closeSync();
+      made.device.closeSync({ force: true });
     }
   });
 
