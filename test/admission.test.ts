@@ -299,6 +299,7 @@ describe("what stands in the way", () => {
     await large.shrink();
     const bos = [1, 2, 3].map((i) => filled(device, 16, i)); // with them in memory it does not fit
     const small = await Promise.all(bos);
+    await turn(); // those who map on the spot have time to
     const cost = await costOf(device, undefined, async () => {
       const mapping = small.map((bo) => bo.map().then((mapping) => mapping.unmap()));
       expect(device.global.frames.stuck).toBe(48);
