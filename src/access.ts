@@ -8,6 +8,7 @@ import type { BufferObject } from "./buffer_object.ts";
 import type { Device } from "./device.ts";
 import { TtmError, type TtmOperation } from "./errors.ts";
 import { assertStack } from "./stack.ts";
+import { isRam } from "./swap/types.ts";
 import type { Need } from "./ttm/admission.ts";
 import { heldByOthers, run, runNow, runSync, type Steps } from "./ttm/driver.ts";
 import { type Keep, populate, populateNow } from "./ttm/restore.ts";
@@ -48,26 +49,65 @@ export function withPagesSync<T>(device: Device, bo: BufferObject, a: Access, us
   if (hit) return hit.result;
   assertStack();
   lockSync(bo, a.op);
+  const end = bringIn(device, bo, a, use, true);
+  device.kswapd.wake();
+  if ("result" in end) return end.result;
+  const { failure } = end;
+  if (device.global.admission.inside > 0 && lacks(failure)) throw heldByOthers(a, failure);
+  throw failure;
+}
+
+/** What came of bringing a buffer in: what its use returned, or why it is not in memory. */
+type End<T> = { readonly result: T } | { readonly failure: unknown };
+
+/** Brings in all of a buffer whose pages are locked, at a stretch, and uses it; lets go of the pages and the turn. */
+function bringIn<T>(
+  device: Device,
+  bo: BufferObject,
+  a: Access,
+  use: () => T,
+  hasTurn: boolean,
+): End<T> {
   const { pool, global } = device;
   const { tt } = bo;
   const fresh = tt.vector < 0;
-  let done: { result: T } | undefined;
-  let failure: unknown;
   try {
-    if (!tt.populated) {
-      failure = runNow(global, a, () => populateNow(pool, tt, keepOf(tt, a)));
-    }
+    const failure = tt.populated
+      ? undefined
+      : runNow(global, a, () => populateNow(pool, tt, keepOf(tt, a)));
     // Shrinkers, devices and signals of the user's may have destroyed it meanwhile.
     bo.assertAlive();
-    if (failure === undefined) done = { result: useOrRelease(device, bo, fresh, use) };
+    return failure === undefined ? { result: useOrRelease(device, bo, fresh, use) } : { failure };
   } finally {
     unlockPages(device, bo);
-    bo.turn.unlock();
-    device.kswapd.wake();
+    if (hasTurn) bo.turn.unlock();
   }
-  if (done) return done.result;
-  if (global.admission.inside > 0 && lacks(failure)) throw heldByOthers(a, failure);
-  throw failure;
+}
+
+/** Pages that are brought in within a slice of the event loop's time. */
+const STRETCH_PAGES = 512;
+
+/**
+ * What an async operation can do as a Sync one does: nobody is inside, the device does not wait, and it does not
+ * take long. `undefined`: it has to go in as others do; also when it lacks what may be let go of in a moment.
+ */
+function atAStretch<T>(
+  device: Device,
+  bo: BufferObject,
+  a: Access,
+  use: () => T,
+): { readonly result: T } | undefined {
+  const { admission, swap } = device.global;
+  const { tt } = bo;
+  const waits = !isRam(swap) && swap.async;
+  if (waits || tt.numPages > STRETCH_PAGES || !admission.hasAlone(tt.numPages)) return undefined;
+  assertStack();
+  if (!tt.lock.tryLock()) return undefined;
+  const end = bringIn(device, bo, a, use, false);
+  device.kswapd.wake();
+  if ("result" in end) return end;
+  if (lacks(end.failure)) return undefined;
+  throw end.failure;
 }
 
 function lacks(failure: unknown): boolean {
@@ -82,11 +122,17 @@ export async function withPages<T>(
   use: () => T,
 ): Promise<T> {
   begin(bo, a);
-  if (timeLeft()) {
-    const hit = useInMemory(bo, a, use);
-    if (hit) return hit.result;
+  if (timeLeft() && !bo.turn.held) {
+    const done = useInMemory(bo, a, use) ?? atAStretch(device, bo, a, use);
+    if (done) return done.result;
   }
   return onTurn(device, bo, a, async (task) => {
+    const unlessStopped = () => {
+      if (task.stopped) throw task.stopped;
+      return use();
+    };
+    const soon = atAStretch(device, bo, { ...a, signal: task.signal }, unlessStopped);
+    if (soon) return soon.result;
     let done: { result: T } | undefined;
     const need = (): Need => ({
       frames: bo.tt.numPages,
@@ -101,10 +147,6 @@ export async function withPages<T>(
         const failure = tt.populated ? undefined : await run(device.global, task, steps);
         bo.assertAlive();
         if (failure !== undefined) return failure;
-        const unlessStopped = () => {
-          if (task.stopped) throw task.stopped;
-          return use();
-        };
         done = { result: useOrRelease(device, bo, fresh, unlessStopped) };
         return undefined;
       } finally {

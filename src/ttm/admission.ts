@@ -74,6 +74,11 @@ export class Admission {
     return this.#inside;
   }
 
+  /** Whether so many frames can be had, with nobody inside, and nobody who waits to be. */
+  hasAlone(frames: number): boolean {
+    return this.#inside === 0 && !this.#queue.first && frames <= this.#supply.frames;
+  }
+
   /** Whether one is inside that must not be disturbed. */
   get exclusive(): boolean {
     return this.#alone;
