@@ -56,7 +56,7 @@ describe("the signal of a task is aborted", () => {
   test("with the caller's", () => {
     const controller = new AbortController();
     const task = taskOf(controller.signal);
-    void task.outcome(new Promise(() => {}));
+    task.outcome(new Promise(() => {})).catch(() => {});
     expect(task.signal.aborted).toBe(false);
     controller.abort(REASON);
     expect(task.signal).toMatchObject({ aborted: true, reason: REASON });
@@ -89,6 +89,49 @@ describe("the signal of a task is aborted", () => {
     const other = taskOf();
     other.stop(ended);
     expect([other.signal.aborted, other.stopped]).toEqual([true, ended]);
+  });
+});
+
+describe("a signal of many tasks", () => {
+  test("has one listener, which stops all of them that have not ended", async () => {
+    const controller = new AbortController();
+    const add = vi.spyOn(controller.signal, "addEventListener");
+    const remove = vi.spyOn(controller.signal, "removeEventListener");
+    const works = Array.from({ length: 100 }, () => work<void>());
+    const tasks = works.map(() => taskOf(controller.signal));
+    const outcomes = tasks.map((task, i) =>
+      task.outcome((works[i] as { promise: Promise<void> }).promise),
+    );
+    works[0]?.resolve();
+    await outcomes[0];
+    expect(add).toHaveBeenCalledTimes(1);
+    expect(remove).not.toHaveBeenCalled();
+    controller.abort(REASON);
+    expect(tasks.map(({ stopped }) => stopped?.code)).toEqual([
+      undefined,
+      ...works.slice(1).map(() => "EINTR"),
+    ]);
+    for (const { resolve } of works) resolve();
+    await Promise.all(outcomes);
+    expect(remove).toHaveBeenCalledTimes(1);
+    const later = taskOf(controller.signal);
+    expect(add).toHaveBeenCalledTimes(2);
+    await later.outcome(Promise.resolve());
+    expect(remove).toHaveBeenCalledTimes(2);
+  });
+
+  test("that refuses to be left keeps no outcome from its caller", async () => {
+    const signal = {
+      aborted: false,
+      addEventListener: () => {},
+      removeEventListener: () => {
+        throw new Error("remove");
+      },
+    };
+    const ended = vi.fn();
+    const task = new AsyncTask("restore", signal, undefined);
+    expect(await task.outcome(Promise.resolve(5), ended)).toBe(5);
+    expect(ended).toHaveBeenCalledTimes(1);
   });
 });
 
