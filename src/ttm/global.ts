@@ -208,7 +208,8 @@ export class TtmGlobal {
         return frames - global.watermarks.min - global.frames.stuck;
       },
       get exchange() {
-        return engine.freePages + global.space.spare + engine.cleanPages;
+        const { frames, space } = global;
+        return engine.freePages + frames.taken + space.spare + engine.cleanPages;
       },
     });
     Object.freeze(this);
