@@ -127,6 +127,11 @@ export class BufferObject implements Disposable {
     return this.#destroyed;
   }
 
+  /** @internal Whether it is destroyed, or about to be, as its device is closed. */
+  get gone(): boolean {
+    return this.#destroyed || this.#device.closed;
+  }
+
   /** @internal Whether it has content that is not in memory. */
   get inSwap(): boolean {
     return !this.#destroyed && this.#tt.vector >= 0 && !this.#tt.populated;

@@ -130,6 +130,11 @@ export class Device implements Disposable, AsyncDisposable {
   constructor(shared: Shared, options: PoolOptions) {
     this.#shared = shared;
     this.#pool = new Pool(shared.global, options);
+    if (shared.global.closed) {
+      // By a getter of the options.
+      this.#pool.close();
+      throw new TypeError("this device is closed");
+    }
     this.#operations = new Operations(shared.global, this);
     shared.global.addDevice();
   }
@@ -188,6 +193,7 @@ export class Device implements Disposable, AsyncDisposable {
     if (!Number.isInteger(priority) || priority < 0 || priority >= PRIORITIES) {
       throw new RangeError(`priority must be 0 to ${PRIORITIES - 1}, not ${show(priority)}`);
     }
+    this.assertOpen(); // getters of the options may do anything
     const { frames } = this.global.engine.geometry;
     if (pagesOf(bytes) > frames) {
       const text =
@@ -369,7 +375,11 @@ export class Device implements Disposable, AsyncDisposable {
     const signal = signalOf(options, "resume");
     const { hibernated } = this.#shared;
     for (const bo of hibernated) {
-      if (bo.inSwap) await bo.populate({ signal });
+      try {
+        if (bo.inSwap) await bo.populate({ signal });
+      } catch (error) {
+        this.#unlessGone(bo, error);
+      }
       hibernated.delete(bo);
     }
   }
@@ -380,9 +390,18 @@ export class Device implements Disposable, AsyncDisposable {
     const signal = signalOf(options, "resume");
     const { hibernated } = this.#shared;
     for (const bo of hibernated) {
-      if (bo.inSwap) bo.populateSync({ signal });
+      try {
+        if (bo.inSwap) bo.populateSync({ signal });
+      } catch (error) {
+        this.#unlessGone(bo, error);
+      }
       hibernated.delete(bo);
     }
+  }
+
+  /** @throws error unless that is only what somebody else did meanwhile: destroyed `bo`, or closed its device */
+  #unlessGone(bo: BufferObject, error: unknown): void {
+    if (this.#closed || !bo.gone) throw error;
   }
 
   /** Notes those of `resident` that lost pages, however the hibernation ended. */

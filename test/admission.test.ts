@@ -349,6 +349,25 @@ describe("what stands in the way", () => {
   });
 });
 
+test("what a device that stands still has in hand is no longer lacked: others have the rest", async () => {
+  const gate = new Gate();
+  gate.open();
+  const device = defaultDevice(64, new MapSwap({ slots: 512, delay: gate.pass }));
+  const large = await filled(device, 32, 1);
+  await large.shrink();
+  gate.close();
+  const reading = content(large);
+  await until(() => gate.waiting === 1);
+  // Free frames, and not a free slot that the store has had a page in.
+  const others = [2, 3].map((i) => device.createBuffer((i === 2 ? 20 : 8) * PAGE_SIZE));
+  await settles(Promise.all(others.map((bo, i) => bo.write(0, pattern(i, bo.size)))));
+  expect(gate.waiting).toBe(1);
+  gate.open();
+  expectSame(await reading, pattern(1, large.size), "the large one");
+  expectRest(device);
+  await device.close({ force: true });
+});
+
 describe("one that is aborted while it waits", () => {
   test("leaves no place taken, and those behind it go on", async () => {
     const gate = new Gate();

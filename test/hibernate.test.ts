@@ -77,6 +77,40 @@ describe.each(FORMS)("$form", ({ isAsync, hibernate, resume }) => {
     await device.close({ force: true });
   });
 
+  test("goes on when others destroy a buffer, or close its device, while it comes back", async () => {
+    for (const end of ["destroy", "close"]) {
+      const { device, swap } = deviceOf(isAsync);
+      const sibling = device.createSibling();
+      const bos = [device, sibling, device].map((each, i) => filled(each, PAGES, i));
+      await hibernate(device);
+      let closing: Promise<void> | undefined;
+      swap.before = (call) => {
+        if (call.out || bos[1]?.destroyed || closing || device.stats().pagesIn < PAGES) return;
+        if (end === "destroy") bos[1]?.destroy();
+        else if (isAsync) closing = sibling.close({ force: true });
+        else sibling.closeSync({ force: true });
+      };
+      await resume(device);
+      await closing;
+      expect(residents(bos)).toEqual([PAGES, 0, PAGES]);
+      expect(bos[1]?.destroyed).toBe(true);
+      await device.close({ force: true });
+    }
+  });
+
+  test("ends with its own device", async () => {
+    const { device, swap } = deviceOf(isAsync);
+    for (const i of [0, 1]) filled(device, PAGES, i);
+    await hibernate(device);
+    let closing: Promise<void> | undefined;
+    swap.before = () => {
+      if (isAsync) closing ??= device.close({ force: true });
+      else if (!device.closed) device.closeSync({ force: true });
+    };
+    await expect(resume(device)).rejects.toThrow(/closed/);
+    await closing;
+  });
+
   test("twice: what the first moved out comes back as well", async () => {
     const { device } = deviceOf(isAsync);
     const bos = [0, 1, 2].map((i) => filled(device, PAGES, i));

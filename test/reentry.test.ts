@@ -137,6 +137,74 @@ describe("a trace that throws", () => {
   });
 });
 
+describe("a trace that looks at the device", () => {
+  test.each(["ram", "block"])("sees all that left together as left, with swap in %s", (kind) => {
+    const swap = kind === "ram" ? ramSwap({ size: 64 * PAGE_SIZE }) : new ArraySwap(64);
+    const device = createDeviceSync({ memory: 16 * PAGE_SIZE, swap });
+    const bos = Array.from({ length: 8 }, (_, i) => filled(device, 2, i));
+    const seen = new Set<string>();
+    device.trace = ({ type }) => {
+      if (type !== "shrink") return;
+      for (const bo of bos) {
+        try {
+          device.check();
+          expectSame(contentSync(bo), pattern(bos.indexOf(bo), bo.size), `buffer ${bo.id}`);
+          seen.add("content");
+        } catch (error) {
+          seen.add((error as { code?: string }).code ?? String(error));
+        }
+      }
+    };
+    expect(device.shrinkSync()).toBe(16);
+    device.trace = undefined;
+    expect([...seen]).toEqual(["EBUSY"]);
+    device.check();
+  });
+});
+
+describe("a device that is told of slots given back", () => {
+  function scene(truncate: () => void) {
+    const swap = Object.assign(new MapSwap({ slots: 64 }), { truncate });
+    const device = blockDevice(16, swap);
+    const bo = filled(device, 8, 1);
+    bo.shrinkSync();
+    return { device, bo };
+  }
+
+  test("may look at all there is", () => {
+    const failures: unknown[] = [];
+    let told = 0;
+    const { device, bo } = scene(() => {
+      told++;
+      try {
+        device.check();
+        device.debugfs("page_pool");
+        expectSame(contentSync(bo), new Uint8Array(bo.size), "what was purged");
+      } catch (error) {
+        failures.push(error);
+      }
+    });
+    expect(bo.advise("dontneed")).toBe(false);
+    expect(told).toBe(1);
+    expect(failures).toEqual([]);
+  });
+
+  test("and answers with a promise that rejects: nobody hears of it", async () => {
+    const unhandled: unknown[] = [];
+    const onUnhandled = (reason: unknown) => unhandled.push(reason);
+    process.on("unhandledRejection", onUnhandled);
+    try {
+      const { device, bo } = scene(() => Promise.reject(new Error("too late")));
+      bo.destroy();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      expect(unhandled).toEqual([]);
+      device.closeSync();
+    } finally {
+      process.off("unhandledRejection", onUnhandled);
+    }
+  });
+});
+
 test("a sibling closed while another moves its pages frees them afterwards", async () => {
   const gate = new Gate();
   gate.open();

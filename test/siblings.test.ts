@@ -128,3 +128,29 @@ test("each frees its own, and nothing of the others", async () => {
   await c.close();
   await a.close();
 });
+
+test("a getter of the options that closes the device makes no sibling of a closed memory", () => {
+  for (const coherent of [false, true]) {
+    const device = createDeviceSync({ memory: 64 * PAGE_SIZE });
+    const options = {
+      coherent,
+      get dma32() {
+        device.closeSync();
+        return false;
+      },
+    };
+    expect(() => device.createSibling(options)).toThrow("this device is closed");
+    expect(device.global.devices).toBe(0);
+  }
+});
+
+test("a getter of the options that closes the device makes no buffer of it", () => {
+  const device = createDeviceSync({ memory: 64 * PAGE_SIZE });
+  const options = {
+    get dma() {
+      device.closeSync();
+      return false;
+    },
+  };
+  expect(() => device.createBuffer(PAGE_SIZE, options)).toThrow("this device is closed");
+});

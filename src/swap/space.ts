@@ -5,6 +5,7 @@
 import { BAD, LOST } from "../../assembly/abi.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { TtmErrorCode } from "../errors.ts";
+import { ignoreOutcome } from "../host.ts";
 import { sourceOf } from "./adopt.ts";
 import { type BlockSwapDevice, isRam, type SwapDevice } from "./types.ts";
 
@@ -94,7 +95,7 @@ export class SwapSpace {
     const slots = engine.slotsTrim();
     if (slots === slotsEnd) return;
     try {
-      this.#store.truncate(slots);
+      ignoreOutcome(this.#store.truncate(slots));
     } catch {
       // Best effort: nothing is lost, and there is nobody to hear it.
     }

@@ -25,7 +25,7 @@ export const NEED_NONE: Need = { frames: 0, lacking: 0 };
 export interface Supply {
   /** Frames in all, less those that cannot be taken from whoever holds them. */
   readonly frames: number;
-  /** Frames that are free, and slots that pages could leave to. */
+  /** Frames that are free, or that those inside have got of what they lacked, and slots that pages could leave to. */
   readonly exchange: number;
 }
 

@@ -9,6 +9,8 @@ import { WaitQueue } from "../wait_queue.ts";
 export class Frames {
   /** What all operations have claimed and not yet taken. */
   claimed = 0;
+  /** What those have taken that are still at it: they no longer lack it. */
+  taken = 0;
   /** What nobody but its owner can give up: pages of pinned buffers, and of tts that no shrinker knows. */
   stuck = 0;
   /** Those who write pages out. */
@@ -19,6 +21,7 @@ export class Frames {
 export class Claim {
   readonly #all: Frames;
   #frames = 0;
+  #taken = 0;
 
   constructor(all: Frames) {
     this.#all = all;
@@ -36,15 +39,22 @@ export class Claim {
     this.#frames = frames;
   }
 
-  /** Takes `frames` of those it claimed, or fewer. */
+  /** Notes that `frames` were taken: those it claimed, as far as they go. */
   take(frames: number): void {
-    const taken = Math.min(frames, this.#frames);
-    this.#all.claimed -= taken;
-    this.#frames -= taken;
+    this.#drop(Math.min(frames, this.#frames));
+    this.#taken += frames;
+    this.#all.taken += frames;
   }
 
   end(): void {
-    this.take(this.#frames);
+    this.#drop(this.#frames);
+    this.#all.taken -= this.#taken;
+    this.#taken = 0;
+  }
+
+  #drop(frames: number): void {
+    this.#all.claimed -= frames;
+    this.#frames -= frames;
   }
 }
 

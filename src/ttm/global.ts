@@ -208,7 +208,7 @@ export class TtmGlobal {
         return frames - global.watermarks.min - global.frames.stuck;
       },
       get exchange() {
-        return engine.freePages + engine.freeSlots + engine.cleanPages;
+        return engine.freePages + global.frames.taken + engine.freeSlots + engine.cleanPages;
       },
     });
     Object.freeze(this);

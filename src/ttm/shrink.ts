@@ -252,6 +252,12 @@ function commit(global: TtmGlobal, items: readonly Entry[], how: Moved): number 
   stats.pagesOut += pages;
   stats.pagesClean += Math.max(released - pages, 0);
   for (const { tt, released } of items) if (released > 0) left(tt, released);
+  // Traces may look at any of them, so they hear of it when all is noted.
+  if (global.trace) {
+    for (const { tt, released } of items) {
+      if (released > 0) global.trace?.({ type: "shrink", tt: tt.id, pages: released });
+    }
+  }
   return released;
 }
 
@@ -265,12 +271,11 @@ function forget(items: readonly Entry[]): boolean {
 /** Some pages of `tt` have left: it is shrunken, and no longer to be used for DMA. */
 function left(tt: Tt, pages: number): void {
   const pool = poolOf(tt);
-  const { clean, trace } = pool.global;
+  const { clean } = pool.global;
   pool.dropMappings(tt);
   tt.restore = undefined;
   pool.account(tt, -pages);
   tt.flags &= ~TT_FLAG_PRIV_POPULATED;
   tt.flags |= TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED;
   if (tt.resident === 0) clean.delete(tt);
-  trace?.({ type: "shrink", tt: tt.id, pages });
 }

@@ -60,6 +60,34 @@ function listenable(signal: Signal | undefined): Listenable | undefined {
   return can ? (signal as unknown as Listenable) : undefined;
 }
 
+/** Tasks by the signal that stops them: one listener for all, as hosts look through theirs, and warn of many. */
+const audiences = new WeakMap<Listenable, { tasks: Set<AsyncTask>; onAbort: () => void }>();
+
+function listen(source: Listenable, task: AsyncTask): void {
+  const there = audiences.get(source);
+  if (there) {
+    there.tasks.add(task);
+    return;
+  }
+  const tasks = new Set([task]);
+  const onAbort = () => {
+    for (const each of [...tasks]) each.stop(interrupted(each));
+  };
+  source.addEventListener("abort", onAbort);
+  audiences.set(source, { tasks, onAbort });
+}
+
+function unlisten(source: Listenable, task: AsyncTask): void {
+  const there = audiences.get(source);
+  if (!there?.tasks.delete(task) || there.tasks.size > 0) return;
+  audiences.delete(source);
+  try {
+    source.removeEventListener("abort", there.onAbort);
+  } catch {
+    // The listener stays, and does nothing: no reason to keep an outcome from its caller.
+  }
+}
+
 /**
  * How long a caller whose operation was aborted is kept waiting for a device that is at work
  * (milliseconds): most answer soon, and then the caller learns how far the operation came.
@@ -89,7 +117,6 @@ export class AsyncTask implements Task, Signal {
   /** Cancels the wait for a device that is at work. */
   #cancel: (() => void) | undefined;
   readonly #source: Listenable | undefined;
-  readonly #onAbort: (() => void) | undefined;
 
   /**
    * @param signal of the caller
@@ -106,9 +133,7 @@ export class AsyncTask implements Task, Signal {
     this.#given = signal;
     this.#gone = gone;
     this.#source = listenable(signal);
-    if (!this.#source) return;
-    this.#onAbort = () => this.stop(interrupted(this));
-    this.#source.addEventListener("abort", this.#onAbort);
+    if (this.#source) listen(this.#source, this);
   }
 
   /** Its own: aborted by the caller's, when it is stopped, and when what it is about has ceased to be. */
@@ -161,7 +186,7 @@ export class AsyncTask implements Task, Signal {
 
   #end(ended: (() => void) | undefined): void {
     this.#ended = true;
-    if (this.#onAbort) this.#source?.removeEventListener("abort", this.#onAbort);
+    if (this.#source) unlisten(this.#source, this);
     this.#cancel?.();
     ended?.();
     this.#settled?.resolve();

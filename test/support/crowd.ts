@@ -58,6 +58,7 @@ export function expectRest({ global }: Device): void {
   const left = {
     inside: admission.inside,
     claims: frames.claimed,
+    taken: frames.taken,
     tasks: tasks.size,
     transits: transits.count,
     waiting: transits.queue.first ? 1 : 0,

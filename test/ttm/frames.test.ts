@@ -27,7 +27,7 @@ describe("a claim", () => {
     a.end();
     b.end();
     b.end();
-    expect([a.frames, b.frames, claims.claimed]).toEqual([0, 0, 0]);
+    expect([a.frames, b.frames, claims.claimed, claims.taken]).toEqual([0, 0, 0, 0]);
   });
 });
 

@@ -92,6 +92,49 @@ describe("the signal of a task is aborted", () => {
   });
 });
 
+describe("a signal of many tasks", () => {
+  test("has one listener, which stops all of them that have not ended", async () => {
+    const controller = new AbortController();
+    const add = vi.spyOn(controller.signal, "addEventListener");
+    const remove = vi.spyOn(controller.signal, "removeEventListener");
+    const works = Array.from({ length: 100 }, () => work<void>());
+    const tasks = works.map(() => taskOf(controller.signal));
+    const outcomes = tasks.map((task, i) =>
+      task.outcome((works[i] as { promise: Promise<void> }).promise),
+    );
+    works[0]?.resolve();
+    await outcomes[0];
+    expect(add).toHaveBeenCalledTimes(1);
+    expect(remove).not.toHaveBeenCalled();
+    controller.abort(REASON);
+    expect(tasks.map(({ stopped }) => stopped?.code)).toEqual([
+      undefined,
+      ...works.slice(1).map(() => "EINTR"),
+    ]);
+    for (const { resolve } of works) resolve();
+    await Promise.all(outcomes);
+    expect(remove).toHaveBeenCalledTimes(1);
+    const later = taskOf(controller.signal);
+    expect(add).toHaveBeenCalledTimes(2);
+    await later.outcome(Promise.resolve());
+    expect(remove).toHaveBeenCalledTimes(2);
+  });
+
+  test("that refuses to be left keeps no outcome from its caller", async () => {
+    const signal = {
+      aborted: false,
+      addEventListener: () => {},
+      removeEventListener: () => {
+        throw new Error("remove");
+      },
+    };
+    const ended = vi.fn();
+    const task = new AsyncTask("restore", signal, undefined);
+    expect(await task.outcome(Promise.resolve(5), ended)).toBe(5);
+    expect(ended).toHaveBeenCalledTimes(1);
+  });
+});
+
 describe("a task that waits in a queue", () => {
   test("goes on when it is woken, and is not stopped by an abort after the end", async () => {
     const controller = new AbortController();
