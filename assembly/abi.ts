@@ -22,8 +22,9 @@ export const EBUSY = 16;
 export const EINVAL = 22;
 export const ENOSPC = 28;
 
-// Where the fixed areas lie (bytes). The first wasm page belongs to the compiler's static data.
-export const HEADER = 0x10000;
+// Where the fixed areas lie (bytes). The header below 8192: its addresses, which are all over the code, take two
+// bytes there. The compiler's static data comes between it and the items (asconfig.json).
+export const HEADER = 0x1000;
 export const ITEMS = 0x11000;
 export const EXTENTS = 0x14000;
 export const SUM_KEY = 0x1ef00;

@@ -2,10 +2,12 @@
  * Where each region of linear memory lies. Everything is sized once, at init, and never moves.
  *
  *   0        +--------------------------------------------------+
- *            | the compiler's static data                        |
+ *            | nothing                                           |
  *   HEADER   +--------------------------------------------------+
  *            | header: sizes, region addresses, counters,        |
  *            |         free list heads                           |
+ *   8192     +--------------------------------------------------+
+ *            | the compiler's static data                        |
  *   ITEMS    +--------------------------------------------------+
  *            | exchange area: the items of a batch (host to us)  |
  *   EXTENTS  +--------------------------------------------------+

@@ -20,6 +20,7 @@ import {
 import { basename, dirname, join, posix, relative, sep } from "node:path";
 import process from "node:process";
 import { rollUp } from "./declarations.js";
+import { engineText } from "./engine_text.js";
 import { isMain, root } from "./paths.js";
 
 const buildDir = join(root, "build");
@@ -36,6 +37,7 @@ const INPUTS = [
   "package-lock.json",
   "scripts/build.js",
   "scripts/declarations.js",
+  "scripts/engine_text.js",
   "tsconfig.json",
   "tsconfig.build.json",
 ];
@@ -103,12 +105,12 @@ function runTool(script, args) {
   });
 }
 
-/** Writes the engine as text, for src/engine/module.ts. Hexadecimal: what gzip makes smallest. */
+/** Writes the engine as text, for src/engine/module.ts. */
 function writeEngineText() {
-  const hex = readFileSync(join(buildDir, "engine.wasm")).toString("hex");
+  const text = JSON.stringify(engineText(readFileSync(join(buildDir, "engine.wasm"))));
   writeFileSync(
     join(buildDir, "engine.ts"),
-    `/** The engine: build/engine.wasm in hexadecimal. */\nexport const ENGINE: string = "${hex}";\n`,
+    `/** The engine: build/engine.wasm, by scripts/engine_text.js. */\nexport const ENGINE: string = ${text};\n`,
   );
 }
 

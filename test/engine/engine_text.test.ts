@@ -1,0 +1,31 @@
+/* The engine's way into the package as text, and back. */
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { ENGINE } from "../../build/engine.ts";
+import { engineText } from "../../scripts/engine_text.js";
+import { bytesOf } from "../../src/engine/module.ts";
+
+const wasm = readFileSync(new URL("../../build/engine.wasm", import.meta.url));
+
+test("the text is the engine, a character or two for each byte, and ASCII", () => {
+  expect(Buffer.from(bytesOf(ENGINE)).equals(wasm)).toBe(true);
+  expect(ENGINE.length).toBeLessThan(1.2 * wasm.length);
+  expect([...ENGINE].every((char) => char < "\x80")).toBe(true);
+});
+
+test.each([
+  ["each byte once, the one that lends the escape too", 1],
+  ["each byte twice", 2],
+])("%s", (_, times) => {
+  const all = Array.from({ length: 256 * times }, (_, i) => i & 255);
+  expect([...bytesOf(engineText(Uint8Array.from(all)))]).toEqual(all);
+});
+
+test("any pair of bytes", () => {
+  const pairs = new Uint8Array(2 ** 17).map((_, i) => (i & 1 ? i >> 9 : i >> 1));
+  // In pieces: what is rarest differs.
+  for (let at = 0; at < pairs.length; at += 1000) {
+    const piece = pairs.subarray(at, at + 1000);
+    expect(Buffer.from(bytesOf(engineText(piece))).equals(piece), `from ${at} on`).toBe(true);
+  }
+});
