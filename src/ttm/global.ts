@@ -259,16 +259,12 @@ export class TtmGlobal {
   }
 
   /**
-   * @internal Does what must not end in its middle, as a commit. If it does, nothing is known any more of what
+   * @internal A commit was ended in its middle by `error`, which is returned: nothing is known any more of what
    * is where, and nothing is done any more.
    */
-  whole<T>(step: () => T): T {
-    try {
-      return step();
-    } catch (error) {
-      this.#poisoned ??= { error };
-      throw error;
-    }
+  poison(error: unknown): unknown {
+    this.#poisoned ??= { error };
+    return error;
   }
 
   /** @throws TtmError EFAULT when it is poisoned */

@@ -242,7 +242,12 @@ function take({ pool, tt, state }: Fill, batch: Batch, moved: number): void {
   const { engine } = global;
   const free = engine.freePages + engine.pooledPages;
   const address = state.mapping ? engine.shadow(tt.vector + state.cursor) : 0;
-  const committed = global.whole(() => engine.fillCommit(batch, batch.covered, moved, batch.how));
+  let committed: number;
+  try {
+    committed = engine.fillCommit(batch, batch.covered, moved, batch.how);
+  } catch (error) {
+    throw global.poison(error);
+  }
   pool.account(tt, free - engine.freePages - engine.pooledPages);
   if (batch.how & HOW_KEEP && tt.shrunken && committed > 0) global.clean.add(tt);
   const { mapping } = state;

@@ -247,7 +247,12 @@ function commit(global: TtmGlobal, items: readonly Entry[], how: Moved): number 
   const { engine, space } = global;
   const stats = countersOf(global);
   const { moved, pages, refused, failure } = how;
-  const released = global.whole(() => engine.shrinkCommit(items, moved));
+  let released: number;
+  try {
+    released = engine.shrinkCommit(items, moved);
+  } catch (error) {
+    throw global.poison(error);
+  }
   if (refused) space.refused(refused.slot, pagesOf(refused.extents), codeOf(failure));
   stats.pagesOut += pages;
   stats.pagesClean += Math.max(released - pages, 0);

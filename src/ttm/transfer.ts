@@ -85,29 +85,22 @@ export function transferNow(
   const ram = isRam(swap);
   if (!ram && !current) return undefined;
   try {
-    if (ram) transferRam(context, moved, out, total);
-    else if (current) transferAll(context, current, moved, out, total);
+    if (ram) {
+      transferRam(context, moved, out, total);
+      return moved;
+    }
+    const transfers = group(context, out);
+    for (let i = 0; i < transfers.length; i++) {
+      const transfer = transfers[i] as Transfer;
+      const failure = performNow(current as Task, transfer);
+      if (failure && halve(transfers, i, failure)) i--;
+      else if (!took(context, moved, transfer, failure)) return moved;
+    }
+    moved.moved = total;
   } catch (error) {
     unexpectedly(moved, out, error);
   }
   return moved;
-}
-
-function transferAll(
-  context: TransferContext,
-  task: Task,
-  moved: Moved,
-  out: boolean,
-  total: number,
-): void {
-  const transfers = group(context, out);
-  for (let i = 0; i < transfers.length; i++) {
-    const transfer = transfers[i] as Transfer;
-    const failure = performNow(task, transfer);
-    if (failure && halve(transfers, i, failure)) i--;
-    else if (!took(context, moved, transfer, failure)) return;
-  }
-  moved.moved = total;
 }
 
 /** What nobody foresaw stops a batch as a failed transfer does: it is committed as far as it came. */
