@@ -8,7 +8,7 @@ import { ignoreOutcome } from "./host.ts";
 import type { EngineModule } from "./host_types.ts";
 import { Kswapd } from "./kswapd.ts";
 import { NOT_CLONED } from "./not_bytes.ts";
-import { Operations } from "./operations.ts";
+import { Force, Operations } from "./operations.ts";
 import { asSignal, assertBoolean, assertOptions, signalOf, takeOptions } from "./options.ts";
 import { PRIORITIES, Reclaim } from "./reclaim.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
@@ -103,9 +103,6 @@ const MEMORY_MIN = 64 * 1024;
 const SLACK_MAX = 2 ** 21;
 const SLACK_MIN = 2 ** 16;
 
-/** How long a close that aborts waits for a device that is at work (milliseconds). */
-const CLOSE_GRACE_MS = 100;
-
 /** What the devices on one memory share. */
 interface Shared {
   readonly global: TtmGlobal;
@@ -125,6 +122,7 @@ export class Device implements Disposable, AsyncDisposable {
   readonly #buffers = new Set<BufferObject>();
   #closed = false;
   #closing: Promise<void> | undefined;
+  readonly #force = new Force();
 
   /** @internal Use `createDevice` or `createDeviceSync`. */
   constructor(shared: Shared, options: PoolOptions) {
@@ -277,16 +275,17 @@ export class Device implements Disposable, AsyncDisposable {
   /**
    * Closes the device: nothing new is begun, what is in flight is awaited or, with `force`, aborted, the buffers
    * are destroyed, and with the last device on the memory the swap device is closed. A second call waits
-   * for the first.
+   * for the first, and with `force` has it abort what it waits for.
    *
    * @throws TypeError when it is closed already
    * @throws TtmError EBUSY while buffers are alive, without `force`; then nothing has changed
    */
   async close(options: CloseOptions = {}): Promise<void> {
     const force = forced(options);
+    if (!this.#closing) this.#assertClosable(force);
+    if (force) this.#force.give();
     if (this.#closing) return this.#closing;
-    this.#assertClosable(force);
-    this.#closing = this.#close(force);
+    this.#closing = this.#close();
     try {
       await this.#closing;
     } finally {
@@ -472,15 +471,14 @@ export class Device implements Disposable, AsyncDisposable {
     return this.global.devices === 1;
   }
 
-  async #close(force: boolean): Promise<void> {
-    const grace = force ? CLOSE_GRACE_MS : undefined;
+  async #close(): Promise<void> {
     this.#closed = true;
-    await this.operations.end(false, grace);
+    await this.operations.end(false, this.#force);
     let rest: Promise<void> | undefined;
     if (this.#last) {
       this.global.close();
       rest = this.kswapd.stop();
-      await this.operations.end(true, grace);
+      await this.operations.end(true, this.#force);
     }
     const last = this.#letGo();
     if (!last) return;

@@ -3,6 +3,27 @@ import { after } from "./host.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import { AsyncTask, type Signal, type TaskOwner } from "./ttm/task.ts";
 
+/** How long a close that aborts waits for a device that is at work (milliseconds). */
+const FORCE_GRACE_MS = 100;
+
+/** Whether a close aborts what is in flight: from the beginning, or from when it is told so. */
+export class Force {
+  #given = false;
+  #heard: (() => void) | undefined;
+
+  give(): void {
+    this.#given = true;
+    this.#heard?.();
+    this.#heard = undefined;
+  }
+
+  /** Calls `heard` when it is given, at once if it is: the last one that was passed. */
+  hear(heard: () => void): void {
+    if (this.#given) heard();
+    else this.#heard = heard;
+  }
+}
+
 /** The async operations in flight of one owner, a device, on a memory. */
 export class Operations {
   readonly #global: TtmGlobal;
@@ -35,23 +56,22 @@ export class Operations {
 
   /**
    * Waits until operations in flight have let go of everything: `all` says whether those of the kernel's layer on
-   * this memory, too. With `grace` they are aborted, and a device that does not answer is given as many
-   * milliseconds.
+   * this memory, too. With `force`, or from when it is given, they are aborted, and a device that does not answer
+   * is waited for no longer than `FORCE_GRACE_MS`.
    */
-  async end(all: boolean, grace?: number): Promise<void> {
+  async end(all: boolean, force: Force): Promise<void> {
     const tasks = this.#mine(all);
     if (tasks.length === 0) return;
     const settled = Promise.all(tasks.map((task) => task.settled));
-    if (grace === undefined) await settled;
-    else {
-      this.abort(all);
-      let cancel = () => {};
-      const late = new Promise<void>((resolve) => {
-        cancel = after(grace, resolve);
+    let cancel = () => {};
+    const late = new Promise<void>((resolve) => {
+      force.hear(() => {
+        this.abort(all);
+        cancel = after(FORCE_GRACE_MS, resolve);
       });
-      await Promise.race([settled, late]);
-      cancel();
-    }
+    });
+    await Promise.race([settled, late]);
+    cancel();
   }
 
   /** Stops operations in flight: EINTR. */

@@ -307,7 +307,42 @@ describe("on a device that never answers", () => {
     },
   );
 
-  test("close() without force waits for it, and force can follow", async () => {
+  test.each(["a read of a buffer destroyed since", "an operation of the kernel's layer"])(
+    "%s: a close that waits for it is not in the way of one with force",
+    async (what) => {
+      const swap = new WatchedSwap(true);
+      const device = createDeviceSync({ memory: FRAMES * PAGE_SIZE, swap });
+      let running: Promise<unknown>;
+      if (what.startsWith("a read")) {
+        const bo = await filled(device, 1);
+        await bo.shrink();
+        swap.gate.close();
+        running = content(bo);
+        await until(() => swap.gate.waiting === 1);
+        bo.destroy();
+      } else {
+        const pool = new Pool(device.global);
+        const tt = new Tt(PAGES);
+        await populateTt(pool, tt);
+        swap.gate.close();
+        running = shrinkTt(pool, tt);
+        await until(() => swap.gate.waiting === 1);
+      }
+      const ended = running.then(
+        () => "done",
+        () => "failed",
+      );
+      const waiting = device.close();
+      await turn();
+      expect(swap.closed).toBe(0);
+      await settles(device.close({ force: true }));
+      await settles(waiting);
+      expect(swap.closed).toBe(1);
+      expect(await settles(ended)).toBe("failed");
+    },
+  );
+
+  test("close() without force waits for it", async () => {
     const thing = BUSY.find(({ alive }) => !alive) as Thing;
     const scene = await sceneOf(thing, true);
     let closed = false;
