@@ -154,6 +154,31 @@ const workerdIndex = {
   },
 };
 
+/**
+ * Puts the numbers of assembly/abi.ts where their names are used: else each chunk would import them, and look
+ * them up in another module whenever it runs.
+ *
+ * @type {import("esbuild").Plugin}
+ */
+const inlineAbi = {
+  name: "inline-abi",
+  setup({ initialOptions, onLoad }) {
+    const abi = readFileSync(join(root, "assembly", "abi.ts"), "utf8");
+    const numbers = [...abi.matchAll(/^export const (\w+) = (-?\w+);$/gm)];
+    initialOptions.define = Object.fromEntries(
+      numbers.flatMap(([, name, text]) => {
+        const number = String(Number(text));
+        return [`${name}`, `abi.${name}`].map((each) => [each, number]);
+      }),
+    );
+    // Names that nothing declares: those are what esbuild replaces.
+    const IMPORT = /^import (?:\* as abi|\{[^}]*\}) from "[./]*\/assembly\/abi\.ts";$/m;
+    onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, ({ path }) => {
+      return { contents: readFileSync(path, "utf8").replace(IMPORT, ""), loader: "ts" };
+    });
+  },
+};
+
 /** What runs everywhere that runs WebAssembly with SIMD. */
 const TARGET = "es2022";
 
@@ -171,7 +196,7 @@ const bundleOptions = {
   target: TARGET,
   external: ["node:*"],
   logLevel: "warning",
-  plugins: [workerdIndex],
+  plugins: [workerdIndex, inlineAbi],
 };
 
 /**
