@@ -246,7 +246,13 @@ async function bundle({ names, commands }) {
     if (!modules.has(path)) outputs.set(path, await transform(text, small));
     else {
       const bare = await transform(text, { minifyWhitespace: true, target: TARGET });
-      outputs.set(path, await transform(bare, { target: TARGET }));
+      const spaced = await transform(bare, { target: TARGET });
+      // The zeros of src/stack.ts close up.
+      const module = withTabs(spaced, "  ").replace(/\b0, (?=0,)/g, "0,");
+      if ((await transform(module, { minifyWhitespace: true, target: TARGET })) !== bare) {
+        throw new Error(`${path} has a text that other white space has changed`);
+      }
+      outputs.set(path, module);
     }
   }
   for (const path of reached(outputs, names)) {
@@ -254,6 +260,17 @@ async function bundle({ names, commands }) {
     outputs.set(commonJs(path), code.replace(/(require\("\.[^"]+)\.js"\)/g, '$1.cjs")'));
   }
   return outputs;
+}
+
+/**
+ * @param {string} text
+ * @param {string} indent what a level of it is
+ * @returns {string} the same with a tab a level, which makes the package 2 % smaller
+ */
+function withTabs(text, indent) {
+  return text.replace(new RegExp(`^(?:${indent})+`, "gm"), (spaces) =>
+    "\t".repeat(spaces.length / indent.length),
+  );
 }
 
 /** @param {string} path of a module; @returns {string} of the same module in CommonJS */
@@ -312,7 +329,7 @@ function writeDeclarations(names) {
     typesDir,
     names.map((name) => `src/${name}.d.ts`),
   );
-  writeDist("types.d.cts", `${TYPES_HEAD}${types}`);
+  writeDist("types.d.cts", `${TYPES_HEAD}${withTabs(types, "    ")}`);
   for (const name of names) {
     const up = "../".repeat(name.split("/").length - 1) || "./";
     const list = exports.get(`src/${name}.d.ts`);
