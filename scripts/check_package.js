@@ -16,14 +16,15 @@ const workDir = join(root, "build", "package");
 const packageDir = join(workDir, "package");
 
 /**
- * What the package may weigh (bytes). `core` is what a page that makes devices loads.
+ * What the package may weigh (bytes). `core` is what a page that makes devices loads: a quarter of that is the engine,
+ * and the rest is what every device can do (ARCHITECTURE.md, "The engine is inlined").
  *
  * @type {Record<"unpacked" | "engine" | "core", { most: number, what: string }>}
  */
 const BUDGETS = {
   unpacked: { most: 400_000, what: "unpacked" },
   engine: { most: 20 * 1024, what: "engine.wasm" },
-  core: { most: 28 * 1024, what: "createDevice, bundled, minified and gzipped" },
+  core: { most: 34 * 1024, what: "createDevice, bundled, minified and gzipped" },
 };
 
 /**

@@ -7,21 +7,21 @@
 const MASK = 0x35;
 
 /**
- * Bytes below 128 are one character: `byte ^ MASK`. The others are two: an escape, and what they are without their
- * highest bit. The rarest byte lends its character as the escape; where it does occur it is escaped, too. The
- * text begins with the escape and with the character of a zero.
+ * Bytes below 128 are one character: `byte ^ MASK`. The others are two: a mark, and what they are without their
+ * highest bit. The rarest byte lends its character as the mark; where it does occur it is marked, too. The
+ * text begins with the mark and with the character of a zero.
  *
  * @param {Uint8Array} bytes
  * @returns {string}
  */
 export function engineText(bytes) {
   const counts = new Uint32Array(128);
-  for (const byte of bytes) if (byte < 128) counts[byte]++;
-  const escape = counts.indexOf(Math.min(...counts)) ^ MASK;
-  const codes = [escape, MASK];
+  for (const byte of bytes) if (byte < 128) counts[byte] = (counts[byte] ?? 0) + 1;
+  const mark = counts.indexOf(Math.min(...counts)) ^ MASK;
+  const codes = [mark, MASK];
   for (const byte of bytes) {
     const code = byte ^ MASK;
-    if (code >= 128 || code === escape) codes.push(escape, code ^ 128);
+    if (code >= 128 || code === mark) codes.push(mark, code ^ 128);
     else codes.push(code);
   }
   return String.fromCharCode(...codes);

@@ -15,13 +15,13 @@ export function engineModule(): WebAssembly.Module {
 
 /** The bytes that scripts/engine_text.js made this text of. By hand: not every host has what decodes base64. */
 export function bytesOf(text: string): Uint8Array<ArrayBuffer> {
-  const escape = text.charCodeAt(0);
+  const mark = text.charCodeAt(0);
   const zero = text.charCodeAt(1);
   const bytes = new Uint8Array(text.length);
   let length = 0;
   for (let i = 2; i < text.length; i++) {
     let code = text.charCodeAt(i);
-    if (code === escape) code = text.charCodeAt(++i) ^ 128;
+    if (code === mark) code = text.charCodeAt(++i) ^ 128;
     bytes[length++] = code ^ zero;
   }
   return bytes.subarray(0, length);

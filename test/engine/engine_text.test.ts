@@ -1,9 +1,13 @@
 /* The engine's way into the package as text, and back. */
+import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { ENGINE } from "../../build/engine.ts";
-import { engineText } from "../../scripts/engine_text.js";
 import { bytesOf } from "../../src/engine/module.ts";
+
+const { engineText } = (await import(
+  new URL("../../scripts/engine_text.js", import.meta.url).href
+)) as { engineText(bytes: Uint8Array): string };
 
 const wasm = readFileSync(new URL("../../build/engine.wasm", import.meta.url));
 
