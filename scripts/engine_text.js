@@ -8,21 +8,20 @@ const MASK = 0x35;
 
 /**
  * Bytes below 128 are one character: `byte ^ MASK`. The others are two: a mark, and what they are without their
- * highest bit. The rarest byte lends its character as the mark; where it does occur it is marked, too. The
- * text begins with the mark and with the character of a zero.
+ * highest bit. The mark is the character of a byte that does not occur. The text begins with it, and with the character
+ * of a zero.
  *
  * @param {Uint8Array} bytes
  * @returns {string}
  */
 export function engineText(bytes) {
-  const counts = new Uint32Array(128);
-  for (const byte of bytes) if (byte < 128) counts[byte] = (counts[byte] ?? 0) + 1;
-  const mark = counts.indexOf(Math.min(...counts)) ^ MASK;
+  let free = 0;
+  while (free < 128 && bytes.includes(free)) free++;
+  const mark = free ^ MASK;
   const codes = [mark, MASK];
   for (const byte of bytes) {
-    const code = byte ^ MASK;
-    if (code >= 128 || code === mark) codes.push(mark, code ^ 128);
-    else codes.push(code);
+    if (byte >= 128) codes.push(mark);
+    codes.push((byte & 127) ^ MASK);
   }
   return String.fromCharCode(...codes);
 }

@@ -13,16 +13,30 @@ export function engineModule(): WebAssembly.Module {
   return compiled;
 }
 
-/** The bytes that scripts/engine_text.js made this text of. By hand: not every host has what decodes base64. */
+/**
+ * The bytes that scripts/engine_text.js made this text of. A loop over all of it takes longer than compiling them,
+ * when it runs for the first time: so the host does what it can, and ours goes by words.
+ */
 export function bytesOf(text: string): Uint8Array<ArrayBuffer> {
-  const mark = text.charCodeAt(0);
-  const zero = text.charCodeAt(1);
-  const bytes = new Uint8Array(text.length);
-  let length = 0;
-  for (let i = 2; i < text.length; i++) {
-    let code = text.charCodeAt(i);
-    if (code === mark) code = text.charCodeAt(++i) ^ 128;
-    bytes[length++] = code ^ zero;
+  const parts = text.slice(2).split(text.charAt(0));
+  const codes = parts.join("");
+  const words = new Uint32Array(Math.ceil(codes.length / 4));
+  const bytes = new Uint8Array(words.buffer, 0, codes.length);
+  putCodes(codes, bytes);
+  let at = 0;
+  for (const part of parts) {
+    at += part.length;
+    bytes[at] = (bytes[at] as number) | 128; // the last one is beyond the end, and nothing
   }
-  return bytes.subarray(0, length);
+  const mask = text.charCodeAt(1) * 0x01010101;
+  for (let i = 0; i < words.length; i++) words[i] = (words[i] as number) ^ mask;
+  return bytes;
+}
+
+function putCodes(text: string, bytes: Uint8Array<ArrayBuffer>): void {
+  const { TextEncoder } = globalThis;
+  // Substitutes for it mostly have only the older half of it.
+  const native = typeof TextEncoder?.prototype?.encodeInto === "function";
+  if (native) new TextEncoder().encodeInto(text, bytes);
+  else for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
 }
