@@ -371,10 +371,14 @@ export class DeviceModel {
     const { engine, stats, limits } = this.#global;
     const { frames, slots, dma32 } = engine.geometry;
     const injected = stats.faults > this.#faults;
-    // What was hibernated comes back whole, whichever buffer it is.
+    // What was hibernated comes back whole, whichever buffer it is, of whichever device.
     const all = this.#entries.map(({ bo }) => bo.tt.numPages);
     const own = action === "hibernate" ? Math.max(0, ...all) : (entry?.bo.tt.numPages ?? 0);
-    const zone = entry?.device.pool.dma32 ? dma32 : frames;
+    const narrow =
+      action === "hibernate"
+        ? this.#devices.some(({ pool }) => pool.dma32)
+        : entry?.device.pool.dma32 === true;
+    const zone = narrow ? dma32 : frames;
     const content = this.#entries.reduce((sum, { bo }) => {
       return sum + (bo.tt.vector < 0 && bo !== entry?.bo ? 0 : bo.tt.numPages);
     }, 0);
