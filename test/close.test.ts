@@ -6,7 +6,7 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { type BufferObject, createDeviceSync, type Device, PAGE_SIZE } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
-import { Pool, populateTt, populateTtSync, shrinkTt, Tt } from "../src/ttm.ts";
+import { Pool, populateTt, populateTtSync, shrinkTt, swapoutTt, Tt } from "../src/ttm.ts";
 import { content, expectSame, pattern } from "./support/bytes.ts";
 import { expectRest } from "./support/crowd.ts";
 import { Gate, settles, turn, until } from "./support/delays.ts";
@@ -341,6 +341,35 @@ describe("on a device that never answers", () => {
       expect(await settles(ended)).toBe("failed");
     },
   );
+
+  test("a swapout that was stopped brings nothing back once the swap device is closed", async () => {
+    for (const how of ["close", "closeSync"]) {
+      const swap = new WatchedSwap(true);
+      const device = createDeviceSync({
+        memory: FRAMES * PAGE_SIZE,
+        swap: Object.assign(swap, how === "closeSync" ? { close: undefined } : {}),
+        transferPages: 2,
+      });
+      const pool = new Pool(device.global);
+      const tt = new Tt(PAGES);
+      await populateTt(pool, tt);
+      let calls = 0;
+      swap.before = () => {
+        if (++calls === 2) swap.gate.close();
+      };
+      const moving = swapoutTt(pool, tt);
+      moving.catch(() => {});
+      await until(() => swap.gate.waiting === 1);
+      if (how === "close") await settles(device.close({ force: true }));
+      else device.closeSync({ force: true });
+      const begun = swap.calls.length;
+      swap.gate.open();
+      await fails("EINTR", moving);
+      await until(() => device.global.tasks.size === 0);
+      expect(swap.calls.length).toBe(begun);
+      expectRest(device);
+    }
+  });
 
   test("close() without force waits for it", async () => {
     const thing = BUSY.find(({ alive }) => !alive) as Thing;

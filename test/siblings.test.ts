@@ -154,3 +154,26 @@ test("a getter of the options that closes the device makes no buffer of it", () 
   };
   expect(() => device.createBuffer(PAGE_SIZE, options)).toThrow("this device is closed");
 });
+
+test("pages for coherent DMA that come back after their device was closed go to nobody's pool", async () => {
+  const device = createDeviceSync({ memory: 64 * PAGE_SIZE });
+  const sibling = device.createSibling({ coherent: true, orders: [0] });
+  const bo = sibling.createBuffer(8 * PAGE_SIZE);
+  let other: Device | undefined;
+  let looks = 0;
+  const signal = {
+    get aborted() {
+      if (++looks === 6) {
+        expect(bo.residentPages).toBeGreaterThan(0);
+        sibling.closeSync({ force: true });
+        other = device.createSibling({ coherent: true });
+      }
+      return false;
+    },
+  };
+  await expect(bo.write(0, new Uint8Array(bo.size), { signal })).rejects.toThrow();
+  await until(() => device.global.tasks.size === 0);
+  expect(other).toBeDefined();
+  expect(device.stats()).toMatchObject({ mappings: 0, pages: { free: 64, pooled: 0 } });
+  device.check();
+});

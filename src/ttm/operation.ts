@@ -167,9 +167,10 @@ export async function swapoutTt(pool: Pool, tt: Tt, context?: OperationContext):
       const steps = shrink(global, [tt], Number.POSITIVE_INFINITY, claim);
       const { released, failure } = await run(global, task, steps);
       if (failure === undefined) pages = released;
-      else if (populated && !tt.populated) {
+      else if (populated && !tt.populated && !global.closed) {
         claim.end();
-        const back = new AsyncTask("restore", undefined, task.owner);
+        // With the last device its swap device is closed: nothing can be read any more, nor be used.
+        const back = new AsyncTask("restore", undefined, task.owner, () => global.closed);
         rethrow(failure, await run(global, back, populate(own, tt, KEEP_NONE)));
       } else throw failure;
     } finally {

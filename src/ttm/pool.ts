@@ -45,6 +45,7 @@ export class Pool {
   readonly #types: number;
   /** Coherent mappings, in use or pooled, by the address of their chunk. */
   readonly #mappings = new Map<number, DmaMapping>();
+  /** Since when its own pool types are others': what comes back late goes to the system. */
   #closed = false;
 
   /**
@@ -71,7 +72,7 @@ export class Pool {
 
   /** @internal Pool type for a caching (ttm_pool_select_type), or -1: not pooled. */
   typeOf(caching: Caching): number {
-    if (this.coherent) return this.#types + cachingCode(caching);
+    if (this.coherent) return this.#closed ? -1 : this.#types + cachingCode(caching);
     if (caching === "cached") return -1;
     return (caching === "wc" ? 0 : 1) + (this.dma32 ? 2 : 0);
   }
@@ -259,8 +260,9 @@ export class Pool {
 
   /** Gives its own pooled chunks back; its tts must be released before (ttm_pool_fini). */
   close(): void {
-    if (this.coherent && !this.#closed) this.global.removeTypes(this.#types, COHERENT_TYPES.length);
+    if (this.#closed) return;
     this.#closed = true;
+    if (this.coherent) this.global.removeTypes(this.#types, COHERENT_TYPES.length);
   }
 }
 
