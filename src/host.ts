@@ -27,31 +27,22 @@ const { now: dateNow } = Date;
 export const now: () => number =
   typeof performance?.now === "function" ? performance.now.bind(performance) : dateNow;
 
+/** What turns the event loop here, best first. */
+const turns: ((then: () => void) => void)[] = [soon];
+if (typeof setTimeout === "function") turns.unshift((then) => void setTimeout(then, 0));
+if (typeof MessageChannel === "function") turns.unshift((then) => post(new MessageChannel(), then));
+if (typeof setImmediate === "function") turns.unshift((then) => void setImmediate(then));
+
 /** Calls `then` when the event loop has turned, or as late as a host without one allows. */
-export const afterTurn: (then: () => void) => void = turnOf();
-
-function turnOf(): (then: () => void) => void {
-  const otherwise = withoutImmediate();
-  if (typeof setImmediate !== "function") return otherwise;
-  return (then) => {
+export function afterTurn(then: () => void): void {
+  for (;;) {
     try {
-      setImmediate(then);
+      turns[0]?.(then);
+      return;
     } catch {
-      otherwise(then); // edge runtimes have one that throws
+      turns.shift(); // edge runtimes have some only to throw; the last one, `soon`, never does
     }
-  };
-}
-
-function withoutImmediate(): (then: () => void) => void {
-  if (typeof MessageChannel === "function") return (then) => post(new MessageChannel(), then);
-  if (typeof setTimeout === "function") {
-    return (then) => {
-      setTimeout(then, 0);
-    };
   }
-  return (then) => {
-    void Promise.resolve().then(then);
-  };
 }
 
 /** Calls `then` once what is at work now has come to its end, before the event loop turns. */

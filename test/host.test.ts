@@ -54,11 +54,17 @@ test("a host without clock, timers and channels can import it and use the Sync f
   expect(done).toBe("0,7");
 });
 
+/** As edge runtimes have what they do not support. */
+function refuse(): never {
+  throw new Error("not supported here");
+}
+
 test.each([
   ["nothing at all", {}],
   ["timers", { setTimeout, performance }],
   ["channels", { MessageChannel, performance }],
   ["immediates, but no microtasks of its own", { setImmediate, performance }],
+  ["immediates and channels that only throw", { setImmediate: refuse, MessageChannel: refuse }],
 ])("the async forms end where there are %s", async (_, globals) => {
   const done = await importedWith(
     { TextDecoder, ...globals },

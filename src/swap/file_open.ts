@@ -127,7 +127,8 @@ interface Place {
 export function openPath(path: string, overwrite: boolean): SwapFile {
   const place = placeOf(path, overwrite);
   const file = openFound(place) ?? create(`${place.prefix}${id()}`, path);
-  const target = `/proc/${process.pid}/fd/${file.fd}`;
+  // Not as a template: bundlers that trace files would take it for a pattern, and read all of /proc.
+  const target = ["/proc", process.pid, "fd", file.fd].join("/");
   let linked = false;
   try {
     linked = process.platform === "linux" && publish(place, target, fstatSync(file.fd));
