@@ -9,9 +9,9 @@ import type { Device } from "./device.ts";
 import { TtmError, type TtmOperation } from "./errors.ts";
 import { assertStack } from "./stack.ts";
 import { isRam } from "./swap/types.ts";
-import type { Need } from "./ttm/admission.ts";
+import { lacks, type Need } from "./ttm/admission.ts";
 import { heldByOthers, run, runNow, runSync, type Steps } from "./ttm/driver.ts";
-import { type Keep, populate, populateNow } from "./ttm/restore.ts";
+import { KEEP_NONE, type Keep, populate, populateNow } from "./ttm/restore.ts";
 import { type AsyncTask, interruptible, type Signal, type Task } from "./ttm/task.ts";
 import type { Tt } from "./ttm/tt.ts";
 import { nextTurn, timeLeft } from "./ttm/turns.ts";
@@ -22,8 +22,6 @@ export interface Access extends Task {
   /** It only copies bytes out, which may be done while a shrink writes the pages to swap. */
   readonly copies: boolean;
 }
-
-const KEEP_NONE: Keep = { from: 0, to: 0 };
 
 /** An access that overwrites nothing. */
 export function access(
@@ -108,10 +106,6 @@ function atAStretch<T>(
   if ("result" in end) return end;
   if (lacks(end.failure)) return undefined;
   throw end.failure;
-}
-
-function lacks(failure: unknown): boolean {
-  return failure instanceof TtmError && (failure.code === "ENOMEM" || failure.code === "ENOSPC");
 }
 
 /** Runs `use` while every page of `bo` is in memory; brings them in asynchronously. */

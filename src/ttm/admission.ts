@@ -20,6 +20,7 @@ export interface Need {
 
 /** Nothing of its own: for those that only give pages up. */
 export const NEED_NONE: Need = { frames: 0, lacking: 0 };
+export const NEED_NOTHING = (): Need => NEED_NONE;
 
 /** What there is, in pages, as it changes. */
 export interface Supply {
@@ -48,7 +49,7 @@ interface Stay {
 }
 
 /** Whether it failed for want of what others may have held. */
-function lacks(failure: unknown): boolean {
+export function lacks(failure: unknown): boolean {
   return failure instanceof TtmError && (failure.code === "ENOMEM" || failure.code === "ENOSPC");
 }
 
@@ -112,7 +113,7 @@ export class Admission {
 
   /** Runs what holds no frames of its own, and only gives some up. */
   async giveUp(task: AsyncTask, work: () => Promise<void>): Promise<void> {
-    await this.run(task, () => NEED_NONE, work as () => Promise<undefined>);
+    await this.run(task, NEED_NOTHING, work as () => Promise<undefined>);
   }
 
   /** Waits to be let in: who was inside before, and comes again, before all others. */

@@ -6,11 +6,11 @@ import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { TtmError, type TtmOperation } from "../errors.ts";
 import { asSignal, assertBoolean, assertOptions, takeOptions } from "../options.ts";
 import { assertStack } from "../stack.ts";
-import type { Need } from "./admission.ts";
+import { lacks, NEED_NOTHING, type Need } from "./admission.ts";
 import { drain, heldByOthers, run, runNow, throwFailure } from "./driver.ts";
 import { Claim } from "./frames.ts";
 import { Pool } from "./pool.ts";
-import { populate, populateNow } from "./restore.ts";
+import { KEEP_NONE, populate, populateNow } from "./restore.ts";
 import {
   assertOurs,
   assertShrinkable,
@@ -35,14 +35,10 @@ export interface OperationContext {
 const CONTEXT_OPTIONS: readonly (keyof OperationContext)[] = ["interruptible", "signal"];
 const SHRINK_OPTIONS = [...CONTEXT_OPTIONS, "pages", "purge"] as const;
 
-const KEEP_NONE = { from: 0, to: 0 };
-
 /** What a populate of `tt` needs: the pages it has already are nobody else's to take. */
 function needOf(tt: Tt): () => Need {
   return () => ({ frames: tt.numPages - tt.resident, lacking: tt.numPages - tt.resident });
 }
-
-const NOTHING = (): Need => ({ frames: 0, lacking: 0 });
 
 /**
  * Populates or restores all pages (ttm_tt_populate, ttm_tt_restore), at which the tt is no longer purgeable.
@@ -74,9 +70,7 @@ export function populateTtSync(pool: Pool, tt: Tt, context?: OperationContext): 
     needed(tt);
     return populateNow(own, tt, KEEP_NONE);
   });
-  const { code } = (failure ?? {}) as { code?: unknown };
-  const lacks = code === "ENOMEM" || code === "ENOSPC";
-  throwFailure(lacks && admission.inside > 0 ? heldByOthers(task, failure) : failure);
+  throwFailure(lacks(failure) && admission.inside > 0 ? heldByOthers(task, failure) : failure);
 }
 
 /** Populate clears the purgeable mark, and what is populated is not purged. */
@@ -105,7 +99,7 @@ export interface ShrinkTtOptions extends OperationContext {
 export async function shrinkTt(pool: Pool, tt: Tt, options?: ShrinkTtOptions): Promise<number> {
   const { task, pages, purge } = shrinkOptions(options);
   let shrunk: Released = { released: 0 };
-  await locked(pool, tt, task, NOTHING, async (own, task) => {
+  await locked(pool, tt, task, NEED_NOTHING, async (own, task) => {
     const { global } = own;
     shrunk = purged(own, tt, purge) ?? (await run(global, task, shrink(global, [tt], pages)));
   });
@@ -158,7 +152,7 @@ function purged(pool: Pool, tt: Tt, purge = tt.purgeable): Released | undefined 
 export async function swapoutTt(pool: Pool, tt: Tt, context?: OperationContext): Promise<number> {
   const task = taskOf("shrink", context, "swapoutTt");
   let pages = 0;
-  await locked(pool, tt, task, NOTHING, async (own, task) => {
+  await locked(pool, tt, task, NEED_NOTHING, async (own, task) => {
     assertShrinkable(own, tt);
     const { global } = own;
     const { populated } = tt;

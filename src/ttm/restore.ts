@@ -58,6 +58,8 @@ export interface Keep {
   readonly to: number;
 }
 
+export const KEEP_NONE: Keep = { from: 0, to: 0 };
+
 /** A populate on its way. */
 interface Fill {
   readonly pool: Pool;
