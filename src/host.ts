@@ -2,6 +2,7 @@
  * What the library needs of its host, taken once, when it is imported: test runners and page scripts put
  * other clocks and timers in their place later, and hosts such as an audio worklet have none of them.
  */
+import { assertStack } from "./stack.ts";
 
 const host: Partial<
   Pick<
@@ -27,22 +28,28 @@ const { now: dateNow } = Date;
 export const now: () => number =
   typeof performance?.now === "function" ? performance.now.bind(performance) : dateNow;
 
-/** What turns the event loop here, best first. */
-const turns: ((then: () => void) => void)[] = [soon];
-if (typeof setTimeout === "function") turns.unshift((then) => void setTimeout(then, 0));
-if (typeof MessageChannel === "function") turns.unshift((then) => post(new MessageChannel(), then));
-if (typeof setImmediate === "function") turns.unshift((then) => void setImmediate(then));
+/** What turns the event loop here, best first. Edge runtimes have some of it only to throw. */
+const turns: ((then: () => void) => void)[] = [];
+if (typeof setImmediate === "function") turns.push((then) => void setImmediate(then));
+if (typeof MessageChannel === "function") turns.push((then) => post(new MessageChannel(), then));
+if (typeof setTimeout === "function") turns.push((then) => void setTimeout(then, 0));
 
-/** Calls `then` when the event loop has turned, or as late as a host without one allows. */
+/**
+ * Calls `then` when the event loop has turned, or as late as a host without one allows.
+ *
+ * @throws RangeError the host's own, at the end of the stack
+ */
 export function afterTurn(then: () => void): void {
-  for (;;) {
+  for (const turn of turns) {
     try {
-      turns[0]?.(then);
+      turn(then);
       return;
     } catch {
-      turns.shift(); // edge runtimes have some only to throw; the last one, `soon`, never does
+      // With room left it is not supported. Without, nothing else is tried: Node dies of a half made channel.
+      assertStack();
     }
   }
+  soon(then);
 }
 
 /** Calls `then` once what is at work now has come to its end, before the event loop turns. */
@@ -62,11 +69,12 @@ export function after(ms: number, then: () => void): () => void {
 
 /** A message to oneself, on a channel that ends with it: an open one would keep a process alive. */
 function post({ port1, port2 }: { port1: Port; port2: Port }, then: () => void): void {
+  port2.postMessage(undefined);
+  // Last, as a port that is listened to keeps the process alive even if nothing was sent.
   port1.onmessage = () => {
     port1.close();
     then();
   };
-  port2.postMessage(undefined);
 }
 
 /** Has `error` reported as one that nobody caught. */

@@ -80,6 +80,33 @@ test.each([
   expect(await done).toBe(true);
 });
 
+test("the end of the stack does not keep the event loop from turning later", async () => {
+  const done = await importedWith(
+    { TextDecoder, setImmediate, setTimeout, MessageChannel },
+    `import { afterTurn } from "./src/host.ts";
+    function dive() {
+      try {
+        dive();
+      } catch {
+        // the end of the stack: from here up, each level has a little more room
+      }
+      try {
+        afterTurn(() => {});
+      } catch {
+        // no room for any of them
+      }
+    }
+    dive();
+    globalThis.done = (async () => {
+      let turned = false;
+      const turn = new Promise((resolve) => afterTurn(() => resolve((turned = true))));
+      for (let i = 0; i < 100; i++) await undefined;
+      return !turned && (await turn);
+    })();`,
+  );
+  expect(await done).toBe(true);
+}, 10_000);
+
 describe("fake timers that come later", () => {
   afterEach(() => {
     vi.useRealTimers();

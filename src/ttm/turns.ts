@@ -16,8 +16,8 @@ const waiting: WaitQueue = new WaitQueue();
 export function timeLeft(): boolean {
   const time = now();
   if (began !== undefined) return time - began <= SLICE_MS;
-  began = time;
   afterTurn(turned);
+  began = time;
   return true;
 }
 
