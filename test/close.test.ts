@@ -6,7 +6,15 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { type BufferObject, createDeviceSync, type Device, PAGE_SIZE } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
-import { Pool, populateTt, populateTtSync, shrinkTt, swapoutTt, Tt } from "../src/ttm.ts";
+import {
+  Pool,
+  populateTt,
+  populateTtSync,
+  shrinkTt,
+  swapoutTt,
+  swapoutTtSync,
+  Tt,
+} from "../src/ttm.ts";
 import { content, expectSame, pattern } from "./support/bytes.ts";
 import { expectRest } from "./support/crowd.ts";
 import { Gate, settles, turn, until } from "./support/delays.ts";
@@ -369,6 +377,23 @@ describe("on a device that never answers", () => {
       expect(swap.calls.length).toBe(begun);
       expectRest(device);
     }
+  });
+
+  test("nor does one at a stretch whose swap device closes it in the middle", () => {
+    const swap = new WatchedSwap(false);
+    const device = createDeviceSync({ memory: FRAMES * PAGE_SIZE, swap, transferPages: 2 });
+    const pool = new Pool(device.global);
+    const tt = new Tt(PAGES);
+    populateTtSync(pool, tt);
+    let calls = 0;
+    swap.before = () => {
+      if (++calls !== 2) return;
+      device.closeSync({ force: true });
+      throw Object.assign(new Error("torn out"), { code: "EIO" });
+    };
+    failsSync("EIO", () => swapoutTtSync(pool, tt));
+    expect(swap.closed).toBe(1);
+    expect(swap.calls.length).toBe(2);
   });
 
   test("close() without force waits for it", async () => {

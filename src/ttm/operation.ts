@@ -9,6 +9,7 @@ import { assertStack } from "../stack.ts";
 import { lacks, NEED_NOTHING, type Need } from "./admission.ts";
 import { drain, heldByOthers, run, runNow, throwFailure } from "./driver.ts";
 import { Claim } from "./frames.ts";
+import type { TtmGlobal } from "./global.ts";
 import { Pool } from "./pool.ts";
 import { KEEP_NONE, populate, populateNow } from "./restore.ts";
 import {
@@ -163,8 +164,7 @@ export async function swapoutTt(pool: Pool, tt: Tt, context?: OperationContext):
       if (failure === undefined) pages = released;
       else if (populated && !tt.populated && !global.closed) {
         claim.end();
-        // With the last device its swap device is closed: nothing can be read any more, nor be used.
-        const back = new AsyncTask("restore", undefined, task.owner, () => global.closed);
+        const back = new AsyncTask("restore", whileOpen(global), task.owner);
         rethrow(failure, await run(global, back, populate(own, tt, KEEP_NONE)));
       } else throw failure;
     } finally {
@@ -182,8 +182,8 @@ export function swapoutTtSync(pool: Pool, tt: Tt, context?: OperationContext): n
     const { populated } = tt;
     const { released, failure } = drain(global, shrink(global, [tt], Number.POSITIVE_INFINITY));
     if (failure === undefined) return released;
-    if (populated && !tt.populated) {
-      const back: Task = { op: "restore", signal: undefined };
+    if (populated && !tt.populated && !global.closed) {
+      const back: Task = { op: "restore", signal: whileOpen(global) };
       rethrow(
         failure,
         runNow(global, back, () => populateNow(own, tt, KEEP_NONE)),
@@ -191,6 +191,15 @@ export function swapoutTtSync(pool: Pool, tt: Tt, context?: OperationContext): n
     }
     throw failure;
   });
+}
+
+/** Stops with the last device, when its swap device is closed: nothing can be read any more, nor be used. */
+function whileOpen(global: TtmGlobal): Signal {
+  return {
+    get aborted() {
+      return global.closed;
+    },
+  };
 }
 
 /** @throws TtmError what stopped a swapout, with what kept its pages from coming back, if something did */
