@@ -8,7 +8,7 @@ import type { BufferObject } from "./buffer_object.ts";
 import type { Device } from "./device.ts";
 import { TtmError, type TtmOperation } from "./errors.ts";
 import { assertStack } from "./stack.ts";
-import { isRam } from "./swap/types.ts";
+import { isRam } from "./swap/adopt.ts";
 import { lacks, type Need } from "./ttm/admission.ts";
 import { heldByOthers, run, runNow, runSync, type Steps } from "./ttm/driver.ts";
 import { KEEP_NONE, type Keep, populate, populateNow } from "./ttm/restore.ts";

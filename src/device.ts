@@ -13,10 +13,10 @@ import { asSignal, assertBoolean, assertOptions, signalOf, takeOptions } from ".
 import { PRIORITIES, Reclaim } from "./reclaim.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
 import { assertStack } from "./stack.ts";
-import { adopt } from "./swap/adopt.ts";
+import { adopt, isRam } from "./swap/adopt.ts";
 import { ramSwap } from "./swap/ram.ts";
 import { closeSwap, openSwap } from "./swap/space.ts";
-import { isRam, type SwapDevice } from "./swap/types.ts";
+import type { SwapDevice } from "./swap/types.ts";
 import { type Caching, cachingCode } from "./ttm/caching.ts";
 import { run, runSync, type Steps } from "./ttm/driver.ts";
 import type { FaultOptions, FaultSite } from "./ttm/fault.ts";
@@ -505,6 +505,20 @@ const DEVICE_OPTIONS = [...GLOBAL_OPTIONS, "memory", "swap", "dma32", "pool", "m
 
 /** `createDeviceSync` of index.ts, with the engine that its build brings along. */
 export function createDeviceSync(options: DeviceOptions, engine: () => WebAssembly.Module): Device {
+  const { device, opening } = make(options, engine);
+  if (!opening) return device;
+  const { swap } = device.global;
+  // Once it is open, nobody is there to use it.
+  ignoreOutcome(opening.then(() => closeSwap(swap)));
+  const text = `swap device ${swap.name} opens asynchronously; use createDevice, which waits`;
+  throw new TtmError("EWOULDBLOCK", "open", text);
+}
+
+/** What `createDevice` and `createDeviceSync` begin with: `opening` while the swap device is being opened. */
+function make(
+  options: DeviceOptions,
+  engine: () => WebAssembly.Module,
+): { device: Device; opening: void | Promise<void> } {
   const given = takeOptions(options, DEVICE_OPTIONS, "createDevice");
   const { memory: size, swap: device = ramSwap(), dma32: zone, pool = {}, ...rest } = given;
   const memory = parseSize(size as Size, "memory");
@@ -532,8 +546,7 @@ export function createDeviceSync(options: DeviceOptions, engine: () => WebAssemb
   const hibernated = new Set<BufferObject>();
   const made = new Device({ global, reclaimer, kswapd: new Kswapd(global), hibernated }, pool);
   global.shrinkers.register(reclaimer);
-  openSwap(swap);
-  return made;
+  return { device: made, opening: openSwap(swap) };
 }
 
 /** `createDevice` of index.ts, with the engine that its build brings along. */
@@ -541,7 +554,9 @@ export async function createDevice(
   options: DeviceOptions,
   engine: () => WebAssembly.Module,
 ): Promise<Device> {
-  return createDeviceSync(options, engine);
+  const { device, opening } = make(options, engine);
+  await opening;
+  return device;
 }
 
 function forced(options: CloseOptions): boolean {

@@ -28,7 +28,17 @@ export type { EngineModule, View } from "./host_types.ts";
 export type { Mapping } from "./mapping.ts";
 export type { Size } from "./size.ts";
 export { type RamSwapOptions, ramSwap } from "./swap/ram.ts";
-export type { BlockSwapDevice, RamSwapDevice, SwapDevice } from "./swap/types.ts";
+export type {
+  AsyncSwapDevice,
+  BlockSwapDevice,
+  RamSwapDevice,
+  ShortWrite,
+  SlotRange,
+  SwapDevice,
+  SwapDeviceBase,
+  SwapRun,
+  SyncSwapDevice,
+} from "./swap/types.ts";
 export type { Caching } from "./ttm/caching.ts";
 export type { FaultOptions, FaultSite } from "./ttm/fault.ts";
 export type {

@@ -1,6 +1,6 @@
 import { afterTurn } from "./host.ts";
 import { Operations } from "./operations.ts";
-import { isRam } from "./swap/types.ts";
+import { isRam } from "./swap/adopt.ts";
 import { run } from "./ttm/driver.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import type { Shrunk } from "./ttm/shrinker.ts";

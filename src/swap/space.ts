@@ -6,26 +6,39 @@ import { BAD, LOST } from "../../assembly/abi.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { TtmErrorCode } from "../errors.ts";
 import { ignoreOutcome } from "../host.ts";
-import { sourceOf } from "./adopt.ts";
-import { type BlockSwapDevice, isRam, type SwapDevice } from "./types.ts";
+import { type Adopted, isRam, sourceOf } from "./adopt.ts";
+import type { BlockSwapDevice, SwapDevice } from "./types.ts";
 
 /** Swap devices that are in use: two pools on one would mix their pages. */
 const inUse = new WeakSet<SwapDevice>();
 
-/** @throws TypeError when it is in use already; what its `open` throws */
-export function openSwap(swap: SwapDevice): void {
+/**
+ * Opens a swap device for one pool. A promise: it opens asynchronously.
+ *
+ * @throws TypeError when it is in use already; what its `open` throws
+ */
+export function openSwap(swap: Adopted): void | Promise<void> {
   if (isRam(swap)) return; // it has no state
   const source = sourceOf(swap);
   if (inUse.has(source)) {
     const text = `swap device ${swap.name} is in use by another device`;
     throw new TypeError(`${text}; create one for each, or a sibling of that device`);
   }
-  swap.open?.();
   inUse.add(source);
+  const failed = (error: unknown): never => {
+    inUse.delete(source);
+    throw error;
+  };
+  try {
+    const pending = swap.open?.();
+    if (typeof pending?.then === "function") return Promise.resolve(pending).catch(failed);
+  } catch (error) {
+    failed(error);
+  }
 }
 
 /** Once it is closed, another device may open it. */
-export function closeSwap(swap: SwapDevice): void | Promise<void> {
+export function closeSwap(swap: Adopted): void | Promise<void> {
   if (isRam(swap)) return;
   const closed = () => {
     inUse.delete(sourceOf(swap));
@@ -45,9 +58,9 @@ export function closeSwap(swap: SwapDevice): void | Promise<void> {
 export class SwapSpace {
   readonly #engine: Engine;
   /** The store behind the slots, if it is not linear memory, which keeps its promise. */
-  readonly #store: BlockSwapDevice | undefined;
+  readonly #store: Pick<BlockSwapDevice, "truncate"> | undefined;
 
-  constructor(engine: Engine, swap: SwapDevice) {
+  constructor(engine: Engine, swap: Adopted) {
     this.#engine = engine;
     this.#store = isRam(swap) ? undefined : swap;
   }

@@ -5,8 +5,8 @@ import { report } from "../host.ts";
 import { assertBoolean, assertOptions, assertWhole } from "../options.ts";
 import { readings } from "../readings.ts";
 import { formatSize } from "../size.ts";
+import { type Adopted, isRam } from "../swap/adopt.ts";
 import { SwapSpace } from "../swap/space.ts";
-import { isRam, type SwapDevice } from "../swap/types.ts";
 import { Admission } from "./admission.ts";
 import { type Caching, SHARED_TYPES } from "./caching.ts";
 import { Iommu } from "./dma.ts";
@@ -127,7 +127,7 @@ export class TtmGlobal {
   /** @internal */
   readonly engine: Engine;
   /** The swap device that pages leave to. */
-  readonly swap: SwapDevice;
+  readonly swap: Adopted;
   /** Limits in pages; may be set at any time, each is checked. */
   readonly limits: Limits;
   /** Watermarks in free pages; all 0 without a background loop. */
@@ -184,7 +184,7 @@ export class TtmGlobal {
   }
 
   /** @internal @throws TypeError, RangeError for an option that cannot be meant */
-  constructor(engine: Engine, swap: SwapDevice, options: TtmGlobalOptions = {}) {
+  constructor(engine: Engine, swap: Adopted, options: TtmGlobalOptions = {}) {
     assertOptions(options, GLOBAL_OPTIONS, "options");
     const { limits, watermarks, checksums = !isRam(swap), keepClean = true } = options;
     const { transferPages = TRANSFER_PAGES_MAX } = options;

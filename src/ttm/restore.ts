@@ -25,7 +25,7 @@
 import { ENOMEM, HOW_KEEP, HOW_ORDERS } from "../../assembly/abi.ts";
 import type { FillWindow } from "../engine/engine.ts";
 import { codeOf, failureOf, TtmError } from "../errors.ts";
-import { isRam } from "../swap/types.ts";
+import { isRam } from "../swap/adopt.ts";
 import { cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
 import { BORDER, type Steps, stopped } from "./driver.ts";

@@ -8,7 +8,7 @@ import { PAGE_SIZE } from "../../assembly/abi.ts";
 import type { Engine, Extent } from "../engine/engine.ts";
 import { codeOf, failureOf, TtmError, type TtmOperation } from "../errors.ts";
 import { ignoreOutcome } from "../host.ts";
-import { isRam, type SwapDevice } from "../swap/types.ts";
+import { type Adopted, isRam } from "../swap/adopt.ts";
 import type { Steps } from "./driver.ts";
 import { interruption, type Task } from "./task.ts";
 
@@ -37,7 +37,7 @@ export const BATCH_PAGES = 512;
 /** What the drivers need to know. */
 export interface TransferContext {
   readonly engine: Engine;
-  readonly swap: SwapDevice;
+  readonly swap: Adopted;
   /** Most pages of one transfer. */
   readonly transferPages: number;
   /** Whether pages in swap have checksums. */
