@@ -8,13 +8,13 @@ import type { BufferObject } from "./buffer_object.ts";
 import type { Device } from "./device.ts";
 import { TtmError, type TtmOperation } from "./errors.ts";
 import { assertStack } from "./stack.ts";
-import { isRam } from "./swap/adopt.ts";
 import { lacks, type Need } from "./ttm/admission.ts";
-import { heldByOthers, run, runNow, runSync, type Steps } from "./ttm/driver.ts";
-import { KEEP_NONE, type Keep, populate, populateNow } from "./ttm/restore.ts";
+import { KEEP_NONE, type Keep, populate, populateSync } from "./ttm/restore.ts";
+import { type Released, Shrink } from "./ttm/shrink.ts";
 import { type AsyncTask, interruptible, type Signal, type Task } from "./ttm/task.ts";
 import type { Tt } from "./ttm/tt.ts";
 import { nextTurn, timeLeft } from "./ttm/turns.ts";
+import { heldByOthers, run, runSync } from "./ttm/work.ts";
 
 /** What is done, what may stop it, and what it will overwrite. */
 export interface Access extends Task {
@@ -66,13 +66,10 @@ function bringIn<T>(
   use: () => T,
   hasTurn: boolean,
 ): End<T> {
-  const { pool, global } = device;
   const { tt } = bo;
   const fresh = tt.vector < 0;
   try {
-    const failure = tt.populated
-      ? undefined
-      : runNow(global, a, () => populateNow(pool, tt, keepOf(tt, a)));
+    const failure = populateSync(device.pool, a, tt, keepOf(tt, a));
     // Shrinkers, devices and signals of the user's may have destroyed it meanwhile.
     bo.assertAlive();
     return failure === undefined ? { result: useOrRelease(device, bo, fresh, use) } : { failure };
@@ -95,16 +92,16 @@ function atAStretch<T>(
   a: Access,
   use: () => T,
 ): { readonly result: T } | undefined {
-  const { admission, swap } = device.global;
+  const { admission, store } = device.global;
   const { tt } = bo;
-  const waits = !isRam(swap) && swap.async;
-  if (waits || tt.numPages > STRETCH_PAGES || !admission.hasAlone(tt.numPages)) return undefined;
+  const waits = !store.sync || tt.numPages > STRETCH_PAGES;
+  if (waits || !admission.hasAlone(tt.numPages)) return undefined;
   assertStack();
   if (!tt.lock.tryLock()) return undefined;
   const end = bringIn(device, bo, a, use, false);
   device.kswapd.wake();
   if ("result" in end) return end;
-  if (lacks(end.failure)) return undefined;
+  if (lacks(end.failure) || wouldBlock(end.failure)) return undefined;
   throw end.failure;
 }
 
@@ -137,8 +134,7 @@ export async function withPages<T>(
       try {
         const { tt } = bo;
         const fresh = tt.vector < 0;
-        const steps = populate(device.pool, tt, keepOf(tt, a));
-        const failure = tt.populated ? undefined : await run(device.global, task, steps);
+        const failure = await populate(device.pool, task, tt, keepOf(tt, a));
         bo.assertAlive();
         if (failure !== undefined) return failure;
         done = { result: useOrRelease(device, bo, fresh, unlessStopped) };
@@ -153,6 +149,10 @@ export async function withPages<T>(
     if (!done) throw failure;
     return done.result;
   });
+}
+
+function wouldBlock(failure: unknown): boolean {
+  return failure instanceof TtmError && failure.code === "EWOULDBLOCK";
 }
 
 /** What every operation begins with. The getters of the caller's signal may do anything. */
@@ -185,38 +185,48 @@ function useOrRelease<T>(device: Device, bo: BufferObject, fresh: boolean, use: 
   }
 }
 
-/** Runs steps on a locked `bo`, synchronously. */
-export function stepsSync<T>(device: Device, bo: BufferObject, a: Access, work: () => Steps<T>): T {
-  begin(bo, a);
-  assertStack();
-  lockSync(bo, a.op);
-  try {
-    return runSync(device.global, a, work());
-  } finally {
-    unlockPages(device, bo);
-    bo.turn.unlock();
-  }
-}
-
-/** Runs steps on a locked `bo` that need no memory, asynchronously. */
-export async function stepsAsync<T>(
+/** Runs what `begin` returns, if that is work, on a locked `bo`, at a stretch. */
+export function workSync(
   device: Device,
   bo: BufferObject,
   a: Access,
-  work: () => Steps<T>,
-): Promise<T> {
+  begun: (task: Task) => Released | Shrink,
+): Released {
+  begin(bo, a);
+  assertStack();
+  lockSync(bo, a.op);
+  const { global } = device;
+  try {
+    const work = begun(a);
+    if (work instanceof Shrink) runSync(global, a, work);
+    return work;
+  } finally {
+    unlockPages(device, bo);
+    bo.turn.unlock();
+    global.frames.transits.wakeNext();
+  }
+}
+
+/** The same for work that needs no memory, asynchronously. */
+export async function workAsync(
+  device: Device,
+  bo: BufferObject,
+  a: Access,
+  begun: (task: Task) => Released | Shrink,
+): Promise<Released> {
   begin(bo, a);
   return onTurn(device, bo, a, async (task) => {
-    let result!: T;
+    let work!: Released;
     await device.global.admission.giveUp(task, async () => {
       await lockPages(bo, task);
       try {
-        result = await run(device.global, task, work());
+        work = begun(task);
+        if (work instanceof Shrink) await run(task, work);
       } finally {
         unlockPages(device, bo);
       }
     });
-    return result;
+    return work;
   });
 }
 

@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
-import { access, copying, stepsAsync, stepsSync, withPages, withPagesSync } from "./access.ts";
+import { access, copying, withPages, withPagesSync, workAsync, workSync } from "./access.ts";
 import {
   type Bytes,
   bytesOf,
@@ -20,10 +20,9 @@ import { asSignal, assertBoolean, assertOptions, signalOf } from "./options.ts";
 import type { Loose } from "./reclaim.ts";
 import { pagesOf } from "./size.ts";
 import { assertStack } from "./stack.ts";
-import type { Steps } from "./ttm/driver.ts";
 import type { Frames } from "./ttm/frames.ts";
-import { assertShrinkable, partial, type Released, shrink } from "./ttm/shrink.ts";
-import type { Signal } from "./ttm/task.ts";
+import { assertShrinkable, partial, type Released, Shrink } from "./ttm/shrink.ts";
+import type { Signal, Task } from "./ttm/task.ts";
 import { TT_FLAG_DONTNEED, Tt, type TtOptions } from "./ttm/tt.ts";
 
 /** Options of every operation that may move pages. */
@@ -301,7 +300,7 @@ export class BufferObject implements Disposable {
   async shrink(options?: OperationOptions): Promise<number> {
     this.assertAlive();
     const a = access("shrink", signalOf(options, "shrink"));
-    return partial(await stepsAsync(this.#device, this, a, () => this.#shrinkSteps()));
+    return partial(await workAsync(this.#device, this, a, (task) => this.#shrinkWork(task)));
   }
 
   /**
@@ -313,7 +312,7 @@ export class BufferObject implements Disposable {
   shrinkSync(options?: OperationOptions): number {
     this.assertAlive();
     const a = access("shrink", signalOf(options, "shrink"));
-    return partial(stepsSync(this.#device, this, a, () => this.#shrinkSteps()));
+    return partial(workSync(this.#device, this, a, (task) => this.#shrinkWork(task)));
   }
 
   /**
@@ -419,12 +418,12 @@ export class BufferObject implements Disposable {
     return bytes;
   }
 
-  *#shrinkSteps(): Steps<Released> {
+  #shrinkWork(task: Task): Released | Shrink {
     this.#assertUnpinned("shrink");
     const { pool, global } = this.#device;
     if (this.#tt.purgeable) return { released: pool.purge(this.#tt) };
     assertShrinkable(pool, this.#tt);
-    return yield* shrink(global, [this.#tt], this.#tt.resident);
+    return new Shrink(global, task, [this.#tt], this.#tt.resident);
   }
 
   /** What is written now is needed, whatever was advised before: pressure may no longer throw it away. */

@@ -2,7 +2,6 @@ import { NR_ORDERS } from "../assembly/abi.ts";
 import type { Device } from "./device.ts";
 import { show } from "./errors.ts";
 import { assertStack } from "./stack.ts";
-import { runSync } from "./ttm/driver.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 
 /** Files of the kernel's debugfs directory `ttm`. */
@@ -47,8 +46,7 @@ function pagePoolShrink({ poolShrinker }: TtmGlobal): string {
 }
 
 /** Shrinks one buffer, and says how many pages that released (ttm_tt_debugfs_shrink). */
-function ttShrink({ global, reclaimer }: Device): string {
+function ttShrink({ reclaimer }: Device): string {
   assertStack();
-  const task = { op: "shrink", signal: undefined } as const;
-  return `${runSync(global, task, reclaimer.shrinkOne())}\n`;
+  return `${reclaimer.shrinkOneSync()}\n`;
 }

@@ -13,12 +13,11 @@ import { asSignal, assertBoolean, assertOptions, signalOf, takeOptions } from ".
 import { PRIORITIES, Reclaim } from "./reclaim.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
 import { assertStack } from "./stack.ts";
-import { adopt, isRam } from "./swap/adopt.ts";
 import { ramSwap } from "./swap/ram.ts";
 import { closeSwap, openSwap } from "./swap/space.ts";
+import { adopt } from "./swap/store.ts";
 import type { SwapDevice } from "./swap/types.ts";
 import { type Caching, cachingCode } from "./ttm/caching.ts";
-import { run, runSync, type Steps } from "./ttm/driver.ts";
 import type { FaultOptions, FaultSite } from "./ttm/fault.ts";
 import {
   GLOBAL_OPTIONS,
@@ -31,6 +30,7 @@ import { Pool, type PoolOptions } from "./ttm/pool.ts";
 import { assertTarget, partial } from "./ttm/shrink.ts";
 import type { Shrunk } from "./ttm/shrinker.ts";
 import type { Signal } from "./ttm/task.ts";
+import { run, runSync } from "./ttm/work.ts";
 
 /** Options of `createDevice`. */
 export interface DeviceOptions extends TtmGlobalOptions {
@@ -212,12 +212,14 @@ export class Device implements Disposable, AsyncDisposable {
    * @throws TtmError what stopped it, when nothing was released: ENOSPC, EIO, EINTR
    */
   async shrink(options: ShrinkOptions = {}): Promise<number> {
-    const { steps, signal } = this.#shrinkSteps(options);
-    const { admission } = this.global;
+    const { pages, signal } = this.#shrinkOptions(options);
+    const { admission, shrinkers } = this.global;
     let shrunk: Shrunk | undefined;
     await this.operations.start("shrink", signal, undefined, (task) =>
       admission.giveUp(task, async () => {
-        shrunk = await run(this.global, task, steps);
+        const slab = shrinkers.begin(task, pages, false);
+        await run(task, slab);
+        shrunk = slab;
       }),
     );
     return partial(shrunk as Shrunk);
@@ -229,9 +231,12 @@ export class Device implements Disposable, AsyncDisposable {
    * @throws TtmError as `shrink` does; EWOULDBLOCK when the swap device is asynchronous
    */
   shrinkSync(options: ShrinkOptions = {}): number {
-    const { steps, signal } = this.#shrinkSteps(options);
+    const { pages, signal } = this.#shrinkOptions(options);
     assertStack();
-    return partial(runSync(this.global, { op: "shrink", signal }, steps));
+    const task = { op: "shrink", signal } as const;
+    const slab = this.global.shrinkers.begin(task, pages, false);
+    runSync(this.global, task, slab);
+    return partial(slab);
   }
 
   /** Counters of this moment: pages unless `DeviceStats` says otherwise. */
@@ -262,9 +267,9 @@ export class Device implements Disposable, AsyncDisposable {
    */
   check(): void {
     this.assertOpen();
-    const { engine, current, admission } = this.global;
+    const { engine, busy, admission } = this.global;
     const { movingPages } = engine;
-    const lost = movingPages > 0 && current === undefined && admission.inside === 0;
+    const lost = movingPages > 0 && busy === 0 && admission.inside === 0;
     const broken =
       engine.check() ??
       this.reclaimer.check() ??
@@ -302,9 +307,9 @@ export class Device implements Disposable, AsyncDisposable {
   closeSync(options: CloseOptions = {}): void {
     const force = forced(options);
     this.#assertClosable(force);
-    const { swap } = this.global;
-    if (this.#last && !isRam(swap) && swap.async && swap.close) {
-      const text = `swap device ${swap.name} closes asynchronously; use close()`;
+    const { store } = this.global;
+    if (this.#last && store.async && store.close) {
+      const text = `swap device ${store.name} closes asynchronously; use close()`;
       throw new TtmError("EWOULDBLOCK", "close", text);
     }
     const inFlight = this.operations.inFlight(this.#last);
@@ -318,7 +323,7 @@ export class Device implements Disposable, AsyncDisposable {
     if (!this.#letGo()) return;
     void this.kswapd.stop();
     // A promise all the same: its outcome is nobody's to hear.
-    ignoreOutcome(closeSwap(this.global.swap));
+    ignoreOutcome(closeSwap(this.global.store));
   }
 
   /** What `JSON.stringify` shows of it: `closed` and `stats()`. */
@@ -450,13 +455,13 @@ export class Device implements Disposable, AsyncDisposable {
     this.#shared.hibernated.delete(bo);
   }
 
-  #shrinkSteps(options: ShrinkOptions): { steps: Steps<Shrunk>; signal: Signal | undefined } {
+  #shrinkOptions(options: ShrinkOptions): { pages: number; signal: Signal | undefined } {
     this.assertOpen();
     assertOptions(options, SHRINK_OPTIONS, "shrink");
     const { pages = Number.POSITIVE_INFINITY } = options;
     const signal = asSignal(options.signal);
     assertTarget(pages);
-    return { steps: this.global.shrinkers.shrink(pages, false), signal };
+    return { pages, signal };
   }
 
   #assertClosable(force: boolean): void {
@@ -483,7 +488,7 @@ export class Device implements Disposable, AsyncDisposable {
     const last = this.#letGo();
     if (!last) return;
     await rest;
-    await closeSwap(this.global.swap);
+    await closeSwap(this.global.store);
   }
 
   /** Destroys all that is left. Returns whether it was the last device on the memory. */
@@ -507,10 +512,10 @@ const DEVICE_OPTIONS = [...GLOBAL_OPTIONS, "memory", "swap", "dma32", "pool", "m
 export function createDeviceSync(options: DeviceOptions, engine: () => WebAssembly.Module): Device {
   const { device, opening } = make(options, engine);
   if (!opening) return device;
-  const { swap } = device.global;
+  const { store } = device.global;
   // Once it is open, nobody is there to use it.
-  ignoreOutcome(opening.then(() => closeSwap(swap)));
-  const text = `swap device ${swap.name} opens asynchronously; use createDevice, which waits`;
+  ignoreOutcome(opening.then(() => closeSwap(store)));
+  const text = `swap device ${store.name} opens asynchronously; use createDevice, which waits`;
   throw new TtmError("EWOULDBLOCK", "open", text);
 }
 
@@ -529,24 +534,24 @@ function make(
       `memory of ${formatSize(memory)} is too small; the least is ${formatSize(MEMORY_MIN)}${hint}`,
     );
   }
-  const swap = adopt(device);
+  const store = adopt(device);
   const frames = Math.floor(memory / PAGE_SIZE);
-  const slots = swap.slots || frames;
+  const slots = store.slots || frames;
   // Vectors of all that can be in memory or in swap, and as much again, for vectors are not moved to
   // make room; of the largest buffer at least.
   const slack = Math.min(Math.max(slots + frames, SLACK_MIN), SLACK_MAX);
   const entries = slots + frames + Math.max(frames, slack);
   const dma32 = zone === undefined ? frames : dma32Frames(zone, frames);
-  const geometry = { frames, slots, entries, ram: isRam(swap), dma32 };
+  const geometry = { frames, slots, entries, ram: store.ram, dma32 };
   const module: unknown = given.module ?? engine();
   assertModule(module, "module");
   const { module: _, ...settings } = rest;
-  const global = new TtmGlobal(new Engine(geometry, module), swap, settings);
+  const global = new TtmGlobal(new Engine(geometry, module), store, settings);
   const reclaimer = new Reclaim(global);
   const hibernated = new Set<BufferObject>();
   const made = new Device({ global, reclaimer, kswapd: new Kswapd(global), hibernated }, pool);
   global.shrinkers.register(reclaimer);
-  return { device: made, opening: openSwap(swap) };
+  return { device: made, opening: openSwap(store) };
 }
 
 /** `createDevice` of index.ts, with the engine that its build brings along. */

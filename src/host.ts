@@ -11,6 +11,7 @@ const host: Partial<
   > & {
     MessageChannel: new () => { port1: Port; port2: Port };
     SharedArrayBuffer: SharedArrayBufferConstructor;
+    AbortController: new () => AbortController;
   }
 > = globalThis as object;
 
@@ -22,6 +23,7 @@ interface Port {
 
 const { setImmediate, setTimeout, clearTimeout, queueMicrotask, performance, MessageChannel } =
   host;
+const { AbortController } = host;
 const { now: dateNow } = Date;
 
 /** Milliseconds since some moment; they never go back where the host has such a clock. */
@@ -65,6 +67,11 @@ export function after(ms: number, then: () => void): () => void {
   }
   const timer = setTimeout(then, ms);
   return () => clearTimeout?.(timer);
+}
+
+/** `undefined` on a host that has none. */
+export function newAbortController(): AbortController | undefined {
+  return AbortController && new AbortController();
 }
 
 /** A message to oneself, on a channel that ends with it: an open one would keep a process alive. */

@@ -1,10 +1,9 @@
 import { afterTurn } from "./host.ts";
 import { Operations } from "./operations.ts";
-import { isRam } from "./swap/adopt.ts";
-import { run } from "./ttm/driver.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import type { Shrunk } from "./ttm/shrinker.ts";
 import type { AsyncTask } from "./ttm/task.ts";
+import { run } from "./ttm/work.ts";
 
 /** Pages of one step of the background loop: short enough not to be noticed. */
 const STEP_PAGES = 128;
@@ -82,13 +81,14 @@ export class Kswapd {
    */
   async #shrink(wanted: number): Promise<Shrunk> {
     const global = this.#global;
-    if (isRam(global.swap) || !global.swap.async)
-      return global.shrinkers.shrinkNow(global, wanted, true);
+    if (!global.store.async) return global.shrinkers.shrinkSync(global, wanted, true);
     const { admission, shrinkers } = global;
     let shrunk: Shrunk = { released: 0, scanned: 0 };
     const step = (task: AsyncTask) =>
       admission.giveUp(task, async () => {
-        shrunk = await run(global, task, shrinkers.shrink(wanted, true));
+        const slab = shrinkers.begin(task, wanted, true);
+        await run(task, slab);
+        shrunk = slab;
       });
     await this.#operations.start("shrink", undefined, () => this.#stopped, step);
     return shrunk;

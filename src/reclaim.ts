@@ -1,13 +1,20 @@
 import type { BufferObject } from "./buffer_object.ts";
 import { codeOf } from "./errors.ts";
 import { Lru } from "./lru.ts";
-import type { Steps } from "./ttm/driver.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import { dropHeld } from "./ttm/restore.ts";
-import { type Released, shrink, shrinkNow } from "./ttm/shrink.ts";
-import { SHRINK_EMPTY, SHRINK_STOP, type ShrinkControl, type Shrinker } from "./ttm/shrinker.ts";
-import { BATCH_PAGES, immediate } from "./ttm/transfer.ts";
-import { poolOf, type Tt } from "./ttm/tt.ts";
+import { type Released, Shrink } from "./ttm/shrink.ts";
+import {
+  type Scan,
+  SHRINK_EMPTY,
+  SHRINK_STOP,
+  type ShrinkControl,
+  type Shrinker,
+} from "./ttm/shrinker.ts";
+import type { Task } from "./ttm/task.ts";
+import { BATCH_PAGES } from "./ttm/transfer.ts";
+import { poolOf } from "./ttm/tt.ts";
+import { type Pending, runSync, type Work } from "./ttm/work.ts";
 
 /** Priorities of buffers, the lowest reclaimed first (TTM_MAX_BO_PRIORITY). */
 export const PRIORITIES = 4;
@@ -94,17 +101,23 @@ export class Reclaim implements Shrinker {
     return tt.pool?.coherent ? this.#unevictable : this.#priorities[bo.priority];
   }
 
-  /** Shrinks, or purges, the one that would leave first (ttm_global_swapout). Returns pages released. */
-  *shrinkOne(): Steps<number> {
+  /**
+   * Shrinks, or purges, the one that would leave first (ttm_global_swapout), at a stretch. Returns pages
+   * released.
+   */
+  shrinkOneSync(): number {
     this.#collect();
+    const global = this.#global;
+    const task: Task = { op: "shrink", signal: undefined };
     for (const list of [this.#purgeable, ...this.#priorities]) {
       for (const bo of list.walk()) {
         const { tt } = bo;
         if (!tt.lock.tryLock()) continue;
         try {
           if (tt.purgeable) return poolOf(tt).purge(tt);
-          const { released } = yield* shrink(this.#global, [tt], tt.resident);
-          if (released > 0) return released;
+          const shrink = new Shrink(global, task, [tt], tt.resident);
+          runSync(global, task, shrink);
+          if (shrink.released > 0) return shrink.released;
         } finally {
           this.#letGo([bo]);
         }
@@ -147,26 +160,28 @@ export class Reclaim implements Shrinker {
   }
 
   /** Purges, then shrinks: about `nrToScan` pages, at least a cluster of them if they can be had. */
-  scanObjects(control: ShrinkControl): number | Steps<number> {
+  scanObjects(control: ShrinkControl): number | Scan {
     if (this.loose.first) this.#collect();
     const purged = this.#purge(control.nrToScan);
     control.nrScanned = purged;
     if (purged >= control.nrToScan) return purged || SHRINK_STOP;
-    if (!immediate(this.#global)) return this.#scanLater(control, purged);
-    const { victims, tts, target } = this.#victims(control, purged);
+    const { nrToScan, cluster = 0, task = NO_TASK } = control;
+    const target = Math.max(nrToScan, cluster, CLUSTER_PAGES_MIN) - purged;
+    const victims = this.#victims(target);
+    const tts = victims.map(({ tt }) => tt);
+    control.nrScanned = purged + tts.reduce((pages, { resident }) => pages + resident, 0);
+    const global = this.#global;
     try {
-      return this.#scanned(control, purged, shrinkNow(this.#global, tts, target));
-    } finally {
+      return new ReclaimScan(new Shrink(global, task, tts, target), (shrunk) => {
+        try {
+          return shrunk ? this.#scanned(control, purged, shrunk) : SHRINK_STOP;
+        } finally {
+          this.#letGo(victims);
+        }
+      });
+    } catch (error) {
       this.#letGo(victims);
-    }
-  }
-
-  *#scanLater(control: ShrinkControl, purged: number): Steps<number> {
-    const { victims, tts, target } = this.#victims(control, purged);
-    try {
-      return this.#scanned(control, purged, yield* shrink(this.#global, tts, target));
-    } finally {
-      this.#letGo(victims);
+      throw error;
     }
   }
 
@@ -207,23 +222,18 @@ export class Reclaim implements Shrinker {
     return released;
   }
 
-  /** The next buffers that together hold `target` pages, locked; they count as scanned. */
-  #victims(control: ShrinkControl, purged: number): Victims {
-    const { nrToScan, cluster = 0 } = control;
-    const target = Math.max(nrToScan, cluster, CLUSTER_PAGES_MIN) - purged;
+  /** The next buffers that together hold `target` pages, locked. */
+  #victims(target: number): BufferObject[] {
     const victims: BufferObject[] = [];
-    const tts: Tt[] = [];
     let found = 0;
     for (const list of this.#priorities) {
       for (let bo = list.first; bo && found < target; bo = list.after(bo)) {
         if (bo.pinned || !bo.tt.lock.tryLock()) continue;
         victims.push(bo);
-        tts.push(bo.tt);
         found += bo.tt.resident;
       }
     }
-    control.nrScanned = purged + found;
-    return { victims, tts, target };
+    return victims;
   }
 
   #letGo(victims: readonly BufferObject[]): void {
@@ -234,8 +244,31 @@ export class Reclaim implements Shrinker {
   }
 }
 
-interface Victims {
-  readonly victims: readonly BufferObject[];
-  readonly tts: readonly Tt[];
-  readonly target: number;
+/** For who asks a shrinker by itself. */
+const NO_TASK: Task = { op: "shrink", signal: undefined };
+
+/** A scan that moves victims out; `ended` lets go of them, and says what it came to. */
+class ReclaimScan implements Scan {
+  readonly #shrink: Work & Released;
+  readonly #ended: (shrunk: Released | undefined) => number;
+  freed: number = SHRINK_STOP;
+
+  constructor(shrink: Work & Released, ended: (shrunk: Released | undefined) => number) {
+    this.#shrink = shrink;
+    this.#ended = ended;
+  }
+
+  attempt(): Pending | undefined {
+    let shrunk: Released | undefined;
+    try {
+      const waits = this.#shrink.attempt();
+      if (waits) return waits;
+      shrunk = this.#shrink;
+    } catch (error) {
+      this.#ended(undefined);
+      throw error;
+    }
+    this.freed = this.#ended(shrunk);
+    return undefined;
+  }
 }

@@ -4,7 +4,6 @@
  */
 export type { Caching } from "./ttm/caching.ts";
 export { type DmaMapping, Iommu } from "./ttm/dma.ts";
-export type { Step, Steps } from "./ttm/driver.ts";
 export { FAULT_SITES, FaultAttr, type FaultOptions, type FaultSite, Faults } from "./ttm/fault.ts";
 export {
   type Allocated,
@@ -32,13 +31,14 @@ export { Pool, type PoolOptions } from "./ttm/pool.ts";
 export { PoolShrinker } from "./ttm/pool_shrinker.ts";
 export type { RestoreState } from "./ttm/restore.ts";
 export {
+  type Scan,
+  type ScanSteps,
   SHRINK_EMPTY,
   SHRINK_STOP,
   type ShrinkControl,
   type Shrinker,
   ShrinkerRegistry,
 } from "./ttm/shrinker.ts";
-export type { Transfer } from "./ttm/transfer.ts";
 export {
   TT_FLAG_DONTNEED,
   TT_FLAG_EXTERNAL,
@@ -50,4 +50,4 @@ export {
   Tt,
   type TtOptions,
 } from "./ttm/tt.ts";
-export type { WaitQueue } from "./wait_queue.ts";
+export type { Pending, Work } from "./ttm/work.ts";

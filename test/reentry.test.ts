@@ -8,6 +8,7 @@ import {
   ramSwap,
   TtmError,
 } from "../src/index.ts";
+import type { Task } from "../src/ttm/task.ts";
 import { type Shrinker, shrinkTtSync, Tt } from "../src/ttm.ts";
 import { contentSync, expectSame, pattern } from "./support/bytes.ts";
 import { Gate, until } from "./support/delays.ts";
@@ -425,8 +426,8 @@ describe("a buffer destroyed in the middle of an operation on it", () => {
 
 describe("the registry of shrinkers, asked from outside", () => {
   test.each<[string, (device: Device) => number]>([
-    ["registry", ({ global }) => global.shrinkers.shrinkNow(global, 16, false).released],
-    ["pool", ({ pool }) => pool.reclaimNow(16).released],
+    ["registry", ({ global }) => global.shrinkers.shrinkSync(global, 16, false).released],
+    ["background loop", ({ global }) => global.shrinkers.shrinkSync(global, 16, true).released],
   ])("writes what it releases: %s", (_, reclaim) => {
     const { device, swap, buffers } = full();
     expect(reclaim(device)).toBe(16);
@@ -443,8 +444,10 @@ describe("the registry of shrinkers, asked from outside", () => {
     near.device.global.shrinkers.register({
       name: "what another memory can give",
       countObjects: () => far.device.global.heldPages,
-      *scanObjects() {
-        return (yield* far.device.global.shrinkers.shrink(8, false)).released;
+      *scanObjects({ task }) {
+        const slab = far.device.global.shrinkers.begin(task as Task, 8, false);
+        yield slab;
+        return slab.released;
       },
     });
     const pages = { pages: 24 };
@@ -469,10 +472,11 @@ describe("the registry of shrinkers, asked from outside", () => {
       near.device.global.shrinkers.register({
         name: "what another memory can give",
         countObjects: () => far.device.global.heldPages,
-        *scanObjects() {
-          const shrunk = yield* far.device.global.shrinkers.shrink(8, false);
-          failure = shrunk.failure;
-          return shrunk.released;
+        *scanObjects({ task }) {
+          const slab = far.device.global.shrinkers.begin(task as Task, 8, false);
+          yield slab;
+          failure = slab.failure;
+          return slab.released;
         },
       });
       if (form === "sync") near.device.shrinkSync({ pages: 24 });

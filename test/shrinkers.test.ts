@@ -209,7 +209,7 @@ test("a shrinker that counts wrong does not spoil what others are told", () => {
       },
     }),
   );
-  const { released, scanned } = device.global.shrinkers.shrinkNow(device.global, 100, false);
+  const { released, scanned } = device.global.shrinkers.shrinkSync(device.global, 100, false);
   expect([released, scanned]).toEqual([8, 8]);
   expectSame(contentSync(bo), pattern(1, bo.size), "content");
 });

@@ -1,13 +1,15 @@
 /*
- * The space behind the slots: who uses a swap device, what it is good for, and what it gets back. `slots` is
- * a promise that a store may break: what it refuses as full, it does not have, and what it took once, it has.
+ * The space behind the slots: who uses a swap device, what it is good for, what is on its way to it, and what it
+ * gets back. `slots` is a promise that a store may break: what it refuses as full, it does not have, and what it
+ * took once, it has.
  */
 import { BAD, LOST } from "../../assembly/abi.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { TtmErrorCode } from "../errors.ts";
 import { ignoreOutcome } from "../host.ts";
-import { type Adopted, isRam, sourceOf } from "./adopt.ts";
-import type { BlockSwapDevice, SwapDevice } from "./types.ts";
+import { WaitQueue } from "../wait_queue.ts";
+import { type Store, sourceOf } from "./store.ts";
+import type { SlotRange, SwapDevice } from "./types.ts";
 
 /** Swap devices that are in use: two pools on one would mix their pages. */
 const inUse = new WeakSet<SwapDevice>();
@@ -17,11 +19,11 @@ const inUse = new WeakSet<SwapDevice>();
  *
  * @throws TypeError when it is in use already; what its `open` throws
  */
-export function openSwap(swap: Adopted): void | Promise<void> {
-  if (isRam(swap)) return; // it has no state
-  const source = sourceOf(swap);
+export function openSwap(store: Store): void | Promise<void> {
+  const source = sourceOf(store);
+  if (!source) return; // linear memory has no state
   if (inUse.has(source)) {
-    const text = `swap device ${swap.name} is in use by another device`;
+    const text = `swap device ${store.name} is in use by another device`;
     throw new TypeError(`${text}; create one for each, or a sibling of that device`);
   }
   inUse.add(source);
@@ -30,7 +32,7 @@ export function openSwap(swap: Adopted): void | Promise<void> {
     throw error;
   };
   try {
-    const pending = swap.open?.();
+    const pending = store.open?.();
     if (typeof pending?.then === "function") return Promise.resolve(pending).catch(failed);
   } catch (error) {
     failed(error);
@@ -38,14 +40,15 @@ export function openSwap(swap: Adopted): void | Promise<void> {
 }
 
 /** Once it is closed, another device may open it. */
-export function closeSwap(swap: Adopted): void | Promise<void> {
-  if (isRam(swap)) return;
+export function closeSwap(store: Store): void | Promise<void> {
+  const source = sourceOf(store);
+  if (!source) return;
   const closed = () => {
-    inUse.delete(sourceOf(swap));
+    inUse.delete(source);
   };
   let pending: void | Promise<void>;
   try {
-    pending = swap.close?.();
+    pending = store.close?.();
   } catch (error) {
     closed();
     throw error;
@@ -54,15 +57,56 @@ export function closeSwap(swap: Adopted): void | Promise<void> {
   closed();
 }
 
-/** What of the slots can be had. */
+/** Who has a call to make, and can wait for its turn. */
+interface Caller {
+  wait(queue: WaitQueue, wants: undefined): Promise<void>;
+}
+
+/** The slots of one memory, and what becomes of them in its store. */
 export class SwapSpace {
   readonly #engine: Engine;
-  /** The store behind the slots, if it is not linear memory, which keeps its promise. */
-  readonly #store: Pick<BlockSwapDevice, "truncate"> | undefined;
+  readonly #store: Store;
+  /** Calls in flight, and those that wait for their turn. */
+  #flying = 0;
+  readonly #queue: WaitQueue = new WaitQueue();
+  /** A discard under way: until it has settled its slots are not written. */
+  #discarding: Promise<void> | undefined;
 
-  constructor(engine: Engine, swap: Adopted) {
+  constructor(engine: Engine, store: Store) {
     this.#engine = engine;
-    this.#store = isRam(swap) ? undefined : swap;
+    this.#store = store;
+  }
+
+  /** Whether a discard is under way, which a write has to wait for. */
+  get discarding(): boolean {
+    return this.#discarding !== undefined;
+  }
+
+  /**
+   * Waits for the turn of an async call; `leave` is to be called after it. A promise only when there is
+   * something to wait for.
+   *
+   * @throws TtmError what stopped the caller, when that comes first
+   */
+  enter(caller: Caller, out: boolean): void | Promise<void> {
+    if (this.#flying < this.#store.queueDepth && !(out && this.#discarding)) {
+      this.#flying++;
+      return undefined;
+    }
+    return this.#enterLater(caller, out);
+  }
+
+  async #enterLater(caller: Caller, out: boolean): Promise<void> {
+    while (out && this.#discarding) await this.#discarding;
+    if (this.#flying < this.#store.queueDepth) this.#flying++;
+    else await caller.wait(this.#queue, undefined); // whoever leaves hands its turn on
+  }
+
+  /** A call has settled. */
+  leave(): void {
+    const next = this.#queue.shift();
+    if (next) next.wake();
+    else this.#flying--;
   }
 
   /**
@@ -71,7 +115,7 @@ export class SwapSpace {
    */
   get spare(): number {
     const engine = this.#engine;
-    return this.#store && engine.swappedPages > 0 ? engine.backedFree : engine.freeSlots;
+    return !this.#store.ram && engine.swappedPages > 0 ? engine.backedFree : engine.freeSlots;
   }
 
   /** Slots: those there are, without such that the store was too full for; and how many of them are free. */
@@ -104,13 +148,27 @@ export class SwapSpace {
     if (usedSlots > 0 && usedSlots * 2 >= engine.slotsEnd) return;
     if (usedSlots === 0 && engine.lostSlots > 0) engine.slotsBack();
     const { slotsEnd } = engine;
-    if (slotsEnd === 0 || !this.#store?.truncate) return;
+    if (slotsEnd === 0 || !this.#store.discard) return;
     const slots = engine.slotsTrim();
     if (slots === slotsEnd) return;
+    this.#discard([{ slot: slots + 1, pages: slotsEnd - slots }], slots);
+  }
+
+  #discard(ranges: readonly SlotRange[], end: number): void {
+    let pending: void | Promise<void>;
     try {
-      ignoreOutcome(this.#store.truncate(slots));
+      pending = this.#store.discard?.(ranges, end);
     } catch {
-      // Best effort: nothing is lost, and there is nobody to hear it.
+      return; // best effort: nothing is lost, and there is nobody to hear it
     }
+    ignoreOutcome(pending);
+    if (typeof pending?.then !== "function" || !this.#store.async) return;
+    const discarding = Promise.all([pending, this.#discarding]).then(NOTHING, NOTHING);
+    this.#discarding = discarding.then(() => {
+      if (this.#discarding === last) this.#discarding = undefined;
+    });
+    const last = this.#discarding;
   }
 }
+
+const NOTHING = (): void => {};

@@ -5,8 +5,9 @@ import { report } from "../host.ts";
 import { assertBoolean, assertOptions, assertWhole } from "../options.ts";
 import { readings } from "../readings.ts";
 import { formatSize } from "../size.ts";
-import { type Adopted, isRam } from "../swap/adopt.ts";
 import { SwapSpace } from "../swap/space.ts";
+import type { Store } from "../swap/store.ts";
+import type { SwapDeviceBase } from "../swap/types.ts";
 import { Admission } from "./admission.ts";
 import { type Caching, SHARED_TYPES } from "./caching.ts";
 import { Iommu } from "./dma.ts";
@@ -16,7 +17,7 @@ import { LimitSettings, type Limits, type Watermarks, watermarksOf } from "./lim
 import type { Pool } from "./pool.ts";
 import { PoolShrinker } from "./pool_shrinker.ts";
 import { ShrinkerRegistry } from "./shrinker.ts";
-import type { AsyncTask, Task } from "./task.ts";
+import type { AsyncTask } from "./task.ts";
 import { TRANSFER_PAGES_MAX } from "./transfer.ts";
 import type { Tt } from "./tt.ts";
 
@@ -126,8 +127,8 @@ function transferPagesOf(pages: number): number {
 export class TtmGlobal {
   /** @internal */
   readonly engine: Engine;
-  /** The swap device that pages leave to. */
-  readonly swap: Adopted;
+  /** @internal The swap device that pages leave to, as it is used. */
+  readonly store: Store;
   /** Limits in pages; may be set at any time, each is checked. */
   readonly limits: Limits;
   /** Watermarks in free pages; all 0 without a background loop. */
@@ -171,7 +172,7 @@ export class TtmGlobal {
   #types: readonly (PoolType | undefined)[] = SHARED_TYPES;
   #checksums: boolean;
   #transferPages: number;
-  #current: Task | undefined;
+  #busy = 0;
   #devices = 0;
   #closed = false;
   #poisoned: { readonly error: unknown } | undefined;
@@ -184,16 +185,16 @@ export class TtmGlobal {
   }
 
   /** @internal @throws TypeError, RangeError for an option that cannot be meant */
-  constructor(engine: Engine, swap: Adopted, options: TtmGlobalOptions = {}) {
+  constructor(engine: Engine, store: Store, options: TtmGlobalOptions = {}) {
     assertOptions(options, GLOBAL_OPTIONS, "options");
-    const { limits, watermarks, checksums = !isRam(swap), keepClean = true } = options;
+    const { limits, watermarks, checksums = !store.ram, keepClean = true } = options;
     const { transferPages = TRANSFER_PAGES_MAX } = options;
     const { frames } = engine.geometry;
     assertBoolean(checksums, "checksums");
     assertBoolean(keepClean, "keepClean");
     this.engine = engine;
-    this.swap = swap;
-    this.space = new SwapSpace(engine, swap);
+    this.store = store;
+    this.space = new SwapSpace(engine, store);
     this.limits = new LimitSettings(limits, frames);
     this.watermarks = watermarksOf(watermarks, frames);
     this.#checksums = checksums;
@@ -238,14 +239,19 @@ export class TtmGlobal {
     this.#transferPages = transferPagesOf(pages);
   }
 
-  /** @internal The task whose driver runs it. */
-  get current(): Task | undefined {
-    return this.#current;
+  /** The swap device that pages leave to: its name, and its slots (pages). */
+  get swap(): Pick<SwapDeviceBase, "name" | "slots"> {
+    return this.store;
+  }
+
+  /** @internal Sync operations at work on it, one within the other (a count). */
+  get busy(): number {
+    return this.#busy;
   }
 
   /** @internal */
-  set current(task: Task | undefined) {
-    this.#current = task;
+  set busy(count: number) {
+    this.#busy = count;
   }
 
   /** Devices on this memory (a count). */
@@ -348,7 +354,7 @@ export class TtmGlobal {
     const refused = lostSlots > 0 ? `; it was too full for ${lostSlots} more` : "";
     const text =
       `swap is full: all ${total} slots (${formatSize(total * PAGE_SIZE)}) of swap device ` +
-      `${this.swap.name} are in use${refused}; give it a larger size, or destroy buffers`;
+      `${this.store.name} are in use${refused}; give it a larger size, or destroy buffers`;
     return new TtmError("ENOSPC", "shrink", text);
   }
 

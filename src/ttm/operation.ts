@@ -7,21 +7,21 @@ import { TtmError, type TtmOperation } from "../errors.ts";
 import { asSignal, assertBoolean, assertOptions, takeOptions } from "../options.ts";
 import { assertStack } from "../stack.ts";
 import { lacks, NEED_NOTHING, type Need } from "./admission.ts";
-import { drain, heldByOthers, run, runNow, throwFailure } from "./driver.ts";
 import { Claim } from "./frames.ts";
 import type { TtmGlobal } from "./global.ts";
 import { Pool } from "./pool.ts";
-import { KEEP_NONE, populate, populateNow } from "./restore.ts";
+import { KEEP_NONE, populate, populateSync } from "./restore.ts";
 import {
   assertOurs,
   assertShrinkable,
   assertTarget,
   partial,
   type Released,
-  shrink,
+  Shrink,
 } from "./shrink.ts";
 import { AsyncTask, interruptible, type Signal, type Task } from "./task.ts";
 import { TT_FLAG_DONTNEED, Tt } from "./tt.ts";
+import { heldByOthers, run, runSync, throwFailure } from "./work.ts";
 
 /** How an operation may behave (struct ttm_operation_ctx). */
 export interface OperationContext {
@@ -53,7 +53,7 @@ export async function populateTt(pool: Pool, tt: Tt, context?: OperationContext)
   throwFailure(
     await locked(pool, tt, task, needOf(tt), async (own, task) => {
       needed(tt);
-      return run(own.global, task, populate(own, tt, KEEP_NONE));
+      return populate(own, task, tt, KEEP_NONE);
     }),
   );
 }
@@ -69,7 +69,7 @@ export function populateTtSync(pool: Pool, tt: Tt, context?: OperationContext): 
   const task = taskOf("populate", context, "populateTt");
   const failure = lockedSync(pool, tt, task, (own) => {
     needed(tt);
-    return populateNow(own, tt, KEEP_NONE);
+    return populateSync(own, task, tt, KEEP_NONE);
   });
   throwFailure(lacks(failure) && admission.inside > 0 ? heldByOthers(task, failure) : failure);
 }
@@ -101,8 +101,9 @@ export async function shrinkTt(pool: Pool, tt: Tt, options?: ShrinkTtOptions): P
   const { task, pages, purge } = shrinkOptions(options);
   let shrunk: Released = { released: 0 };
   await locked(pool, tt, task, NEED_NOTHING, async (own, task) => {
-    const { global } = own;
-    shrunk = purged(own, tt, purge) ?? (await run(global, task, shrink(global, [tt], pages)));
+    const work = purged(own, tt, purge) ?? new Shrink(own.global, task, [tt], pages);
+    if (work instanceof Shrink) await run(task, work);
+    shrunk = work;
   });
   return partial(shrunk);
 }
@@ -116,12 +117,12 @@ export async function shrinkTt(pool: Pool, tt: Tt, options?: ShrinkTtOptions): P
 export function shrinkTtSync(pool: Pool, tt: Tt, options?: ShrinkTtOptions): number {
   const { task, pages, purge } = shrinkOptions(options);
   return partial(
-    lockedSync(
-      pool,
-      tt,
-      task,
-      (own) => purged(own, tt, purge) ?? drain(own.global, shrink(own.global, [tt], pages)),
-    ),
+    lockedSync(pool, tt, task, (own) => {
+      const work = purged(own, tt, purge) ?? new Shrink(own.global, task, [tt], pages);
+      if (work instanceof Shrink) runSync(own.global, task, work);
+      own.global.frames.transits.wakeNext();
+      return work;
+    }),
   );
 }
 
@@ -159,13 +160,14 @@ export async function swapoutTt(pool: Pool, tt: Tt, context?: OperationContext):
     const { populated } = tt;
     const claim = new Claim(global.frames);
     try {
-      const steps = shrink(global, [tt], Number.POSITIVE_INFINITY, claim);
-      const { released, failure } = await run(global, task, steps);
+      const work = new Shrink(global, task, [tt], Number.POSITIVE_INFINITY, claim);
+      await run(task, work);
+      const { released, failure } = work;
       if (failure === undefined) pages = released;
       else if (populated && !tt.populated && !global.closed) {
         claim.end();
         const back = new AsyncTask("restore", whileOpen(global), task.owner);
-        rethrow(failure, await run(global, back, populate(own, tt, KEEP_NONE)));
+        rethrow(failure, await populate(own, back, tt, KEEP_NONE));
       } else throw failure;
     } finally {
       claim.end();
@@ -176,18 +178,18 @@ export async function swapoutTt(pool: Pool, tt: Tt, context?: OperationContext):
 
 /** As `swapoutTt`, at a stretch; for swap devices that are synchronous. */
 export function swapoutTtSync(pool: Pool, tt: Tt, context?: OperationContext): number {
-  return lockedSync(pool, tt, taskOf("shrink", context, "swapoutTt"), (own) => {
+  const task = taskOf("shrink", context, "swapoutTt");
+  return lockedSync(pool, tt, task, (own) => {
     assertShrinkable(own, tt);
     const { global } = own;
     const { populated } = tt;
-    const { released, failure } = drain(global, shrink(global, [tt], Number.POSITIVE_INFINITY));
+    const work = new Shrink(global, task, [tt], Number.POSITIVE_INFINITY);
+    runSync(global, task, work);
+    const { released, failure } = work;
     if (failure === undefined) return released;
     if (populated && !tt.populated && !global.closed) {
       const back: Task = { op: "restore", signal: whileOpen(global) };
-      rethrow(
-        failure,
-        runNow(global, back, () => populateNow(own, tt, KEEP_NONE)),
-      );
+      rethrow(failure, populateSync(own, back, tt, KEEP_NONE));
     }
     throw failure;
   });
@@ -300,7 +302,7 @@ function lockedSync<T>(pool: Pool, tt: Tt, task: Task, work: (pool: Pool) => T):
   if (!tt.lock.tryLock()) throw busy(task.op);
   try {
     const own = ownPool(pool, tt);
-    return runNow(own.global, task, () => work(own));
+    return work(own);
   } finally {
     tt.lock.unlock();
   }

@@ -11,9 +11,7 @@ import { assertBoolean, assertOptions, assertWhole } from "../options.ts";
 import { assertStack } from "../stack.ts";
 import { type Caching, COHERENT_TYPES, cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
-import type { Steps } from "./driver.ts";
 import { allocatedOf, countersOf, TtmGlobal } from "./global.ts";
-import type { Released } from "./shrink.ts";
 import { TT_FLAG_PRIV_POPULATED, TT_FLAG_PRIV_SHRUNKEN, TT_FLAG_SWAPPED, type Tt } from "./tt.ts";
 
 /** Options of a `Pool`. */
@@ -138,20 +136,6 @@ export class Pool {
   unmapHeld(address: number, mapping: DmaMapping): void {
     if (!this.coherent) this.global.iommu.unmap(mapping);
     else if (!this.global.engine.chunk(address).pooled) this.unpooled(address);
-  }
-
-  /**
-   * @internal
-   * Frees frames of other tts when an allocation finds none: the shrinkers, in their order. `cluster`: as
-   * in `ShrinkControl`.
-   */
-  reclaim(pages: number, cluster = 0): Steps<Released> {
-    return this.global.shrinkers.shrink(pages, false, cluster);
-  }
-
-  /** @internal The same at a stretch; the swap device must not be asynchronous. */
-  reclaimNow(pages: number, cluster = 0): Released {
-    return this.global.shrinkers.shrinkNow(this.global, pages, false, cluster);
   }
 
   /**

@@ -25,15 +25,14 @@
 import { ENOMEM, HOW_KEEP, HOW_ORDERS } from "../../assembly/abi.ts";
 import type { FillWindow } from "../engine/engine.ts";
 import { codeOf, failureOf, TtmError } from "../errors.ts";
-import { isRam } from "../swap/adopt.ts";
 import { cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
-import { BORDER, type Steps, stopped } from "./driver.ts";
 import { Claim } from "./frames.ts";
-import { countersOf } from "./global.ts";
+import { countersOf, type TtmGlobal } from "./global.ts";
 import type { Pool } from "./pool.ts";
-import { claimRoom, hasRoom, makeRoom, makeRoomNow, noMemory } from "./room.ts";
-import { Mismatch, type Moved, transferExtents, transferNow } from "./transfer.ts";
+import { claimRoom, hasRoom, noMemory, Room } from "./room.ts";
+import { AsyncTask, type Task } from "./task.ts";
+import { BATCH_PAGES, Mismatch, Moved, transfer } from "./transfer.ts";
 import {
   poolOf,
   TT_FLAG_PRIV_POPULATED,
@@ -41,6 +40,7 @@ import {
   TT_FLAG_SWAPPED,
   type Tt,
 } from "./tt.ts";
+import { border, Pending, run, runSync, throwFailure, type Work } from "./work.ts";
 
 /** Where a restore stands (struct ttm_pool_tt_restore). */
 export interface RestoreState {
@@ -60,109 +60,158 @@ export interface Keep {
 
 export const KEEP_NONE: Keep = { from: 0, to: 0 };
 
-/** A populate on its way. */
-interface Fill {
-  readonly pool: Pool;
-  readonly tt: Tt;
-  readonly state: RestoreState;
-}
-
 /** Entries that are filled together, `covered` of them from `start` on, and how the engine is to do it. */
 interface Batch extends FillWindow {
   readonly how: number;
   covered: number;
 }
 
+/** A tt that is being filled, and where that stands. */
+interface Fill {
+  readonly pool: Pool;
+  readonly tt: Tt;
+  readonly state: RestoreState;
+}
+
 /**
- * Makes `tt` populated (ttm_pool_alloc, ttm_pool_restore_and_alloc). Stopped while it restores, it
- * goes on there next time; stopped while it populates an empty tt, that one is empty again.
+ * Makes `tt` populated, for a task that waits. Returns what stopped it, if something did: a TtmError ENOMEM, ENOSPC
+ * (no frame could be reclaimed, and why), EINTR, EIO, EFAULT (DMA).
  *
- * Returns what stopped it, if something did: a TtmError ENOMEM, ENOSPC (no frame could be reclaimed, and
- * why), EINTR, EIO, EFAULT (DMA).
+ * @throws TtmError EINTR when the task is stopped before it begins
  */
-export function* populate(pool: Pool, tt: Tt, keep: Keep): Steps<unknown> {
+export async function populate(pool: Pool, task: AsyncTask, tt: Tt, keep: Keep): Promise<unknown> {
   if (tt.populated) return undefined;
-  const { global } = pool;
-  const fill = begin(pool, tt);
-  const claim = new Claim(global.frames);
-  let failure: unknown;
-  try {
-    addVector(pool, tt);
-    while (failure === undefined && lacksPages(fill)) {
-      if (!hasRoom(pool, tt, claim)) yield* makeRoom(pool, tt, claim);
-      claimRoom(pool, tt, claim);
+  const work = new Populate(pool, task, tt, keep);
+  await run(task, work);
+  return work.failure;
+}
+
+/** The same at a stretch. */
+export function populateSync(pool: Pool, task: Task, tt: Tt, keep: Keep): unknown {
+  if (tt.populated) return undefined;
+  const work = new Populate(pool, task, tt, keep);
+  runSync(pool.global, task, work);
+  return work.failure;
+}
+
+/**
+ * A populate on its way (ttm_pool_alloc, ttm_pool_restore_and_alloc). Stopped while it restores, it goes on
+ * there next time; stopped while it populates an empty tt, that one is empty again.
+ */
+class Populate implements Work, Fill {
+  readonly pool: Pool;
+  readonly tt: Tt;
+  readonly state: RestoreState;
+  readonly #task: Task;
+  readonly #keep: Keep;
+  /** Frames that are its own once they are free: those of a task that waits for them. */
+  readonly #claim: Claim | undefined;
+  /** Room that is being made. */
+  #room: Room | undefined = undefined;
+  #begun = false;
+  failure: unknown = undefined;
+
+  constructor(pool: Pool, task: Task, tt: Tt, keep: Keep) {
+    this.pool = pool;
+    this.tt = tt;
+    this.state = tt.restore ?? { cursor: 0, read: 0, mapping: undefined };
+    this.#task = task;
+    this.#keep = keep;
+    this.#claim = task instanceof AsyncTask ? new Claim(pool.global.frames) : undefined;
+  }
+
+  attempt(): Pending | undefined {
+    try {
+      const pending = this.#fill();
+      if (pending) return pending;
+    } catch (error) {
+      this.failure = failureOf("populate", error);
+    }
+    this.#claim?.end();
+    this.#end();
+    return undefined;
+  }
+
+  #fill(): Pending | undefined {
+    const { pool, tt } = this;
+    const { global } = pool;
+    if (!this.#begun) this.#begin();
+    while (this.failure === undefined && this.#lacksPages) {
+      const waits = this.#makeRoom();
+      if (waits) return waits;
       const { resident } = tt;
-      const batch = prepare(fill, keep);
-      claim.take(tt.resident - resident);
-      const now = transferNow(global, false, batch.covered, batch.done);
-      const moved = now ?? (yield* transferExtents(global, false, batch.covered, batch.done));
-      failure = commit(fill, batch, moved);
-      if (now && failure === undefined && lacksPages(fill)) failure = yield BORDER;
+      const batch = prepare(this, this.#task, this.#keep);
+      this.#claim?.take(tt.resident - resident);
+      const moved = transfer(global, this.#task, false, batch.covered, batch.done);
+      if (!(moved instanceof Moved)) return new Pending(moved.then((m) => this.#commit(batch, m)));
+      this.#commit(batch, moved);
+      // A signal is looked at before each call; where there was none, here.
+      const unseen = moved.pages === 0 || global.store.ram || this.#claim;
+      const stop = unseen && this.failure === undefined && this.#lacksPages && border(this.#task);
+      if (stop instanceof Pending) return stop;
+      if (stop) this.failure = stop;
     }
-    if (failure === undefined) finish(pool, tt);
-  } catch (error) {
-    failure = failureOf("populate", error);
+    if (this.failure === undefined) finish(pool, tt);
+    return undefined;
   }
-  claim.end();
-  return end(fill, failure);
-}
 
-/** The same at a stretch, where transfers are `immediate`. */
-export function populateNow(pool: Pool, tt: Tt, keep: Keep): unknown {
-  if (tt.populated) return undefined;
-  const { global } = pool;
-  const fill = begin(pool, tt);
-  let failure: unknown;
-  try {
+  #begin(): void {
+    const { pool, tt, state } = this;
+    this.#begun = true;
+    tt.restore = state;
+    if (state.cursor + state.read > 0) {
+      countersOf(pool.global).resumed++;
+      pool.global.trace?.({ type: "resume", tt: tt.id, cursor: state.cursor, read: state.read });
+    }
     addVector(pool, tt);
-    while (failure === undefined && lacksPages(fill)) {
-      if (!hasRoom(pool, tt)) makeRoomNow(pool, tt);
-      const batch = prepare(fill, keep);
-      const moved = transferNow(global, false, batch.covered, batch.done) as Moved;
-      failure = commit(fill, batch, moved);
-      // Where there were no transfers to look at the signal between.
-      const unseen = moved.pages === 0 || isRam(global.swap);
-      if (unseen && failure === undefined && lacksPages(fill)) failure = stopped(global);
+  }
+
+  get #lacksPages(): boolean {
+    return this.state.cursor < this.tt.numPages && !this.tt.sg;
+  }
+
+  #makeRoom(): Pending | undefined {
+    const { pool, tt } = this;
+    const claim = this.#claim;
+    if (this.#room || !hasRoom(pool, tt, claim)) {
+      this.#room ??= new Room(pool, this.#task, tt, claim);
+      const waits = this.#room.attempt();
+      if (waits) return waits;
+      const { failure } = this.#room;
+      this.#room = undefined;
+      throwFailure(failure);
     }
-    if (failure === undefined) finish(pool, tt);
-  } catch (error) {
-    failure = failureOf("populate", error);
+    if (claim) claimRoom(pool, tt, claim);
+    return undefined;
   }
-  return end(fill, failure);
-}
 
-function begin(pool: Pool, tt: Tt): Fill {
-  const { trace } = pool.global;
-  const stats = countersOf(pool.global);
-  const state = tt.restore ?? { cursor: 0, read: 0, mapping: undefined };
-  if (state.cursor + state.read > 0) {
-    stats.resumed++;
-    trace?.({ type: "resume", tt: tt.id, cursor: state.cursor, read: state.read });
+  /** Ends a batch that was moved, as far as it came. */
+  #commit(batch: Batch, { moved, pages, failure }: Moved): void {
+    try {
+      countersOf(this.pool.global).pagesIn += pages;
+      take(this, batch, moved);
+      this.failure = failure instanceof Mismatch ? mismatch(this, batch, failure) : failure;
+    } catch (error) {
+      this.failure = failureOf("populate", error);
+    }
   }
-  tt.restore = state;
-  return { pool, tt, state };
-}
 
-function lacksPages({ tt, state }: Fill): boolean {
-  return state.cursor < tt.numPages && !tt.sg;
-}
-
-/** The tt is populated, or keeps what a restore has of it. Returns `failure`. */
-function end({ pool, tt }: Fill, failure: unknown): unknown {
-  const { trace } = pool.global;
-  const stats = countersOf(pool.global);
-  const restoring = tt.shrunken;
-  if (failure !== undefined) {
-    if (restoring) stats.interrupted++;
-    else pool.release(tt);
-    trace?.({ type: "interrupt", tt: tt.id, code: codeOf(failure) });
-    return failure;
+  /** The tt is populated, or keeps what a restore has of it. */
+  #end(): void {
+    const { pool, tt, failure } = this;
+    const { trace } = pool.global;
+    const restoring = tt.shrunken;
+    if (failure !== undefined) {
+      if (restoring) countersOf(pool.global).interrupted++;
+      else pool.release(tt);
+      trace?.({ type: "interrupt", tt: tt.id, code: codeOf(failure) });
+      return;
+    }
+    tt.restore = undefined;
+    tt.flags &= ~(TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED);
+    tt.flags |= TT_FLAG_PRIV_POPULATED;
+    trace?.({ type: restoring ? "restore" : "populate", tt: tt.id, pages: tt.numPages });
   }
-  tt.restore = undefined;
-  tt.flags &= ~(TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED);
-  tt.flags |= TT_FLAG_PRIV_POPULATED;
-  trace?.({ type: restoring ? "restore" : "populate", tt: tt.id, pages: tt.numPages });
-  return undefined;
 }
 
 function addVector(pool: Pool, tt: Tt): void {
@@ -178,13 +227,12 @@ function addVector(pool: Pool, tt: Tt): void {
 }
 
 /** Holds the next chunks: one at a time when each has to be mapped, or may be made to fail. */
-function prepare(fill: Fill, keep: Keep): Batch {
+function prepare(fill: Fill, task: Task, keep: Keep): Batch {
   const { pool, tt, state } = fill;
   const { global } = pool;
   const { engine, faults } = global;
   const mapped = tt.dma !== undefined || pool.coherent;
-  // Else as much as one transfer moves: what else was held would be given back when it is the last.
-  const budget = mapped || faults.on ? 1 : global.transferPages;
+  const budget = mapped || faults.on ? 1 : pagesTogether(global, task);
   const how = pool.how(tt);
   const allowed = faults.on && state.read === 0 ? withoutFailing(pool, tt, state, how) : how;
   const free = engine.freePages + engine.pooledPages;
@@ -210,6 +258,15 @@ function prepare(fill: Fill, keep: Keep): Batch {
   return batch;
 }
 
+/**
+ * Pages that are read together: as many as one call moves, since what else was held would be given back when it
+ * is the last; or as several calls do that are in flight at the same time.
+ */
+function pagesTogether({ store, transferPages }: TtmGlobal, task: Task): number {
+  if (store.sync || !(task instanceof AsyncTask)) return transferPages;
+  return Math.min(transferPages * store.width, BATCH_PAGES);
+}
+
 function isPage(entry: number): boolean {
   return entry !== 0 && entry % 2 === 0;
 }
@@ -229,13 +286,6 @@ function withoutFailing({ global }: Pool, tt: Tt, state: RestoreState, how: numb
     }
   }
   return (how & ~HOW_ORDERS) | orders;
-}
-
-/** Ends a batch that was moved, as far as it came. Returns what stopped it, if something did. */
-function commit(fill: Fill, batch: Batch, { moved, pages, failure }: Moved): unknown {
-  countersOf(fill.pool.global).pagesIn += pages;
-  take(fill, batch, moved);
-  return failure instanceof Mismatch ? mismatch(fill, batch, failure) : failure;
 }
 
 /** Lets what was read take effect, and moves the state on. `moved`: entries from the cursor on. */

@@ -5,13 +5,15 @@
 import { codeOf, TtmError } from "../errors.ts";
 import { formatSize } from "../size.ts";
 import type { WaitQueue } from "../wait_queue.ts";
-import { drain, type Steps } from "./driver.ts";
 import type { Claim } from "./frames.ts";
 import type { TtmGlobal } from "./global.ts";
 import type { Pool } from "./pool.ts";
 import type { Released } from "./shrink.ts";
+import type { Slab } from "./shrinker.ts";
+import { interruption, type Task } from "./task.ts";
 import type { Tt } from "./tt.ts";
 import { turnQueue } from "./turns.ts";
+import { Pending, throwFailure, type Work, waitIn } from "./work.ts";
 
 /** Reclaims in a row that freed no frame before memory counts as exhausted (MAX_RECLAIM_RETRIES). */
 const RECLAIM_RETRIES_MAX = 16;
@@ -51,7 +53,7 @@ function clusterFor({ global }: Pool, tt: Tt): number {
   return tt.shrunken ? 0 : global.clusterPages;
 }
 
-/** Whether `makeRoom` has nothing to do. */
+/** Whether there is nothing to do for a `Room`. */
 export function hasRoom(pool: Pool, tt: Tt, claim?: Claim): boolean {
   const { allocated, limits, watermarks } = pool.global;
   const need = needOf(tt);
@@ -62,22 +64,180 @@ export function hasRoom(pool: Pool, tt: Tt, claim?: Claim): boolean {
   return allocated.pages + need <= limits.pages;
 }
 
-/**
- * Says after each reclaim, told what that released, whether another one may help: not for ever, as it may
- * have been what is no frame, or others may have taken it.
- */
-function worthRetrying(global: TtmGlobal): (released: number) => boolean {
-  let held = global.heldPages;
-  let left = RECLAIM_RETRIES_MAX;
-  return (released) => {
-    left = global.heldPages < held ? RECLAIM_RETRIES_MAX : left - 1;
-    held = global.heldPages;
-    return released > 0 && left > 0;
-  };
-}
-
 /** Waits for others in a row before memory counts as exhausted. */
 const WAITS_MAX = 16;
+
+/**
+ * Room on its way: reclaims until the frames that `tt` still needs are free or pooled for it, within the limits.
+ * With a `claim` they are kept for it, and who finds nothing to reclaim waits for those who write pages out.
+ */
+export class Room implements Work {
+  readonly #pool: Pool;
+  readonly #task: Task;
+  readonly #tt: Tt;
+  readonly #claim: Claim | undefined;
+  /** What is looked for, one after the other. */
+  static readonly #STAGES: readonly ((room: Room) => Pending | undefined)[] = [
+    (room) => room.#queueUp(),
+    (room) => room.#findFrames(),
+    (room) => room.#keepReserve(),
+    (room) => room.#keepLimit(overLimit),
+    (room) => room.#keepLimit(overDma32Limit),
+  ];
+  #stage = 0;
+  /** A reclaim on its way. */
+  #slab: Slab | undefined = undefined;
+  /** Reclaims that may still be made in this stage, and pages that were held before the last one. */
+  #left = RECLAIM_RETRIES_MAX;
+  #held: number;
+  /** Waits in a row, and whether it comes from one. */
+  #waits = 0;
+  #waited = false;
+  /** Whether it waits for those, too, who pinned or mapped pages for a moment only. */
+  #patient: boolean;
+  #cluster: number;
+  /** What stopped it, if something did. */
+  failure: unknown = undefined;
+
+  constructor(pool: Pool, task: Task, tt: Tt, claim: Claim | undefined) {
+    this.#pool = pool;
+    this.#task = task;
+    this.#tt = tt;
+    this.#claim = claim;
+    this.#held = pool.global.heldPages;
+    this.#patient = claim !== undefined;
+    this.#cluster = clusterFor(pool, tt);
+  }
+
+  attempt(): Pending | undefined {
+    try {
+      if (this.#waited) throwFailure(interruption(this.#task));
+      this.#waited = false;
+      for (; this.#stage < Room.#STAGES.length; this.#stage++) {
+        const waits = Room.#STAGES[this.#stage]?.(this);
+        if (waits) return waits;
+        this.#left = RECLAIM_RETRIES_MAX;
+        this.#held = this.#pool.global.heldPages;
+      }
+    } catch (error) {
+      this.failure = error;
+    }
+    // There may be more than it needs; or it gave up, and what others wait for comes from elsewhere.
+    if (this.#claim || this.failure !== undefined) {
+      this.#pool.global.frames.transits.wakeNext();
+    }
+    return undefined;
+  }
+
+  /** Those who wait already found nothing; to look again for each who comes would be a square. */
+  #queueUp(): Pending | undefined {
+    const { transits } = this.#pool.global.frames;
+    const claim = this.#claim;
+    if (!claim || this.#waits > 0 || transits.count === 0 || !transits.queue.first)
+      return undefined;
+    if (lackingFor(this.#pool, this.#tt, claim) === 0) return undefined;
+    claimRoom(this.#pool, this.#tt, claim);
+    return this.#wait(transits.queue);
+  }
+
+  #findFrames(): Pending | undefined {
+    const [pool, tt, claim] = [this.#pool, this.#tt, this.#claim];
+    const { global } = pool;
+    while (this.#slab || lackingFor(pool, tt, claim) > 0) {
+      if (claim) claimRoom(pool, tt, claim);
+      const asked = this.#reclaim(lackingFor(pool, tt, claim), this.#cluster);
+      if (asked instanceof Pending) return asked;
+      const { released, failure } = asked;
+      if (this.#worthRetrying(released) || pool.dirty(tt, 0, tt.numPages, false) > 0) continue;
+      if (failure && this.#cluster > 0) {
+        // It may have been a page that need not leave.
+        this.#cluster = 0;
+        continue;
+      }
+      if (lackingFor(pool, tt, claim) === 0) break;
+      const full = failure === undefined || codeOf(failure) === "ENOSPC";
+      const queue = full && this.#waits < WAITS_MAX ? awaited(global, this.#patient) : undefined;
+      if (queue) {
+        this.#patient &&= queue === global.frames.transits.queue;
+        return this.#wait(queue);
+      }
+      // A restore goes on with little: what it reads stays, and frees slots for others to leave to.
+      const there = freeFor(pool, claim) + pool.pooledFor(tt);
+      const little = tt.shrunken && there > 0 && claimedByOthers(global, claim) === 0;
+      if (there >= needOf(tt) || little) break;
+      throw failure ?? noMemory(pool, tt);
+    }
+    return undefined;
+  }
+
+  /**
+   * With every frame and every slot taken, nothing could ever be exchanged again: new content leaves one
+   * of them free.
+   */
+  #keepReserve(): Pending | undefined {
+    const [pool, tt, claim] = [this.#pool, this.#tt, this.#claim];
+    const { global } = pool;
+    if (tt.shrunken) return undefined;
+    if (!this.#slab) {
+      // Slots of pages that were written since count neither as free nor as clean.
+      while (reserve(pool, tt, claim) <= 0) if (global.reclaimSlots(1) === 0) break;
+      if (reserve(pool, tt, claim) > 0) return undefined;
+    }
+    // If something can be purged, that makes room; if something can be moved, swap has room.
+    const asked = this.#reclaim(1);
+    if (asked instanceof Pending) return asked;
+    if (reserve(pool, tt, claim) > 0) return undefined;
+    const { engine, space } = global;
+    const promised = reserve(pool, tt, claim) + engine.freeSlots - space.spare;
+    if (asked.failure !== undefined || promised <= 0) throw asked.failure ?? global.swapFull();
+    return undefined;
+  }
+
+  /**
+   * Over a page limit, others shrink if they can (ttm_tt_populate); if nobody can, so be it. A restore
+   * goes on even if they fail to: it frees the slots they lack.
+   */
+  #keepLimit(over: (pool: Pool, tt: Tt) => number): Pending | undefined {
+    const [pool, tt] = [this.#pool, this.#tt];
+    while (this.#slab || over(pool, tt) > 0) {
+      const asked = this.#reclaim(over(pool, tt));
+      if (asked instanceof Pending) return asked;
+      const { released, failure } = asked;
+      if (failure && !tt.shrunken) throw failure;
+      if (!this.#worthRetrying(released)) break;
+    }
+    return undefined;
+  }
+
+  /** A reclaim of about `pages`, if none is on its way: what came of it. */
+  #reclaim(pages: number, cluster = 0): Released | Pending {
+    const { shrinkers } = this.#pool.global;
+    const slab = this.#slab ?? shrinkers.begin(this.#task, pages, false, cluster);
+    this.#slab = slab;
+    const waits = slab.attempt();
+    if (waits) return waits;
+    this.#slab = undefined;
+    return slab;
+  }
+
+  /**
+   * Says after each reclaim, told what that released, whether another one may help: not for ever, as it may
+   * have been what is no frame, or others may have taken it.
+   */
+  #worthRetrying(released: number): boolean {
+    const { heldPages } = this.#pool.global;
+    this.#left = heldPages < this.#held ? RECLAIM_RETRIES_MAX : this.#left - 1;
+    this.#held = heldPages;
+    return released > 0 && this.#left > 0;
+  }
+
+  #wait(queue: WaitQueue): Pending {
+    const pending = waitIn(this.#task, queue);
+    this.#waits++;
+    this.#waited = true;
+    return pending;
+  }
+}
 
 /**
  * Where to wait for those who may let go of what is lacking: shrinks under way or, for who is `patient`, whoever
@@ -89,111 +249,15 @@ function awaited({ frames }: TtmGlobal, patient: boolean): WaitQueue | undefined
   return patient && frames.stuck > 0 ? turnQueue() : undefined;
 }
 
-/**
- * Reclaims until the frames that `tt` still needs are free or pooled for it, within the limits. With a
- * `claim` they are kept for it, and who finds nothing to reclaim waits for those who write pages out.
- */
-export function* makeRoom(pool: Pool, tt: Tt, claim?: Claim, first?: Released): Steps<void> {
-  try {
-    yield* findFrames(pool, tt, claim, first);
-    yield* keepLimits(pool, tt, claim);
-  } finally {
-    // There may be more than it needs; or it gave up, and what others wait for comes from elsewhere.
-    pool.global.frames.transits.wakeNext();
-  }
+/** Pages over the limit for all, if `tt` counts and gets what it still needs. */
+function overLimit({ global }: Pool, tt: Tt): number {
+  return tt.counted ? global.allocated.pages + needOf(tt) - global.limits.pages : 0;
 }
 
-function* findFrames(
-  pool: Pool,
-  tt: Tt,
-  claim: Claim | undefined,
-  first: Released | undefined,
-): Steps<void> {
-  const { global } = pool;
-  const again = worthRetrying(global);
-  let waits = 0;
-  let patient = claim !== undefined;
-  let cluster = clusterFor(pool, tt);
-  let last = first;
-  const { transits } = global.frames;
-  if (claim && transits.count > 0 && transits.queue.first && lackingFor(pool, tt, claim) > 0) {
-    // Those who wait already found nothing; to look again for each who comes would be a square.
-    claimRoom(pool, tt, claim);
-    const stopped = yield transits.queue;
-    if (stopped) throw stopped;
-  }
-  while (last || lackingFor(pool, tt, claim) > 0) {
-    if (claim) claimRoom(pool, tt, claim);
-    const { released, failure } =
-      last ?? (yield* pool.reclaim(lackingFor(pool, tt, claim), cluster));
-    last = undefined;
-    if (again(released) || pool.dirty(tt, 0, tt.numPages, false) > 0) continue;
-    if (failure && cluster > 0) {
-      // It may have been a page that need not leave.
-      cluster = 0;
-      continue;
-    }
-    if (lackingFor(pool, tt, claim) === 0) break;
-    const full = failure === undefined || codeOf(failure) === "ENOSPC";
-    const queue = full && waits++ < WAITS_MAX ? awaited(global, patient) : undefined;
-    if (queue) {
-      patient &&= queue === transits.queue;
-      const stopped = yield queue;
-      if (stopped) throw stopped;
-      continue;
-    }
-    // A restore goes on with little: what it reads stays, and frees slots for others to leave to.
-    const there = freeFor(pool, claim) + pool.pooledFor(tt);
-    const little = tt.shrunken && there > 0 && claimedByOthers(global, claim) === 0;
-    if (there >= needOf(tt) || little) break;
-    throw failure ?? noMemory(pool, tt);
-  }
-}
-
-/** Leaves a frame or a slot to exchange with, and has others shrink whose pages are over a limit. */
-function* keepLimits(pool: Pool, tt: Tt, claim: Claim | undefined): Steps<void> {
-  const { global } = pool;
-  const again = worthRetrying(global);
-  if (!tt.shrunken) yield* keepReserve(pool, tt, claim);
-  // Over a page limit, others shrink if they can (ttm_tt_populate); if nobody can, so be it. A restore
-  // goes on even if they fail to: it frees the slots they lack.
-  if (!tt.counted) return;
-  const { allocated, limits } = global;
-  while (allocated.pages + needOf(tt) > limits.pages) {
-    const over = allocated.pages + needOf(tt) - limits.pages;
-    const { released, failure } = yield* pool.reclaim(over);
-    if (failure && !tt.shrunken) throw failure;
-    if (!again(released)) break;
-  }
-  while (pool.dma32 && allocated.dma32Pages + needOf(tt) > limits.dma32Pages) {
-    const { released, failure } = yield* pool.reclaim(1);
-    if (failure && !tt.shrunken) throw failure;
-    if (!again(released)) break;
-  }
-}
-
-/** The same at a stretch. Mostly frames are all that is lacking, and one reclaim is enough. */
-export function makeRoomNow(pool: Pool, tt: Tt): void {
-  const lacking = lackingFor(pool, tt);
-  const first = lacking > 0 ? pool.reclaimNow(lacking, clusterFor(pool, tt)) : undefined;
-  if (!hasRoom(pool, tt)) drain(pool.global, makeRoom(pool, tt, undefined, first));
-}
-
-/**
- * With every frame and every slot taken, nothing could ever be exchanged again: new content leaves one
- * of them free.
- */
-function* keepReserve(pool: Pool, tt: Tt, claim: Claim | undefined): Steps<void> {
-  const { global } = pool;
-  // Slots of pages that were written since count neither as free nor as clean.
-  while (reserve(pool, tt, claim) <= 0) if (global.reclaimSlots(1) === 0) break;
-  if (reserve(pool, tt, claim) > 0) return;
-  // If something can be purged, that makes room; if something can be moved, swap has room.
-  const { failure } = yield* pool.reclaim(1);
-  if (reserve(pool, tt, claim) > 0) return;
-  const { engine, space } = global;
-  const promised = reserve(pool, tt, claim) + engine.freeSlots - space.spare;
-  if (failure !== undefined || promised <= 0) throw failure ?? global.swapFull();
+/** A page, as long as those of DMA32 pools are over their limit. */
+function overDma32Limit({ global, dma32 }: Pool, tt: Tt): number {
+  if (!dma32 || !tt.counted) return 0;
+  return global.allocated.dma32Pages + needOf(tt) > global.limits.dma32Pages ? 1 : 0;
 }
 
 /** Frames that `tt` may have, and slots that can be counted on, that are left when it has all it needs. */

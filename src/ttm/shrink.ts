@@ -6,12 +6,12 @@
 import { BAD, ENOSPC, ITEMS_MAX, LOST } from "../../assembly/abi.ts";
 import type { ShrinkItem } from "../engine/engine.ts";
 import { codeOf, failureOf, show, TtmError } from "../errors.ts";
-import { BORDER, type Steps, stopped } from "./driver.ts";
 import type { Claim } from "./frames.ts";
 import { countersOf, type TtmGlobal } from "./global.ts";
 import type { Pool } from "./pool.ts";
 import { dropHeld } from "./restore.ts";
-import { BATCH_PAGES, type Moved, pagesOf, transferExtents, transferNow } from "./transfer.ts";
+import { AsyncTask, type Task } from "./task.ts";
+import { BATCH_PAGES, Moved, transfer } from "./transfer.ts";
 import {
   poolOf,
   TT_FLAG_EXTERNAL,
@@ -21,6 +21,7 @@ import {
   TT_FLAG_SWAPPED,
   type Tt,
 } from "./tt.ts";
+import { border, Pending, type Work } from "./work.ts";
 
 /** What a shrink or a reclaim came to: pages released, and what stopped it, if anything did. */
 export interface Released {
@@ -60,143 +61,199 @@ interface Entry extends ShrinkItem {
   readonly index: number;
 }
 
-/** A shrink on its way through `tts`. */
-interface Walk {
-  readonly global: TtmGlobal;
-  /** Of whom the frames are to be that it releases; `undefined`: anybody's. */
-  readonly claim: Claim | undefined;
-  readonly tts: readonly Tt[];
-  readonly target: number;
-  released: number;
-  failure: unknown;
-  /** How the store said that it is full, if it did: then the walk goes on with the slots that it had. */
-  full: unknown;
-  /** Slots to try at a time of those set aside. */
-  tries: number;
-  /** The first tt that may have pages left, and the entry from which to look at it. */
-  first: number;
-  start: number;
-}
-
 /** Some pages of a walk that leave together: `items` prepared, `pages` of them. */
 interface Batch {
   readonly items: readonly Entry[];
   readonly pages: number;
   /** Why its slots were set aside, when they were. */
   readonly retry: number;
+  /** Whether it was prepared when the store was known to be full. */
+  readonly full: boolean;
 }
 
 /**
- * Moves pages of `tts` to swap, in order, until `target` are released; a chunk leaves whole, so it may
- * be more. A chunk held by an interrupted restore is given back first.
+ * A shrink on its way: moves pages of `tts` to swap, in order, until `target` are released; a chunk leaves
+ * whole, so it may be more. A chunk held by an interrupted restore is given back first. On a store that takes
+ * time several batches are on their way together.
  */
-export function* shrink(
-  global: TtmGlobal,
-  tts: readonly Tt[],
-  target: number,
-  claim?: Claim,
-): Steps<Released> {
-  const walk = begin(global, tts, target, claim);
-  let batch = next(walk);
-  // With nothing on its way nobody waits for it: it would only wake those who have nothing either.
-  if (!batch) return walk;
-  global.frames.transits.begin();
-  try {
-    for (; batch; batch = next(walk)) {
-      const { pages } = batch;
-      const now = transferNow(global, true, pages, 0);
-      end(walk, batch, now ?? (yield* transferExtents(global, true, pages, 0)));
-      if (!done(walk)) walk.failure = yield BORDER;
+export class Shrink implements Work, Released {
+  readonly #global: TtmGlobal;
+  readonly #task: Task;
+  readonly #tts: readonly Tt[];
+  readonly #target: number;
+  /** Of whom the frames are to be that it releases; `undefined`: anybody's. */
+  readonly #claim: Claim | undefined;
+  /** How the store said that it is full, if it did: then the walk goes on with the slots that it had. */
+  #full: unknown = undefined;
+  /** Slots to try at a time of those set aside. */
+  #tries = 1;
+  /** The first tt that may have pages left, and the entry from which to look at it. */
+  #first = 0;
+  #start = 0;
+  /** Batches on their way, their pages, and whether it counts as one of those who write pages out. */
+  readonly #flying = new Set<Promise<void>>();
+  #flyingPages = 0;
+  #transit = false;
+  released = 0;
+  failure: unknown = undefined;
+
+  constructor(global: TtmGlobal, task: Task, tts: readonly Tt[], target: number, claim?: Claim) {
+    this.#global = global;
+    this.#task = task;
+    this.#tts = tts;
+    this.#target = target;
+    this.#claim = claim;
+    for (const tt of tts) this.released += dropHeld(tt);
+    this.#skip();
+  }
+
+  attempt(): Pending | undefined {
+    try {
+      const pending = this.#walk();
+      if (pending) return pending;
+    } catch (error) {
+      this.#over();
+      throw error;
     }
-  } finally {
-    global.frames.transits.end();
-  }
-  return walk;
-}
-
-/** The same at a stretch, where transfers are `immediate`: for a target of a batch or so. */
-export function shrinkNow(global: TtmGlobal, tts: readonly Tt[], target: number): Released {
-  const walk = begin(global, tts, target, undefined);
-  for (let batch = next(walk); batch; batch = next(walk)) {
-    end(walk, batch, transferNow(global, true, batch.pages, 0) as Moved);
-    if (!done(walk)) walk.failure = stopped(global);
-  }
-  return walk;
-}
-
-function begin(
-  global: TtmGlobal,
-  tts: readonly Tt[],
-  target: number,
-  claim: Claim | undefined,
-): Walk {
-  const walk: Walk = {
-    global,
-    claim,
-    tts,
-    target,
-    released: 0,
-    failure: undefined,
-    full: undefined,
-    tries: 1,
-    first: 0,
-    start: 0,
-  };
-  for (const tt of tts) walk.released += dropHeld(tt);
-  skip(walk);
-  return walk;
-}
-
-/** Goes past tts that have no page left. */
-function skip(walk: Walk): void {
-  while (walk.first < walk.tts.length && (walk.tts[walk.first] as Tt).resident === 0) {
-    walk.first++;
-    walk.start = 0;
-  }
-}
-
-function done({ tts, target, released, failure, first }: Walk): boolean {
-  return failure !== undefined || released >= target || first >= tts.length;
-}
-
-/** Prepares the next batch; `undefined` when the walk has come to its end, or to a failure. */
-function next(walk: Walk): Batch | undefined {
-  const { tts, target, released } = walk;
-  if (done(walk)) return undefined;
-  const want = Math.min(Math.ceil(target - released), BATCH_PAGES);
-  const { items, pages } = choose(tts, walk.first, walk.start, want);
-  try {
-    return prepare(walk, items, Math.min(want, pages));
-  } catch (error) {
-    walk.failure = walk.full ?? failureOf("shrink", error);
+    this.#over();
     return undefined;
   }
-}
 
-/** Commits a batch, and moves the walk on: all before the first item that did not come to its end have left. */
-function end(walk: Walk, { items, retry }: Batch, moved: Moved): void {
-  const left = commit(walk.global, items, moved);
-  if (retry === LOST && moved.pages > 0) walk.global.engine.slotsBack();
-  if (retry === BAD) walk.tries *= 2;
-  walk.released += left;
-  walk.claim?.raise(walk.claim.frames + left);
-  walk.failure = moved.failure;
-  if (moved.refused && !walk.full && codeOf(moved.failure) === "ENOSPC") {
-    // Now it is known what the store has: the same pages again, within that.
-    walk.full = moved.failure;
-    walk.failure = undefined;
-    const { index, start } = items[0] as Entry;
-    walk.first = index;
-    walk.start = start;
-    skip(walk);
-    return;
+  #walk(): Pending | undefined {
+    for (let batch = this.#next(); batch; batch = this.#next()) {
+      this.#begin();
+      const moved = transfer(this.#global, this.#task, true, batch.pages, 0);
+      if (moved instanceof Moved) {
+        this.#end(batch, moved);
+        if (this.#done) break;
+        const stop = border(this.#task);
+        if (stop instanceof Pending) return stop;
+        this.failure = stop;
+      } else this.#fly(batch, moved);
+    }
+    return this.#flying.size > 0 ? new Pending(Promise.race(this.#flying)) : undefined;
   }
-  const open = items.find(({ next, entries }) => next < entries);
-  walk.first = open ? open.index : (items[items.length - 1] as Entry).index + 1;
-  walk.start = open ? open.next : 0;
-  skip(walk);
-  // Nothing moved, and nothing stopped it: there is nothing to go on with.
-  if (left === 0) walk.first = walk.tts.length;
+
+  /** Those who find no frame wait for it; not with nothing on its way, which would only wake them for nothing. */
+  #begin(): void {
+    if (this.#transit || !(this.#task instanceof AsyncTask)) return;
+    this.#transit = true;
+    this.#global.frames.transits.begin();
+  }
+
+  #over(): void {
+    if (!this.#transit) return;
+    this.#transit = false;
+    this.#global.frames.transits.end();
+  }
+
+  /** A batch whose pages are on their way leaves, or comes back, when they have come to their end. */
+  #fly(batch: Batch, moving: Promise<Moved>): void {
+    this.#flyingPages += batch.pages;
+    const settled = moving.then((moved) => {
+      this.#flying.delete(settled);
+      this.#flyingPages -= batch.pages;
+      try {
+        this.#end(batch, moved);
+      } catch (error) {
+        this.failure ??= failureOf("shrink", error);
+      }
+    });
+    this.#flying.add(settled);
+  }
+
+  /** Goes past tts that have no page left. */
+  #skip(): void {
+    while (this.#first < this.#tts.length && (this.#tts[this.#first] as Tt).resident === 0) {
+      this.#first++;
+      this.#start = 0;
+    }
+  }
+
+  /** All that is lacking is on its way, or has left; or something stopped it. */
+  get #done(): boolean {
+    const { released, failure } = this;
+    const coming = released + this.#flyingPages;
+    return failure !== undefined || coming >= this.#target || this.#first >= this.#tts.length;
+  }
+
+  /** Prepares the next batch; `undefined` when there is none, or none may be on its way beside the others. */
+  #next(): Batch | undefined {
+    const flying = this.#flyingPages;
+    if (this.#done || (flying > 0 && flying + BATCH_PAGES > this.#flyingMax)) return undefined;
+    const want = Math.min(Math.ceil(this.#target - this.released - flying), BATCH_PAGES);
+    const { items, pages } = choose(this.#tts, this.#first, this.#start, want);
+    try {
+      const batch = this.#prepare(items, Math.min(want, pages));
+      this.#pass(items);
+      return batch;
+    } catch (error) {
+      this.failure = this.#full ?? failureOf("shrink", error);
+      return undefined;
+    }
+  }
+
+  /** Most pages on their way together: one batch while it is being found out what the store still takes. */
+  get #flyingMax(): number {
+    const { store, transferPages } = this.#global;
+    return this.#full ? 0 : store.width * transferPages;
+  }
+
+  /**
+   * Reserves slots for about `budget` pages. With none left it tries bad ones: one, and if that goes well twice
+   * as many each time; or while nothing has left one that the store was too full for.
+   *
+   * @throws TtmError ENOSPC when there is none at all
+   */
+  #prepare(items: readonly Entry[], budget: number): Batch {
+    const global = this.#global;
+    const { engine, space } = global;
+    const full = this.#full !== undefined;
+    // One chunk at a time when it may be made to fail.
+    const pages = global.faults.on ? 1 : budget;
+    if (global.fails("slot")) throw new TtmError("ENOSPC", "shrink", "injected fault");
+    const good = engine.goodSlots;
+    if (good < pages) global.reclaimSlots(pages - good);
+    let prepared = engine.shrinkPrepare(items, pages);
+    // The last slots may be those of clean pages in this very batch.
+    if (prepared === -ENOSPC && forget(items)) prepared = engine.shrinkPrepare(items, pages);
+    const lost = this.released === 0 && !full;
+    const retry = prepared === -ENOSPC ? space.retry(this.#tries, lost) : 0;
+    if (retry > 0) prepared = engine.shrinkPrepare(items, Math.min(this.#tries, pages));
+    if (prepared === -ENOSPC) throw global.swapFull();
+    return { items, pages: prepared, retry, full };
+  }
+
+  /** Moves on to the first item that was not looked at to its end: those before it are on their way. */
+  #pass(items: readonly Entry[]): void {
+    const open = items.find(({ next, entries }) => next < entries);
+    this.#first = open ? open.index : (items[items.length - 1] as Entry).index + 1;
+    this.#start = open ? open.next : 0;
+  }
+
+  /** Commits a batch, and moves on. */
+  #end(batch: Batch, moved: Moved): void {
+    const { items, retry, full } = batch;
+    const left = commit(this.#global, items, moved);
+    if (retry === LOST && moved.pages > 0) this.#global.engine.slotsBack();
+    if (retry === BAD) this.#tries *= 2;
+    this.released += left;
+    this.#claim?.raise(this.#claim.frames + left);
+    if (moved.refused && !full && codeOf(moved.failure) === "ENOSPC") {
+      // Now it is known what the store has: the same pages again, within that.
+      this.#full ??= moved.failure;
+      const { index, start } = items[0] as Entry;
+      if (index < this.#first) this.#start = start;
+      else if (index === this.#first) this.#start = Math.min(start, this.#start);
+      this.#first = Math.min(index, this.#first);
+      this.#skip();
+      return;
+    }
+    this.failure ??= moved.failure;
+    this.#skip();
+    // Nothing moved, and nothing stopped it: there is nothing to go on with.
+    if (left === 0) this.#first = this.#tts.length;
+  }
 }
 
 /** The tts from `first` on that together have `want` pages; the walk of the first begins at `start`. */
@@ -219,29 +276,6 @@ function choose(
   return { items, pages };
 }
 
-/**
- * Reserves slots for about `budget` pages. With none left it tries bad ones: one, and if that goes well twice
- * as many each time; or while nothing has left one that the store was too full for.
- *
- * @throws TtmError ENOSPC when there is none at all
- */
-function prepare(walk: Walk, items: readonly Entry[], budget: number): Batch {
-  const { global, released, full, tries } = walk;
-  const { engine, space } = global;
-  // One chunk at a time when it may be made to fail.
-  const pages = global.faults.on ? 1 : budget;
-  if (global.fails("slot")) throw new TtmError("ENOSPC", "shrink", "injected fault");
-  const good = engine.goodSlots;
-  if (good < pages) global.reclaimSlots(pages - good);
-  let prepared = engine.shrinkPrepare(items, pages);
-  // The last slots may be those of clean pages in this very batch.
-  if (prepared === -ENOSPC && forget(items)) prepared = engine.shrinkPrepare(items, pages);
-  const retry = prepared === -ENOSPC ? space.retry(tries, released === 0 && !full) : 0;
-  if (retry > 0) prepared = engine.shrinkPrepare(items, Math.min(tries, pages));
-  if (prepared === -ENOSPC) throw global.swapFull();
-  return { items, pages: prepared, retry };
-}
-
 /** Lets the pages go that were moved. Returns how many. */
 function commit(global: TtmGlobal, items: readonly Entry[], how: Moved): number {
   const { engine, space } = global;
@@ -253,7 +287,7 @@ function commit(global: TtmGlobal, items: readonly Entry[], how: Moved): number 
   } catch (error) {
     throw global.poison(error);
   }
-  if (refused) space.refused(refused.slot, pagesOf(refused.extents), codeOf(failure));
+  for (const { slot, pages } of refused?.runs ?? []) space.refused(slot, pages, codeOf(failure));
   stats.pagesOut += pages;
   stats.pagesClean += Math.max(released - pages, 0);
   for (const { tt, released } of items) if (released > 0) left(tt, released);

@@ -2,11 +2,11 @@
  * The shrinker registry (mm/shrinker.c): who can give pages up, asked in the order of registration,
  * pools before objects.
  */
-import { failureOf, show } from "../errors.ts";
+import { failureOf, show, type TtmError } from "../errors.ts";
 import { ignoreOutcome } from "../host.ts";
 import { assertWhole } from "../options.ts";
-import { BORDER, drain, runNow, type Steps, stopped } from "./driver.ts";
-import { immediate, isTransfer, type TransferContext } from "./transfer.ts";
+import { interruption, type Task } from "./task.ts";
+import { border, Pending, runSync, type Work, type Workplace } from "./work.ts";
 
 /** What scanObjects returns when it can do nothing now. */
 export const SHRINK_STOP: number = -1;
@@ -25,6 +25,20 @@ export interface ShrinkControl {
   readonly cluster?: number;
   /** What stopped a scan, if something did; the shrinker may say so. */
   failure?: unknown;
+  /** @internal For whom: whether the scan may wait, and what stops it. */
+  readonly task?: Task;
+}
+
+/**
+ * A scan that can be stopped, or has to wait for others: it yields `undefined` where it can be stopped, and is
+ * told what stopped it, at which it should end; or work of another memory that is to be done first.
+ */
+export type ScanSteps = Generator<Work | undefined, number, TtmError | undefined>;
+
+/** A scan that may have to wait. */
+export interface Scan extends Work {
+  /** Pages freed, or SHRINK_STOP. */
+  readonly freed: number;
 }
 
 /** Somebody who can give pages up (struct shrinker). */
@@ -37,11 +51,8 @@ export interface Shrinker {
   readonly batch?: number;
   /** Pages it could give up; 0 or SHRINK_EMPTY: none. */
   countObjects(control: ShrinkControl): number;
-  /**
-   * Gives pages up, and returns how many it freed, or SHRINK_STOP. As a generator it may yield `undefined`
-   * where it can be stopped: the yield returns the failure then, and it should end.
-   */
-  scanObjects(control: ShrinkControl): number | Steps<number>;
+  /** Gives pages up, and returns how many it freed, or SHRINK_STOP; or how it goes about it. */
+  scanObjects(control: ShrinkControl): number | ScanSteps | Scan;
 }
 
 /** Pages released, pages looked at, and what stopped the last scan that was stopped. */
@@ -96,21 +107,15 @@ class Registered {
     }
   }
 
-  /** One scan. */
-  *scan(control: ShrinkControl): Steps<number> {
+  /** Begins a scan: pages freed, or SHRINK_STOP; or what is to be attempted until it is known. */
+  scan(control: ShrinkControl): number | Scan {
     try {
       const freed = this.shrinker.scanObjects(control);
-      return wholePages(isSteps(freed) ? yield* stepsOf(freed) : freed);
-    } catch (error) {
-      return this.failed(control, error);
-    }
-  }
-
-  /** One scan, in the middle of what does not yield. */
-  scanNow(context: TransferContext, control: ShrinkControl): number {
-    try {
-      const freed = this.shrinker.scanObjects(control);
-      return wholePages(isSteps(freed) ? drain(context, stepsOf(freed)) : freed);
+      if (typeof freed === "object" && freed !== null) {
+        if (isScan(freed)) return freed;
+        if (Symbol.iterator in freed) return new Stepped(freed, control.task as Task);
+      }
+      return wholePages(freed);
     } catch (error) {
       return this.failed(control, error);
     }
@@ -123,29 +128,56 @@ class Registered {
   }
 }
 
-/** One scan of a shrinker that need not be registered. */
-export function scanNow(
-  context: TransferContext,
-  shrinker: Shrinker,
-  control: ShrinkControl,
-): number {
-  return new Registered(shrinker).scanNow(context, control);
+function isWork(value: object): value is Work {
+  return "attempt" in value && typeof value.attempt === "function";
 }
 
-function isSteps(freed: unknown): freed is Steps<number> {
-  return typeof freed === "object" && freed !== null && Symbol.iterator in freed;
+function isScan(freed: object): freed is Scan {
+  return isWork(freed) && "freed" in freed;
 }
 
-/** The same steps; what is none is its failure, not that of the swap device which would be handed it. */
-function* stepsOf(steps: Steps<number>): Steps<number> {
-  let step = steps.next();
-  while (!step.done) {
-    if (step.value !== undefined && !isTransfer(step.value)) {
-      throw new TypeError(`scanObjects may yield undefined, not ${show(step.value)}`);
-    }
-    step = steps.next(yield step.value);
+/** A scan in steps. */
+class Stepped implements Scan {
+  readonly #steps: ScanSteps;
+  readonly #task: Task;
+  /** What it said is to be done first. */
+  #first: Work | undefined;
+  #freed: unknown;
+  /** Whether it stands at a place where it can be stopped. */
+  #stops = false;
+
+  constructor(steps: ScanSteps, task: Task) {
+    this.#steps = steps;
+    this.#task = task;
   }
-  return step.value;
+
+  get freed(): number {
+    return wholePages(this.#freed);
+  }
+
+  attempt(): Pending | undefined {
+    for (;;) {
+      const waits = this.#first?.attempt();
+      if (waits) return waits;
+      this.#first = undefined;
+      const stop = this.#stops ? interruption(this.#task) : undefined;
+      const { done, value } = this.#steps.next(stop);
+      if (done) {
+        this.#freed = value;
+        return undefined;
+      }
+      this.#stops = value === undefined;
+      if (value !== undefined) {
+        if (typeof value !== "object" || value === null || !isWork(value)) {
+          throw new TypeError(`scanObjects may yield undefined, not ${show(value)}`);
+        }
+        this.#first = value;
+      } else {
+        const turn = border(this.#task);
+        if (turn instanceof Pending) return turn;
+      }
+    }
+  }
 }
 
 function wholePages(freed: unknown): number {
@@ -190,86 +222,116 @@ export class ShrinkerRegistry {
     this.#shrinkers = this.#shrinkers.filter((each) => each.shrinker !== shrinker);
   }
 
-  /** @internal Asks one after the other until `target` pages are freed (shrink_slab). */
-  *shrink(target: number, kswapd: boolean, cluster = 0): Steps<Shrunk> {
-    const slab = new Slab(this.#shrinkers, target, kswapd, cluster);
-    for (let each = slab.next(); each; each = slab.next()) {
-      slab.took(yield* each.scan(slab.control));
-      if (slab.again) slab.control.failure = yield BORDER;
-    }
-    return this.#ended(slab);
+  /** @internal Begins to ask one after the other until `target` pages are freed (shrink_slab). */
+  begin(task: Task, target: number, kswapd: boolean, cluster = 0): Slab {
+    return new Slab(this.#shrinkers, this.#done, { task, target, kswapd, cluster });
   }
 
   /** @internal The same at a stretch; the swap device must not be asynchronous. */
-  shrinkNow(context: TransferContext, target: number, kswapd: boolean, cluster = 0): Shrunk {
-    if (!immediate(context)) {
-      const task = { op: "shrink", signal: undefined } as const;
-      return runNow(context, task, () => this.shrinkNow(context, target, kswapd, cluster));
-    }
-    const slab = new Slab(this.#shrinkers, target, kswapd, cluster);
-    for (let each = slab.next(); each; each = slab.next()) {
-      slab.took(each.scanNow(context, slab.control));
-      if (slab.again) slab.control.failure = stopped(context);
-    }
-    return this.#ended(slab);
-  }
-
-  #ended({ target, released, scanned, failure }: Slab): Shrunk {
-    this.#done(target, released);
-    return { released, scanned, failure };
+  shrinkSync(place: Workplace, target: number, kswapd: boolean): Shrunk {
+    const task: Task = { op: "shrink", signal: undefined };
+    const slab = this.begin(task, target, kswapd);
+    runSync(place, task, slab);
+    return slab;
   }
 }
 
-/** A walk over the shrinkers: each is asked as long as it frees pages and more are wanted. */
-class Slab {
+/** What is asked of the shrinkers, in pages. */
+interface Request {
+  readonly task: Task;
   readonly target: number;
+  readonly kswapd: boolean;
+  readonly cluster: number;
+}
+
+/** A walk over the shrinkers: each is asked as long as it frees pages and more are wanted. */
+export class Slab implements Work, Shrunk {
+  readonly #shrinkers: readonly Registered[];
+  readonly #ended: (target: number, released: number) => void;
+  readonly #request: Request;
+  #index = 0;
+  #control: ShrinkControl;
+  /** A scan on its way. */
+  #scan: Scan | undefined = undefined;
   released = 0;
   scanned = 0;
-  failure: unknown;
-  /** Whether the shrinker that was asked last is to be asked again. */
-  again = false;
-  control: ShrinkControl;
-  readonly #shrinkers: readonly Registered[];
-  readonly #kswapd: boolean;
-  readonly #cluster: number;
-  #index = 0;
+  failure: unknown = undefined;
 
-  constructor(shrinkers: readonly Registered[], target: number, kswapd: boolean, cluster: number) {
+  constructor(
+    shrinkers: readonly Registered[],
+    ended: (target: number, released: number) => void,
+    request: Request,
+  ) {
     this.#shrinkers = shrinkers;
-    this.target = target;
-    this.#kswapd = kswapd;
-    this.#cluster = cluster;
-    this.control = { nrToScan: 0, nrScanned: 0, kswapd, cluster };
+    this.#ended = ended;
+    this.#request = request;
+    this.#control = controlOf(request);
+  }
+
+  attempt(): Pending | undefined {
+    for (let each = this.#next(); each; each = this.#next()) {
+      const freed = this.#ask(each);
+      if (freed instanceof Pending) return freed;
+      if (!this.#took(each, freed)) continue;
+      const stop = border(this.#request.task);
+      if (stop instanceof Pending) return stop;
+      this.#control.failure = stop;
+    }
+    this.#ended(this.#request.target, this.released);
+    return undefined;
   }
 
   /** The shrinker to ask now, its `control` made ready; `undefined`: enough is freed, or all were asked. */
-  next(): Registered | undefined {
+  #next(): Registered | undefined {
+    if (this.#scan) return this.#shrinkers[this.#index];
     for (; this.#index < this.#shrinkers.length; this.#leave()) {
-      const { control } = this;
+      const control = this.#control;
       const shrinker = this.#shrinkers[this.#index] as Registered;
-      if (this.released >= this.target || control.failure !== undefined) continue;
+      const wanted = this.#request.target - this.released;
+      if (wanted <= 0 || control.failure !== undefined) continue;
       const most = shrinker.count(control);
       if (most === 0) continue;
-      control.nrToScan = control.nrScanned = Math.min(most, this.target - this.released);
+      control.nrToScan = control.nrScanned = Math.min(most, wanted);
       return shrinker;
     }
     return undefined;
   }
 
-  /** Takes what it freed into account. */
-  took(freed: number): void {
-    const { nrScanned, failure } = this.control;
+  /** One scan: pages freed, or SHRINK_STOP. */
+  #ask(each: Registered): number | Pending {
+    const scan = this.#scan ?? each.scan(this.#control);
+    if (typeof scan === "number") return scan;
+    this.#scan = scan;
+    try {
+      const waits = scan.attempt();
+      if (waits) return waits;
+      this.#scan = undefined;
+      return scan.freed;
+    } catch (error) {
+      this.#scan = undefined;
+      return each.failed(this.#control, error);
+    }
+  }
+
+  /** Takes what it freed into account. Says whether it is to be asked again. */
+  #took(each: Registered, freed: number): boolean {
+    const { nrScanned, failure } = this.#control;
     if (freed !== SHRINK_STOP && nrScanned > 0) this.scanned += nrScanned;
-    if (failure !== undefined)
-      (this.#shrinkers[this.#index] as Registered).failed(this.control, failure);
+    if (failure !== undefined) each.failed(this.#control, failure);
     if (freed > 0) this.released += freed;
-    this.again = freed > 0 && this.released < this.target && this.control.failure === undefined;
-    if (!this.again) this.#leave();
+    const enough = this.released >= this.#request.target;
+    if (freed > 0 && !enough && this.#control.failure === undefined) return true;
+    this.#leave();
+    return false;
   }
 
   #leave(): void {
-    this.failure = this.control.failure ?? this.failure;
+    this.failure = this.#control.failure ?? this.failure;
     this.#index++;
-    this.control = { nrToScan: 0, nrScanned: 0, kswapd: this.#kswapd, cluster: this.#cluster };
+    this.#control = controlOf(this.#request);
   }
+}
+
+function controlOf({ task, kswapd, cluster }: Request): ShrinkControl {
+  return { nrToScan: 0, nrScanned: 0, kswapd, cluster, failure: undefined, task };
 }

@@ -3,7 +3,7 @@
  * now and then; an async one also hears of an abort wherever it waits.
  */
 import { failureOf, TtmError, type TtmOperation, withoutStack } from "../errors.ts";
-import { after } from "../host.ts";
+import { after, newAbortController } from "../host.ts";
 import { Waiter, type WaitQueue } from "../wait_queue.ts";
 
 /** What is looked at between two transfers: an `AbortSignal`, or anything with its two fields. */
@@ -117,6 +117,7 @@ export class AsyncTask implements Task, Signal {
   /** Cancels the wait for a device that is at work. */
   #cancel: (() => void) | undefined;
   readonly #source: Listenable | undefined;
+  #controller: AbortController | undefined;
 
   /**
    * @param signal of the caller
@@ -162,6 +163,15 @@ export class AsyncTask implements Task, Signal {
     return this.#settled.promise;
   }
 
+  /** For devices at work for it: aborted when it is stopped. `undefined` where the host has no such signals. */
+  get abortSignal(): AbortSignal | undefined {
+    if (!this.#controller) {
+      this.#controller = newAbortController();
+      if (this.#stopped) this.#controller?.abort(this.#stopped);
+    }
+    return this.#controller?.signal;
+  }
+
   /** What stopped it from outside, if something did. */
   get stopped(): TtmError | undefined {
     return this.#stopped;
@@ -196,6 +206,7 @@ export class AsyncTask implements Task, Signal {
   stop(reason: TtmError): void {
     if (this.#stopped) return;
     this.#stopped = reason;
+    this.#controller?.abort(reason);
     const leave = this.#leave;
     this.#leave = undefined;
     if (leave) leave(reason);

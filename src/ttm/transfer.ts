@@ -1,49 +1,49 @@
 /*
- * Transfers: how the extents of a prepared batch get to the device and back. `transferNow` does them on the
- * spot, where a sync driver is at work; `transferExtents` yields them to one that can wait. Both ways the
- * signal is looked at before each (RAM swap moves a batch at once). What went wrong is a value, up to the public method that throws it: the batch is
+ * Transfers: how the extents of a prepared batch get to the store and back, in calls of up to 1 MiB. A store that
+ * does not wait is done with them on the spot, one after the other; the calls of one that does are in
+ * flight together, as many as it likes, and what comes of them is a promise. Both ways the signal is looked at
+ * before each call. What went wrong is a value, up to the public method that throws it: the batch is
  * committed as far as it came, and an error thrown from frame to frame costs more than a chunk.
  */
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import type { Engine, Extent } from "../engine/engine.ts";
-import { codeOf, failureOf, TtmError, type TtmOperation } from "../errors.ts";
+import { failureOf, TtmError } from "../errors.ts";
 import { ignoreOutcome } from "../host.ts";
-import { type Adopted, isRam } from "../swap/adopt.ts";
-import type { Steps } from "./driver.ts";
-import { interruption, type Task } from "./task.ts";
+import type { SwapSpace } from "../swap/space.ts";
+import { type Store, shortOf } from "../swap/store.ts";
+import type { SwapRun } from "../swap/types.ts";
+import { AsyncTask, interruption, type Task } from "./task.ts";
+import { nextTurn, timeLeft } from "./turns.ts";
 
-/** Pages that lie side by side in swap, from `slot` on, and in `views` in memory. */
-export interface Transfer {
-  /** @internal Of the memory that it belongs to. */
-  readonly context: TransferContext;
-  /** @internal */
-  readonly out: boolean;
-  /** @internal */
+/** Pages side by side in swap, from `slot` on, in order. */
+interface Run {
   readonly slot: number;
-  /** @internal */
-  readonly extents: readonly Extent[];
+  pages: number;
+  readonly extents: Extent[];
 }
 
-export function isTransfer(value: unknown): value is Transfer {
-  return typeof value === "object" && value !== null && "context" in value && "extents" in value;
+/** Pages that go to the store, or come from it, in one call. */
+export interface Call {
+  readonly out: boolean;
+  pages: number;
+  readonly runs: Run[];
 }
 
-/** Most pages of one device call: 1 MiB, beyond which calls get no faster. */
+/** Most pages of one call: 1 MiB, beyond which calls get no faster. */
 export const TRANSFER_PAGES_MAX = 256;
 
 /** Pages of one batch of a shrink: prepared, moved and committed together. */
 export const BATCH_PAGES = 512;
 
-/** What the drivers need to know. */
+/** What transfers need to know. */
 export interface TransferContext {
   readonly engine: Engine;
-  readonly swap: Adopted;
-  /** Most pages of one transfer. */
+  readonly store: Store;
+  readonly space: SwapSpace;
+  /** Most pages of one call. */
   readonly transferPages: number;
   /** Whether pages in swap have checksums. */
   readonly checksums: boolean;
-  /** The task whose transfers are done on the spot, while its driver runs it (the kernel's `current`). */
-  current: Task | undefined;
   /** Whether to fail here, for tests. */
   fails(site: "write" | "read"): boolean;
 }
@@ -56,79 +56,170 @@ export class Moved {
   pages = 0;
   /** What stopped it, if something did. */
   failure: unknown = undefined;
-  /** The write that the device failed to do, if that was it. */
-  refused: Transfer | undefined = undefined;
+  /** The write that the store failed to do, if that was it. */
+  refused: Call | undefined = undefined;
 
   constructor(moved: number) {
     this.moved = moved;
   }
 }
 
-/** Whether `transferNow` can: for RAM swap always, else while a sync driver runs the task. */
-export function immediate({ swap, current }: TransferContext): boolean {
-  return current !== undefined || isRam(swap);
+/** What came of a call: pages it moved, in order, and why not all. */
+interface Outcome {
+  readonly pages: number;
+  readonly failure: TtmError | undefined;
 }
 
+const DONE: Outcome = { pages: 0, failure: undefined };
+
 /**
- * Moves the extents of the prepare that was just made, `total` entries in all, on the spot. `undefined`:
- * there is somebody to yield to, and a device to be awaited; use `transferExtents`.
+ * Moves the extents of the prepare that was just made, `total` entries in all, of which `untouched` need not
+ * move. A promise, which never rejects, when the store has to be waited for.
  */
-export function transferNow(
+export function transfer(
   context: TransferContext,
+  task: Task,
   out: boolean,
   total: number,
   untouched: number,
-): Moved | undefined {
-  const { engine, swap, current } = context;
+): Moved | Promise<Moved> {
+  const { engine, store } = context;
   if (engine.extentCount === 0) return new Moved(total);
   const moved = new Moved(untouched);
-  const ram = isRam(swap);
-  if (!ram && !current) return undefined;
   try {
-    if (ram) {
-      transferRam(context, moved, out, total);
-      return moved;
+    if (store.ram) transferRam(context, moved, out, total);
+    else {
+      const calls = group(context, out);
+      const waits = store.async && task instanceof AsyncTask;
+      if (!store.sync && waits) return later(context, task, moved, calls, 0, total);
+      for (let i = 0; i < calls.length; i++) {
+        const call = calls[i] as Call;
+        const outcome = callNow(context, task, call);
+        if (outcome instanceof Promise) {
+          return later(context, task as AsyncTask, moved, calls, i, total, outcome);
+        }
+        // A store of both kinds may serve some of them on the spot, and not others.
+        if (waits && outcome.failure?.code === "EWOULDBLOCK") {
+          return later(context, task, moved, calls, i, total);
+        }
+        if (halve(calls, i, outcome)) i--;
+        else if (!took(context, moved, call, outcome)) return moved;
+      }
+      moved.moved = total;
     }
-    const transfers = group(context, out);
-    for (let i = 0; i < transfers.length; i++) {
-      const transfer = transfers[i] as Transfer;
-      const failure = performNow(current as Task, transfer);
-      if (failure && halve(transfers, i, failure)) i--;
-      else if (!took(context, moved, transfer, failure)) return moved;
-    }
-    moved.moved = total;
   } catch (error) {
     unexpectedly(moved, out, error);
   }
   return moved;
 }
 
-/** What nobody foresaw stops a batch as a failed transfer does: it is committed as far as it came. */
+/** What nobody foresaw stops a batch as a failed call does: it is committed as far as it came. */
 function unexpectedly(moved: Moved, out: boolean, error: unknown): void {
   moved.failure = failureOf(out ? "shrink" : "restore", error);
 }
 
-/** The same, transfer by transfer. */
-export function* transferExtents(
+/** The same for calls that take time, from the one at `first` on; that one may have been made. */
+async function later(
   context: TransferContext,
-  out: boolean,
+  task: AsyncTask,
+  moved: Moved,
+  calls: Call[],
+  first: number,
   total: number,
-  untouched: number,
-): Steps<Moved> {
-  const moved = new Moved(untouched);
+  made?: Promise<Outcome>,
+): Promise<Moved> {
+  const { width } = context.store;
+  /** What will come of those that were made. */
+  const outcomes: (Promise<Outcome> | undefined)[] = [];
+  outcomes[first] = made;
   try {
-    const transfers = group(context, out);
-    for (let i = 0; i < transfers.length; i++) {
-      const transfer = transfers[i] as Transfer;
-      const failure = yield transfer;
-      if (failure && halve(transfers, i, failure)) i--;
-      else if (!took(context, moved, transfer, failure)) return moved;
+    for (let i = first; i < calls.length; i++) {
+      for (let next = i; next < calls.length && next < i + width; next++) {
+        outcomes[next] ??= callLater(context, task, calls[next] as Call);
+      }
+      const outcome = await (outcomes[i] as Promise<Outcome>);
+      if (!timeLeft()) await nextTurn();
+      if (halve(calls, i, outcome)) outcomes.splice(i--, 1, undefined, undefined);
+      else if (!took(context, moved, calls[i] as Call, outcome)) return moved;
     }
     moved.moved = total;
   } catch (error) {
-    unexpectedly(moved, out, error);
+    unexpectedly(moved, (calls[first] as Call).out, error);
+  } finally {
+    // Until all of them have settled their pages are set aside.
+    await Promise.all(outcomes);
   }
   return moved;
+}
+
+/** One call, on the spot. A promise: it takes time all the same, and the task can wait. */
+function callNow(context: TransferContext, task: Task, call: Call): Outcome | Promise<Outcome> {
+  const stop = interruption(task);
+  if (stop) return { pages: 0, failure: stop };
+  const { store, space } = context;
+  const { out } = call;
+  try {
+    if (!store.sync) throw wouldBlock(store, out, "is asynchronous");
+    if (out && space.discarding) throw wouldBlock(store, out, "is discarding slots");
+    const runs = runsOf(context, call);
+    const value = out ? store.writeSync(runs) : store.readSync(runs);
+    if (typeof (value as Promise<unknown> | undefined)?.then === "function") {
+      if (task instanceof AsyncTask) return settled(context, call, value);
+      throw unexpected(value);
+    }
+    return outcomeOf(context, call, value);
+  } catch (error) {
+    return { pages: 0, failure: callFailure(context, out, error) };
+  }
+}
+
+/** What comes of a call that is on its way. Never rejects. */
+async function settled(context: TransferContext, call: Call, pending: unknown): Promise<Outcome> {
+  try {
+    return outcomeOf(context, call, await pending);
+  } catch (error) {
+    return { pages: 0, failure: callFailure(context, call.out, error) };
+  }
+}
+
+/** One call of a task that waits for it. Never rejects. */
+async function callLater(context: TransferContext, task: AsyncTask, call: Call): Promise<Outcome> {
+  const { store, space } = context;
+  const { out } = call;
+  let failure: TtmError;
+  try {
+    const turn = space.enter(task, out);
+    if (turn) await turn;
+    try {
+      const stop = interruption(task);
+      if (stop) return { pages: 0, failure: stop };
+      const runs = runsOf(context, call);
+      const signal = store.short ? task.abortSignal : undefined;
+      const value = await (out ? store.write(runs, signal) : store.read(runs, signal));
+      return outcomeOf(context, call, value);
+    } finally {
+      space.leave();
+    }
+  } catch (error) {
+    failure = task.stopped ?? callFailure(context, out, error);
+  }
+  return { pages: 0, failure };
+}
+
+/** The runs of a call as the store is handed them: views are made right before they are used. */
+function runsOf(context: TransferContext, { out, runs }: Call): SwapRun[] {
+  if (context.fails(out ? "write" : "read")) throw injected(out);
+  const { engine } = context;
+  return runs.map(({ slot, extents }) => ({
+    slot,
+    views: extents.map(({ address, pages }) => engine.view(address, pages * PAGE_SIZE)),
+  }));
+}
+
+function outcomeOf(context: TransferContext, { out, pages }: Call, value: unknown): Outcome {
+  const short = out && context.store.short ? shortOf(value, pages) : undefined;
+  if (!short) return DONE;
+  return { pages: short.pages, failure: callFailure(context, out, short.error) };
 }
 
 /** The same for RAM swap: the engine copies. */
@@ -162,65 +253,72 @@ function injected(out: boolean): TtmError {
  * A write of several pages that the store was too full for becomes two of half as many: some of it may fit,
  * and then it is known to the page how much. Says whether it did.
  */
-function halve(transfers: Transfer[], at: number, failure: TtmError): boolean {
-  const { context, out, extents } = transfers[at] as Transfer;
-  const pages = pagesOf(extents);
-  if (!out || pages === 1 || codeOf(failure) !== "ENOSPC") return false;
-  const half = pages >>> 1;
-  const parts: [Extent[], Extent[]] = [[], []];
-  let before = 0;
-  for (const extent of extents) {
-    const first = Math.min(Math.max(half - before, 0), extent.pages);
-    if (first > 0) parts[0].push(part(extent, 0, first));
-    if (first < extent.pages) parts[1].push(part(extent, first, extent.pages));
-    before += extent.pages;
-  }
-  const halves = parts.map((some) => ({
-    context,
-    out,
-    slot: (some[0] as Extent).slot,
-    extents: some,
-  }));
-  transfers.splice(at, 1, ...halves);
+function halve(calls: Call[], at: number, { pages: taken, failure }: Outcome): boolean {
+  const call = calls[at] as Call;
+  if (!call.out || call.pages === 1 || taken > 0 || failure?.code !== "ENOSPC") return false;
+  calls.splice(at, 1, ...split(call, call.pages >>> 1));
   return true;
 }
 
-export function pagesOf(extents: readonly Extent[]): number {
-  let pages = 0;
-  for (const extent of extents) pages += extent.pages;
-  return pages;
+/** The first `pages` pages of a call, and the others. */
+function split({ out, runs }: Call, pages: number): [Call, Call] {
+  const parts: [Call, Call] = [
+    { out, pages: 0, runs: [] },
+    { out, pages: 0, runs: [] },
+  ];
+  for (const run of runs) {
+    for (const extent of run.extents) {
+      const first = Math.min(pages - parts[0].pages, extent.pages);
+      if (first > 0) append(parts[0], part(extent, 0, first));
+      if (first < extent.pages) append(parts[1], part(extent, first, extent.pages));
+    }
+  }
+  return parts;
 }
 
-/** Takes a transfer into account that was done, or failed. Says whether the next one may follow. */
+/** Adds an extent to a call: to its last run, if it goes on there. */
+function append(call: Call, extent: Extent): void {
+  const last = call.runs[call.runs.length - 1];
+  call.pages += extent.pages;
+  if (last && last.slot + last.pages === extent.slot) {
+    last.extents.push(extent);
+    last.pages += extent.pages;
+  } else call.runs.push({ slot: extent.slot, pages: extent.pages, extents: [extent] });
+}
+
+/** Takes a call into account that was done, or failed. Says whether the next one may follow. */
 function took(
   context: TransferContext,
   moved: Moved,
-  transfer: Transfer,
-  failure: unknown,
+  call: Call,
+  { pages: some, failure }: Outcome,
 ): boolean {
   const { engine, checksums } = context;
-  const { extents, out, slot } = transfer;
+  const { out } = call;
+  const [done, rest] = failure ? split(call, some) : [call, undefined];
   // What leaves without a transfer, because swap still has it, has left up to here.
-  if (out) moved.moved = (extents[0] as Extent).at;
+  if (out) moved.moved = firstOf(call).at;
   moved.failure = failure;
-  if (failure) {
-    if (out) moved.refused = transfer;
-    return false;
+  for (const { slot, pages, extents } of done.runs) {
+    // Checksums while the bytes are in the CPU's cache.
+    if (out && checksums) for (const extent of extents) engine.sum(extent);
+    if (out) engine.slotsTook(slot, pages);
+    moved.pages += pages;
+    const bad = out || !checksums ? undefined : findBad(context, extents);
+    if (bad) {
+      moved.moved = bad.at;
+      moved.failure = new Mismatch(bad);
+      return false;
+    }
+    const last = extents[extents.length - 1] as Extent;
+    moved.moved = last.at + last.pages;
   }
-  // Checksums while the bytes are in the CPU's cache.
-  if (out && checksums) for (const extent of extents) engine.sum(extent);
-  const pages = pagesOf(extents);
-  moved.pages += pages;
-  if (out) engine.slotsTook(slot, pages);
-  const bad = out || !checksums ? undefined : findBad(context, extents);
-  if (bad) {
-    moved.moved = bad.at;
-    moved.failure = new Mismatch(bad);
-    return false;
-  }
-  const last = extents[extents.length - 1] as Extent;
-  moved.moved = last.at + last.pages;
-  return true;
+  if (out) moved.refused = rest;
+  return !failure;
+}
+
+function firstOf({ runs: [first] }: Call): Extent {
+  return (first as Run).extents[0] as Extent;
 }
 
 /** The first page that came back other than it went. */
@@ -248,31 +346,33 @@ export class Mismatch {
   }
 }
 
-/** Extents with slots side by side go together, up to the size of a call; larger ones are cut up. */
-function group(context: TransferContext, out: boolean): Transfer[] {
-  const { engine, transferPages: most } = context;
+/** Extents go together, up to the size of a call and as many runs as the store takes; larger ones are cut up. */
+function group(context: TransferContext, out: boolean): Call[] {
+  const { engine, store, transferPages: most } = context;
   const extents = engine.extents();
   const [first] = extents;
   if (first && extents.length === 1 && first.pages <= most) {
-    return [{ context, out, slot: first.slot, extents }];
+    const { slot, pages } = first;
+    return [{ out, pages, runs: [{ slot, pages, extents }] }];
   }
-  const transfers: Transfer[] = [];
-  let some: Extent[] = [];
-  let pages = 0;
-  let next = 0;
+  const calls: Call[] = [];
+  let call: Call | undefined;
   for (const extent of extents) {
     for (const piece of extent.pages > most ? cut(extent, most) : [extent]) {
-      if (some.length === 0 || piece.slot !== next || pages + piece.pages > most) {
-        some = [];
-        pages = 0;
-        transfers.push({ context, out, slot: piece.slot, extents: some });
+      if (!call || call.pages + piece.pages > most || !takes(call, piece, store.runs)) {
+        call = { out, pages: 0, runs: [] };
+        calls.push(call);
       }
-      some.push(piece);
-      pages += piece.pages;
-      next = piece.slot + piece.pages;
+      append(call, piece);
     }
   }
-  return transfers;
+  return calls;
+}
+
+/** Whether `piece` can go with a call of at most `most` runs. */
+function takes({ runs }: Call, { slot }: Extent, most: number): boolean {
+  const last = runs[runs.length - 1];
+  return runs.length < most || (last !== undefined && last.slot + last.pages === slot);
 }
 
 function cut(extent: Extent, most: number): Extent[] {
@@ -294,51 +394,18 @@ function part({ address, slot, at, index }: Extent, from: number, to: number): E
   };
 }
 
-/** Hands one transfer to the device. Views are made here, right before they are used. */
-export function perform(t: Transfer): void | Promise<void> {
-  const { context } = t;
-  const { engine, swap } = context;
-  if (isRam(swap)) return;
-  if (context.fails(t.out ? "write" : "read")) throw injected(t.out);
-  const views = t.extents.map((extent) => engine.view(extent.address, extent.pages * PAGE_SIZE));
-  return t.out ? swap.write(t.slot, views) : swap.read(t.slot, views);
-}
-
-/** One transfer of a task that cannot wait. Returns what went wrong. */
-export function performNow(task: Task, t: Transfer): TtmError | undefined {
-  const { swap } = t.context;
-  const stop = interruption(task);
-  if (stop) return stop;
-  try {
-    if (!isRam(swap) && swap.async) return wouldBlock(swap.name, t.out);
-    const pending = perform(t);
-    if (typeof pending?.then === "function") throw unexpected(pending);
-    return undefined;
-  } catch (error) {
-    return ownError(t.context, task.op, t, error);
-  }
-}
-
-function wouldBlock(name: string, out: boolean): TtmError {
-  const text = `swap device ${name} is asynchronous; use the async form`;
+function wouldBlock({ name }: Store, out: boolean, why: string): TtmError {
+  const text = `swap device ${name} ${why}; use the async form`;
   return new TtmError("EWOULDBLOCK", out ? "shrink" : "restore", text);
 }
 
-/** What a device threw, or a signal, as an error of ours that keeps the code and the cause. */
-export function ownError(
-  { swap }: TransferContext,
-  op: TtmOperation,
-  transfer: Transfer | undefined,
-  error: unknown,
-): TtmError {
-  if (!transfer) return failureOf(op, error);
-  const [side, verb] = transfer.out
-    ? (["shrink", "write"] as const)
-    : (["restore", "read"] as const);
-  return failureOf(side, error, `swap device ${swap.name} failed to ${verb}`);
+/** What a store threw, or its signal, as an error of ours that keeps the code and the cause. */
+function callFailure({ store }: TransferContext, out: boolean, error: unknown): TtmError {
+  const [side, verb] = out ? (["shrink", "write"] as const) : (["restore", "read"] as const);
+  return failureOf(side, error, `swap device ${store.name} failed to ${verb}`);
 }
 
 function unexpected(pending: unknown): Error {
   ignoreOutcome(pending); // too late to wait for: the error below is what the caller learns
-  return new Error("it returned a promise without `async: true`");
+  return new Error("it returned a promise without `async: true`, or from a Sync call");
 }

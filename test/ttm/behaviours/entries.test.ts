@@ -4,6 +4,7 @@ import { H_SWAP_MAP, HEADER } from "../../../assembly/abi.ts";
 import { Engine } from "../../../src/engine/engine.ts";
 import { engineModule } from "../../../src/engine/module.ts";
 import { PAGE_SIZE } from "../../../src/index.ts";
+import { adopt } from "../../../src/swap/store.ts";
 import { finiTt, Pool, populateTtSync, shrinkTtSync, Tt, TtmGlobal } from "../../../src/ttm.ts";
 import { codeOf, Rig, Store, stopAt } from "./rig.ts";
 
@@ -13,7 +14,7 @@ describe("entries", () => {
     const geometry = { frames: 16, slots: largest, entries: 64, ram: false, dma32: 16 };
     const engine = new Engine(geometry, engineModule());
     const store = new Store(largest);
-    const global = new TtmGlobal(engine, store, { keepClean: false });
+    const global = new TtmGlobal(engine, adopt(store), { keepClean: false });
     const pool = new Pool(global);
     const memory = engine.view(0, PAGE_SIZE).buffer;
     const map = new Uint32Array(memory, HEADER)[H_SWAP_MAP] as number;

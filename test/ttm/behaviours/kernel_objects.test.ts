@@ -2,8 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { type BufferObject, PAGE_SIZE } from "../../../src/index.ts";
 import { Lru, type LruNode } from "../../../src/lru.ts";
-import { runNow } from "../../../src/ttm/driver.ts";
-import { scanNow } from "../../../src/ttm/shrinker.ts";
+import { runSync } from "../../../src/ttm/work.ts";
 import { SHRINK_EMPTY, SHRINK_STOP } from "../../../src/ttm.ts";
 import { abortAt, codeOf, codeOfAsync, Rig, stopAt } from "./rig.ts";
 
@@ -11,9 +10,10 @@ type Three = [BufferObject, BufferObject, BufferObject];
 const control = (nrToScan: number) => ({ nrToScan, nrScanned: nrToScan, kswapd: false });
 
 function scanOnce({ global, device }: Rig, how: ReturnType<typeof control>): number {
-  return runNow(global, { op: "shrink", signal: undefined }, () =>
-    scanNow(global, device.reclaimer, how),
-  );
+  const scan = device.reclaimer.scanObjects(how);
+  if (typeof scan === "number") return scan;
+  runSync(global, { op: "shrink", signal: undefined }, scan);
+  return scan.freed;
 }
 
 class Node implements LruNode {

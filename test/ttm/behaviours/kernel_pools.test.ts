@@ -184,10 +184,9 @@ describe("kernel today: pools", () => {
       };
     };
     const run = (registry: ShrinkerRegistry, pages: number) => {
-      const steps = registry.shrink(pages, false);
-      let step = steps.next();
-      while (!step.done) step = steps.next();
-      return step.value;
+      const slab = registry.begin({ op: "shrink", signal: undefined }, pages, false);
+      expect(slab.attempt()).toBeUndefined();
+      return slab;
     };
     const registry = new ShrinkerRegistry(() => {});
     const stuck = shrinker("stuck", 1, { scanObjects: () => SHRINK_STOP });

@@ -1,6 +1,5 @@
 /* Shrinking a tt: what leaves, in which order, and what holds when it stops. */
 import { describe, expect, test } from "vitest";
-import { runSync } from "../../../src/ttm/driver.ts";
 import {
   finiTt,
   Pool,
@@ -244,8 +243,7 @@ describe("shrink", () => {
       expect(rig.global.engine.freePages).toBe(0);
       const free: number[] = [];
       rig.swap.before = () => free.push(rig.global.engine.freePages);
-      const steps = rig.global.shrinkers.shrink(16, kswapd);
-      expect(runSync(rig.global, { op: "shrink", signal: undefined }, steps).released).toBe(16);
+      expect(rig.global.shrinkers.shrinkSync(rig.global, 16, kswapd).released).toBe(16);
       expect(free).toEqual(Array.from({ length: 16 }, () => 0));
       expect(rig.global.engine.freePages).toBe(16);
       bo.destroy();
