@@ -98,6 +98,9 @@ const BUFFER_OPTIONS: readonly (keyof BufferOptions)[] = ["caching", "dma", "pri
 const SHRINK_OPTIONS: readonly (keyof ShrinkOptions)[] = ["pages", "signal"];
 const CLOSE_OPTIONS: readonly (keyof CloseOptions)[] = ["force"];
 
+/** Buffers that a resume brings back at the same time. */
+const RESUMES_MAX = 32;
+
 const MEMORY_MIN = 64 * 1024;
 /** Spare vector entries: as many as needed, up to 24 MiB of untouched linear memory; 768 KiB in any case. */
 const SLACK_MAX = 2 ** 21;
@@ -378,14 +381,25 @@ export class Device implements Disposable, AsyncDisposable {
     this.assertOpen();
     const signal = signalOf(options, "resume");
     const { hibernated } = this.#shared;
-    for (const bo of hibernated) {
-      try {
-        if (bo.inSwap) await bo.populate({ signal });
-      } catch (error) {
-        this.#unlessGone(bo, error);
+    const { store } = this.global;
+    // A store that takes time is given as much to do as it likes.
+    const width = store.sync ? 1 : Math.min(store.width, RESUMES_MAX);
+    const rest = hibernated.values();
+    let failed = false;
+    const resumeSome = async () => {
+      for (let next = rest.next(); !next.done && !failed; next = rest.next()) {
+        const bo = next.value;
+        try {
+          if (bo.inSwap) await bo.populate({ signal });
+        } catch (error) {
+          failed ||= this.#closed || !bo.gone;
+          this.#unlessGone(bo, error);
+        }
+        hibernated.delete(bo);
       }
-      hibernated.delete(bo);
-    }
+    };
+    const all = await Promise.allSettled(Array.from({ length: width }, resumeSome));
+    for (const each of all) if (each.status === "rejected") throw each.reason;
   }
 
   /** As `resume`, at a stretch; for swap devices that are synchronous. */

@@ -35,7 +35,8 @@ export interface Loose {
  */
 export class Reclaim implements Shrinker {
   readonly name = "ttm-buffer-objects";
-  readonly batch: number = BATCH_PAGES;
+  /** Pages of one scan: as many batches as the store likes to have on their way, in a quarter of the memory. */
+  readonly batch: number;
   readonly #global: TtmGlobal;
   readonly #purgeable = new Lru<BufferObject>();
   readonly #priorities = Array.from({ length: PRIORITIES }, () => new Lru<BufferObject>());
@@ -46,6 +47,9 @@ export class Reclaim implements Shrinker {
 
   constructor(global: TtmGlobal) {
     this.#global = global;
+    const { store, transferPages, engine } = global;
+    const together = Math.min(store.width * transferPages, engine.geometry.frames >>> 2);
+    this.batch = Math.max(together, BATCH_PAGES);
   }
 
   /** Puts those where they belong whose pins ended: they count as used then. */

@@ -75,6 +75,11 @@ export class Admission {
     return this.#inside;
   }
 
+  /** What those inside lacked when they came in (pages). */
+  get lacking(): number {
+    return this.#lacking;
+  }
+
   /** Whether so many frames can be had, with nobody inside, and nobody who waits to be. */
   hasAlone(frames: number): boolean {
     return this.#inside === 0 && !this.#queue.first && frames <= this.#supply.frames;

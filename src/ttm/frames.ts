@@ -61,6 +61,8 @@ export class Claim {
 /** Shrinks at work on a memory. Whoever waits for one of them to end stands in `queue`. */
 export class Transits {
   readonly queue: WaitQueue = new WaitQueue();
+  /** Pages on their way out, of which the frames will be free. */
+  pages = 0;
   #count = 0;
 
   /** Shrinks that will end, and wake somebody then (a count). */

@@ -11,6 +11,7 @@ import type { Pool } from "./pool.ts";
 import type { Released } from "./shrink.ts";
 import type { Slab } from "./shrinker.ts";
 import { interruption, type Task } from "./task.ts";
+import { TRANSFER_PAGES_MAX } from "./transfer.ts";
 import type { Tt } from "./tt.ts";
 import { turnQueue } from "./turns.ts";
 import { Pending, throwFailure, type Work, waitIn } from "./work.ts";
@@ -51,6 +52,11 @@ function lackingFor(pool: Pool, tt: Tt, claim?: Claim): number {
  */
 function clusterFor({ global }: Pool, tt: Tt): number {
   return tt.shrunken ? 0 : global.clusterPages;
+}
+
+/** Pages that those inside lack together, of which the frames are neither found yet nor on their way. */
+function lackingForAll({ admission, frames }: TtmGlobal): number {
+  return admission.lacking - frames.taken - frames.claimed - frames.transits.pages;
 }
 
 /** Whether there is nothing to do for a `Room`. */
@@ -95,7 +101,9 @@ export class Room implements Work {
   #waited = false;
   /** Whether it waits for those, too, who pinned or mapped pages for a moment only. */
   #patient: boolean;
-  #cluster: number;
+  /** Whether the last reclaim was for more than it needs, and whether the next is to be for that alone. */
+  #clustered = false;
+  #alone = false;
   /** What stopped it, if something did. */
   failure: unknown = undefined;
 
@@ -106,7 +114,6 @@ export class Room implements Work {
     this.#claim = claim;
     this.#held = pool.global.heldPages;
     this.#patient = claim !== undefined;
-    this.#cluster = clusterFor(pool, tt);
   }
 
   attempt(): Pending | undefined {
@@ -143,22 +150,28 @@ export class Room implements Work {
   #findFrames(): Pending | undefined {
     const [pool, tt, claim] = [this.#pool, this.#tt, this.#claim];
     const { global } = pool;
+    const { transits } = global.frames;
     while (this.#slab || lackingFor(pool, tt, claim) > 0) {
       if (claim) claimRoom(pool, tt, claim);
-      const asked = this.#reclaim(lackingFor(pool, tt, claim), this.#cluster);
+      // Others who wait for frames are served by the same calls.
+      const all = claim && !this.#slab ? lackingForAll(global) : 0;
+      if (claim && !this.#slab && all <= 0 && transits.pages > 0 && this.#waits < WAITS_MAX) {
+        return this.#wait(transits.queue);
+      }
+      const asked = this.#reclaim(lackingFor(pool, tt, claim), this.#clusterOf(all));
       if (asked instanceof Pending) return asked;
       const { released, failure } = asked;
       if (this.#worthRetrying(released) || pool.dirty(tt, 0, tt.numPages, false) > 0) continue;
-      if (failure && this.#cluster > 0) {
+      if (failure && this.#clustered) {
         // It may have been a page that need not leave.
-        this.#cluster = 0;
+        this.#alone = true;
         continue;
       }
       if (lackingFor(pool, tt, claim) === 0) break;
       const full = failure === undefined || codeOf(failure) === "ENOSPC";
       const queue = full && this.#waits < WAITS_MAX ? awaited(global, this.#patient) : undefined;
       if (queue) {
-        this.#patient &&= queue === global.frames.transits.queue;
+        this.#patient &&= queue === transits.queue;
         return this.#wait(queue);
       }
       // A restore goes on with little: what it reads stays, and frees slots for others to leave to.
@@ -168,6 +181,14 @@ export class Room implements Work {
       throw failure ?? noMemory(pool, tt);
     }
     return undefined;
+  }
+
+  /** Pages that are to leave together, if others lack `all`. */
+  #clusterOf(all: number): number {
+    const own = clusterFor(this.#pool, this.#tt);
+    const cluster = this.#alone ? 0 : Math.max(own, Math.min(all, TRANSFER_PAGES_MAX));
+    this.#clustered = cluster > 0;
+    return cluster;
   }
 
   /**

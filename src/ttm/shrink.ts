@@ -149,10 +149,13 @@ export class Shrink implements Work, Released {
 
   /** A batch whose pages are on their way leaves, or comes back, when they have come to their end. */
   #fly(batch: Batch, moving: Promise<Moved>): void {
+    const { transits } = this.#global.frames;
     this.#flyingPages += batch.pages;
+    transits.pages += batch.pages;
     const settled = moving.then((moved) => {
       this.#flying.delete(settled);
       this.#flyingPages -= batch.pages;
+      transits.pages -= batch.pages;
       try {
         this.#end(batch, moved);
       } catch (error) {
