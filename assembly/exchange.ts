@@ -55,6 +55,19 @@ export function addExtent(address: usize, slot: u32, pages: u32, at: u32, index:
   add(H_EXTENTS, 1);
 }
 
+/** Adds `pages` slots from `slot` on, which have no pages in memory: to the last extent, if it goes on there. */
+export function addRun(slot: u32, pages: u32): void {
+  const count = get(H_EXTENTS);
+  const last = extent(count - 1);
+  if (count && load<u32>(last, 4) + load<u32>(last, 8) == slot) {
+    store<u32>(last, load<u32>(last, 8) + pages, 8);
+    return;
+  }
+  store<u32>(extent(count), slot, 4);
+  store<u32>(extent(count), pages, 8);
+  add(H_EXTENTS, 1);
+}
+
 // @ts-ignore: decorator
 @inline
 export function extentsFull(): bool {

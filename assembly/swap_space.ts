@@ -16,12 +16,14 @@
 import {
   BAD,
   EINVAL,
+  EXTENTS_MAX,
   H_ASIDE_END,
   H_ASIDE_MAP,
   H_ASIDE_NEXT,
   H_BACKED_FREE,
   H_BACKED_MAP,
   H_BAD,
+  H_EXTENTS,
   H_LOST,
   H_SLOTS,
   H_SLOTS_END,
@@ -42,6 +44,7 @@ import {
   setMapLimit,
   useBits,
 } from "./bitmap";
+import { addRun, resetExtents } from "./exchange";
 import { add, get, set } from "./header";
 
 // @ts-ignore: decorator
@@ -178,22 +181,35 @@ export function slotsBack(): i32 {
 }
 
 /**
- * How many slots a store has to keep, from the first on. If that is half of H_SLOTS_END or less it becomes
- * that: the others are as if the store never had them, and lost ones are free again. Else all of H_SLOTS_END.
+ * Gives up free slots that the store has had a page in, from the word of unit `from` on: they are as if it
+ * never had them, and lost ones are free again. Runs of them go to the extents, as many as fit. Returns the unit
+ * to go on from; 0: that was all, and H_SLOTS_END tells how many slots the store has to keep, from the first on.
  */
-export function slotsTrim(): i32 {
-  const end = get(H_SLOTS_END);
-  const reach = mapReach(get(H_SWAP_MAP), get(H_ASIDE_MAP));
-  const keep = reach ? reach + TRIM_SPARE : 0;
-  if (<u64>keep * 2 > end) return end;
-  slotsBack();
-  for (let at = keep; at < end; at = (at & ~63) + 64) {
-    const aside = load<u64>(asideAt(at >> 6));
-    const backed = load<u64>(backedAt(at >> 6));
-    const gone = backed & ~aside & (~(<u64>0) << (at & 63));
-    store<u64>(backedAt(at >> 6), backed & ~gone);
+export function slotsDiscard(from: u32): u32 {
+  if (!from) slotsBack();
+  resetExtents();
+  const map = get(H_SWAP_MAP);
+  const words = (get(H_SLOTS_END) + 63) >> 6;
+  for (let index = from >> 6; index < words; index++) {
+    if (get(H_EXTENTS) + 32 >= <u32>EXTENTS_MAX) return index << 6;
+    const backed = load<u64>(backedAt(index));
+    let gone = backed & ~mapWord(map, index);
+    if (!gone) continue;
+    store<u64>(backedAt(index), backed & ~gone);
     add(H_BACKED_FREE, -(<i32>popcnt(gone)));
+    while (gone) {
+      const first = <u32>ctz(gone);
+      const count = <u32>ctz(~(gone >> first));
+      addRun((index << 6) + first + 1, count);
+      gone &= count < 64 ? ~(((<u64>1 << count) - 1) << first) : 0;
+    }
   }
-  set(H_SLOTS_END, keep);
-  return keep;
+  set(H_SLOTS_END, min(get(H_SLOTS_END), slotsReach()));
+  return 0;
+}
+
+/** Slots that a store would have to keep now, from the first on: up to the last in use, and some to spare. */
+export function slotsReach(): u32 {
+  const reach = mapReach(get(H_SWAP_MAP), get(H_ASIDE_MAP));
+  return reach ? reach + TRIM_SPARE : 0;
 }

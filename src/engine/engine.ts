@@ -440,9 +440,28 @@ export class Engine {
     this.#wasm.slotsBack();
   }
 
-  /** Slots that the store has to keep, from the first on: `slotsEnd`, or half of what that was at most. */
-  slotsTrim(): number {
-    return this.#wasm.slotsTrim();
+  /** Slots that the store would have to keep now, from the first on. */
+  get slotsReach(): number {
+    return this.#wasm.slotsReach() >>> 0;
+  }
+
+  /**
+   * Gives up free slots that the store has had a page in, and lets lost ones be taken again. Returns them as runs,
+   * in ascending order; `slotsEnd` is what the store has to keep then.
+   */
+  slotsDiscard(): { readonly slot: number; readonly pages: number }[] {
+    const runs: { slot: number; pages: number }[] = [];
+    let from = 0;
+    do {
+      from = this.#wasm.slotsDiscard(from) >>> 0;
+      for (let i = 0; i < this.#word(abi.H_EXTENTS); i++) {
+        const { slot, pages } = this.#extent(i, 0);
+        const last = runs[runs.length - 1];
+        if (last && last.slot + last.pages === slot) last.pages += pages;
+        else runs.push({ slot, pages });
+      }
+    } while (from > 0);
+    return runs;
   }
 
   /** What is wrong with the engine's state, if anything is. */

@@ -50,6 +50,7 @@ export interface Exports {
   slotsAside(slot: number, count: number, why: number): number;
   slotRetry(lost: number): number;
   slotsBack(): number;
-  slotsTrim(): number;
+  slotsDiscard(from: number): number;
+  slotsReach(): number;
   check(): number;
 }

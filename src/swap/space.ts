@@ -57,6 +57,9 @@ export function closeSwap(store: Store): void | Promise<void> {
   closed();
 }
 
+/** Of so many slots that the store may hold at least one has to be free before it is told. */
+const DISCARD_SHIFT = 6;
+
 /** Who has a call to make, and can wait for its turn. */
 interface Caller {
   wait(queue: WaitQueue, wants: undefined): Promise<void>;
@@ -145,13 +148,21 @@ export class SwapSpace {
   trim(): void {
     const engine = this.#engine;
     const { usedSlots } = engine;
-    if (usedSlots > 0 && usedSlots * 2 >= engine.slotsEnd) return;
     if (usedSlots === 0 && engine.lostSlots > 0) engine.slotsBack();
-    const { slotsEnd } = engine;
-    if (slotsEnd === 0 || !this.#store.discard) return;
-    const slots = engine.slotsTrim();
-    if (slots === slotsEnd) return;
-    this.#discard([{ slot: slots + 1, pages: slotsEnd - slots }], slots);
+    if (engine.slotsEnd === 0 || !this.#store.discard) return;
+    if (usedSlots > 0 && !this.#holdsMuch(usedSlots)) return;
+    const ranges = engine.slotsDiscard();
+    this.#discard(ranges, engine.slotsEnd);
+  }
+
+  /**
+   * Whether the store holds twice what is in use, or could be cut in half. To go through the slots costs a step
+   * for 64 of them, so there has to be a part of them to give back, too.
+   */
+  #holdsMuch(used: number): boolean {
+    const { backedFree, slotsEnd } = this.#engine;
+    if (backedFree > used && backedFree >= slotsEnd >>> DISCARD_SHIFT) return true;
+    return used * 2 < slotsEnd && this.#engine.slotsReach * 2 <= slotsEnd;
   }
 
   #discard(ranges: readonly SlotRange[], end: number): void {

@@ -124,7 +124,8 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   slotsAside: ["slot", "count", "caching"],
   slotRetry: ["flag"],
   slotsBack: [],
-  slotsTrim: [],
+  slotsDiscard: ["slot"],
+  slotsReach: [],
   check: [],
 };
 

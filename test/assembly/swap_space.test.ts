@@ -66,7 +66,7 @@ class SpaceRun {
     if (kind < 80) return this.#took(dice);
     if (kind < 90) return this.#aside(dice);
     if (kind < 93) return this.#back();
-    if (kind < 96) return this.#trim();
+    if (kind < 96) return this.#discard();
     return this.#wrong(dice);
   }
 
@@ -157,16 +157,23 @@ class SpaceRun {
     }
   }
 
-  #trim(): string {
+  #discard(): string {
+    this.#freeLost();
+    const gone = new Set<number>();
+    for (const slot of this.#backed) if (this.#state[slot] === "free") gone.add(slot);
+    const told: number[] = [];
+    let from = 0;
+    do {
+      from = this.e.wasm.slotsDiscard(from);
+      for (const { slot, pages } of this.e.extents()) {
+        for (let i = 0; i < pages; i++) told.push(slot + i);
+      }
+    } while (from > 0);
+    equal(told.join(), [...gone].sort((a, b) => a - b).join(), "slots discarded");
+    for (const slot of gone) this.#backed.delete(slot);
     const reach = this.#state.lastIndexOf("used");
-    const keep = reach > 0 ? reach + TRIM_SPARE : 0;
-    if (keep * 2 <= this.#end) {
-      this.#end = keep;
-      this.#freeLost();
-      for (const slot of this.#backed) if (slot > keep) this.#backed.delete(slot);
-    }
-    equal(this.e.wasm.slotsTrim(), this.#end, "slotsTrim");
-    return "slotsTrim";
+    this.#end = Math.min(this.#end, reach > 0 ? reach + TRIM_SPARE : 0);
+    return "slotsDiscard";
   }
 
   #wrong(dice: Dice): string {
