@@ -3,12 +3,21 @@
  * and operations on single pages, by page number and checked.
  */
 import { EFAULT, EINVAL, H_EXTENTS, H_RAM, PAGE_SHIFT, PAGE_SIZE } from "./abi";
-import { checksum } from "./checksum";
 import { DEBUGGING } from "./debug";
-import { entryAt, isPage, isReserved, setSum, shadowAt, sumAt } from "./entry";
+import {
+  entryAt,
+  isPage,
+  isReserved,
+  setSum,
+  shadowAt,
+  slotToShadow,
+  sumAt,
+  toHandle,
+} from "./entry";
 import { extentEntry, extentPage, extentPages, extentSlot } from "./exchange";
 import { get } from "./header";
-import { chunkHead, clearPages, copyBytes, isZero } from "./page";
+import { chunkHead } from "./page";
+import { checksum, clearPages, copyBytes, isZero } from "./page_bytes";
 import { vectorOk } from "./page_vector";
 import { ramAddress } from "./swap_map";
 
@@ -68,15 +77,15 @@ const PIECE: u32 = 16;
 function isNamed(i: u32, out: bool): bool {
   const pages = extentPages(i);
   let entry = extentPage(i);
-  let shadow = extentSlot(i) << 1;
+  let shadow = slotToShadow(extentSlot(i));
   if (!shadow) return false;
   for (let index = extentEntry(i); index < extentEntry(i) + pages; index++) {
     const named = out
       ? entryAt(index) == entry && shadowAt(index) == shadow
-      : shadowAt(index) == entry && entryAt(index) == (shadow | 1);
+      : shadowAt(index) == entry && entryAt(index) == toHandle(shadow);
     if (!named) return false;
     entry += PAGE_SIZE;
-    shadow += 2;
+    shadow += slotToShadow(1);
   }
   return true;
 }

@@ -95,7 +95,7 @@ function engineBatches({ wasm, buffer, header }: RawEngine, { from, to }: Pairs)
       const slot = (to[at + i] as number) - first + 1;
       list.set([address, slot, 1, i, at + i], i * words);
       entries[at + i] = address;
-      shadows[at + i] = slot << 1;
+      shadows[at + i] = slot << abi.SLOT_SHIFT;
     }
     lists.push(list);
   }

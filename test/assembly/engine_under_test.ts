@@ -46,12 +46,6 @@ export const DEBUGGING: boolean = WebAssembly.Module.imports(engineModule).lengt
 export const WASM_PAGE = 65536;
 export const U32_MAX = 0xffffffff;
 
-/** States of a page struct (assembly/page.ts). */
-export const TAIL = 0;
-export const FREE = 1;
-export const ALLOCATED = 2;
-export const POOLED = 3;
-
 /** What a walk is to do, in words; `how()` makes the engine's number of it. */
 export interface How {
   /** Orders that may be allocated; all up to `orderMax` by default. */
@@ -152,25 +146,25 @@ export class EngineUnderTest {
     return this.header(abi.H_SUM) / 4 + entry;
   }
 
-  /** Address of a page struct: order +0, state +1, caching +2, next +4, prev +8, owner +12. */
+  /** Address of a page struct. */
   pageStruct(pfn: number): number {
-    return this.header(abi.H_PAGE_TABLE) + (pfn - this.firstPfn) * 16;
+    return this.header(abi.H_PAGE_TABLE) + (pfn - this.firstPfn) * abi.PAGE_STRUCT_BYTES;
   }
 
   order(pfn: number): number {
-    return this.bytes[this.pageStruct(pfn)]!;
+    return this.bytes[this.pageStruct(pfn) + abi.P_ORDER]!;
   }
 
   state(pfn: number): number {
-    return this.bytes[this.pageStruct(pfn) + 1]!;
+    return this.bytes[this.pageStruct(pfn) + abi.P_STATE]!;
   }
 
   caching(pfn: number): number {
-    return this.bytes[this.pageStruct(pfn) + 2]!;
+    return this.bytes[this.pageStruct(pfn) + abi.P_CACHING]!;
   }
 
   owner(pfn: number): number {
-    return this.words[this.pageStruct(pfn) / 4 + 3]!;
+    return this.words[(this.pageStruct(pfn) + abi.P_OWNER) / 4]!;
   }
 
   /** The bytes of `pages` pages at an address. */
@@ -284,13 +278,7 @@ function hashWords(words: Uint32Array, from: number, to: number, seed: number): 
   return hash >>> 0;
 }
 
-export function isPage(entry: number): boolean {
-  return entry !== 0 && (entry & 1) === 0;
-}
-
-export function isHandle(entry: number): boolean {
-  return (entry & 1) === 1;
-}
+export { isHandle, isPage } from "../../src/engine/entry.ts";
 
 /** What `expect` is too slow for: thousands of comparisons a millisecond. */
 export function must(condition: boolean, what: string): asserts condition {

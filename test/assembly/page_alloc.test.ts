@@ -5,9 +5,8 @@
  * the NORMAL zone first; chunks of the DMA32 zone alone are taken through page vectors.
  */
 import { describe, expect, test } from "vitest";
-import { EINVAL, ENOMEM, MAX_ORDER, NR_ORDERS, PAGE_SIZE } from "../../assembly/abi.ts";
+import { ALLOCATED, EINVAL, ENOMEM, MAX_ORDER, NR_ORDERS, PAGE_SIZE } from "../../assembly/abi.ts";
 import {
-  ALLOCATED,
   type Dice,
   EngineUnderTest,
   equal,

@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from "vitest";
 import {
+  ALLOCATED,
   BATCH_PAGES_MAX,
   CACHED,
   EINVAL,
@@ -12,11 +13,11 @@ import {
   MAX_ORDER,
   PAGE_SIZE,
   POOL_TYPES_MAX,
+  POOLED,
   UNCACHED,
   WRITE_COMBINED,
 } from "../../assembly/abi.ts";
 import {
-  ALLOCATED,
   Dice,
   EngineUnderTest,
   equal,
@@ -25,7 +26,6 @@ import {
   how,
   isPage,
   must,
-  POOLED,
   program,
   U32_MAX,
 } from "./engine_under_test.ts";

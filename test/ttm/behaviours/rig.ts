@@ -3,7 +3,9 @@
  * and tts whose pages are marked. One page is one transfer, and a restored page keeps no copy in swap,
  * unless a test says otherwise.
  */
+
 import { expect } from "vitest";
+import { isPage } from "../../../src/engine/entry.ts";
 import {
   type BlockSwapDevice,
   type BufferObject,
@@ -221,7 +223,7 @@ export class Rig implements Disposable, AsyncDisposable {
 
   words(tt: Tt, index: number): Uint32Array {
     const entry = this.global.engine.entry(tt.vector + index);
-    if (entry === 0 || entry % 2 === 1) throw new Error(`page ${index} is not in memory`);
+    if (!isPage(entry)) throw new Error(`page ${index} is not in memory`);
     return this.wordsAt(entry);
   }
 
@@ -244,7 +246,7 @@ export class Rig implements Disposable, AsyncDisposable {
   shape(tt: Tt): string {
     const { engine } = this.global;
     const kinds = this.entries(tt).map((entry, i) => {
-      if (entry !== 0 && entry % 2 === 0) return "P";
+      if (isPage(entry)) return "P";
       const held = engine.shadow(tt.vector + i) !== 0;
       if (entry === 0) return held ? "," : ".";
       return held ? "h" : "H";
@@ -259,7 +261,7 @@ export class Rig implements Disposable, AsyncDisposable {
     const entries = this.entries(tt);
     for (let i = 0; i < entries.length; ) {
       const entry = entries[i] as number;
-      const order = entry !== 0 && entry % 2 === 0 ? engine.chunk(entry).order : -1;
+      const order = isPage(entry) ? engine.chunk(entry).order : -1;
       if (order >= 0) orders.push(order);
       i += order >= 0 ? 1 << order : 1;
     }
@@ -273,7 +275,7 @@ export class Rig implements Disposable, AsyncDisposable {
 
   /** Caching of each page that is in memory: 0 cached, 1 write-combined, 2 uncached. */
   caching(tt: Tt): number[] {
-    const pages = this.entries(tt).filter((entry) => entry !== 0 && entry % 2 === 0);
+    const pages = this.entries(tt).filter(isPage);
     return pages.map((page) => this.global.engine.chunk(page).caching);
   }
 

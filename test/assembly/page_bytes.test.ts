@@ -51,7 +51,7 @@ function nh(page: Int16Array, key: Int16Array, from: number): number {
   return sum;
 }
 
-/** The checksum as assembly/checksum.ts describes it. */
+/** The checksum as assembly/page_bytes.ts describes it. */
 function reference(): number {
   const [a, b, c] = join;
   const p = BigInt(nh(words, keyWords, 0));
