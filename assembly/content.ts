@@ -17,7 +17,7 @@ import {
 import { extentEntry, extentPage, extentPages, extentSlot } from "./exchange";
 import { get } from "./header";
 import { chunkHead } from "./page";
-import { checksum, clearPages, copyBytes, isZero } from "./page_bytes";
+import { checksum, copyBytes } from "./page_bytes";
 import { vectorOk } from "./page_vector";
 import { ramAddress } from "./swap_map";
 
@@ -122,24 +122,13 @@ export function ramTransfer(out: u32, sums: u32): i32 {
   return copied;
 }
 
+// Single pages: what one page a call costs is measured with it (bench/copy), and the checksum is tested by itself.
+
 /** -EINVAL unless both are pages handed out by the allocator. */
 export function pageCopy(to: u32, from: u32): i32 {
   if (!chunkHead(to) || !chunkHead(from)) return -EINVAL;
   copyBytes((<usize>to) << PAGE_SHIFT, (<usize>from) << PAGE_SHIFT, 1);
   return 0;
-}
-
-/** -EINVAL unless it is a page handed out by the allocator. */
-export function pageClear(pfn: u32): i32 {
-  if (!chunkHead(pfn)) return -EINVAL;
-  clearPages((<usize>pfn) << PAGE_SHIFT, 1);
-  return 0;
-}
-
-/** 1 when the page is all zeros, else 0; -EINVAL as above. */
-export function pageIsZero(pfn: u32): i32 {
-  if (!chunkHead(pfn)) return -EINVAL;
-  return isZero((<usize>pfn) << PAGE_SHIFT) ? 1 : 0;
 }
 
 /** Checksum of a page's content; 0 unless it is a page handed out by the allocator. */

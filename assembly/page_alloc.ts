@@ -266,18 +266,12 @@ export function allocPages(order: u32): i32 {
   return pfn;
 }
 
-/** -EINVAL, and nothing changed, unless allocPages returned (or splitPage made) this very chunk. */
+/** -EINVAL, and nothing changed, unless allocPages returned this very chunk. */
 export function freePages(pfn: u32, order: u32): i32 {
   const page = rawChunk(pfn);
   if (!page || pageOrder(page) != order) return -EINVAL;
   add(H_RAW_PAGES, -(1 << order));
   giveFrames(pfn, 1 << order);
   flushFrames();
-  return 0;
-}
-
-export function splitPage(pfn: u32): i32 {
-  if (!rawChunk(pfn)) return -EINVAL;
-  splitChunk(pfn);
   return 0;
 }

@@ -22,7 +22,7 @@ import {
   UNCACHED,
 } from "./abi";
 import { assertEntry, assertHeld, assertOwner } from "./assert";
-import { mapFree, mapIs, mapRelease, mapTake } from "./bitmap";
+import { mapIs, mapRelease, mapTake } from "./bitmap";
 import { DEBUGGING } from "./debug";
 import {
   entryAt,
@@ -79,11 +79,6 @@ export function vectorFree(vector: u32, count: u32): i32 {
   }
   mapRelease(get(H_VECTOR_MAP), vector, count);
   return 0;
-}
-
-/** Entries that no vector uses. */
-export function vectorSpace(): u32 {
-  return mapFree(get(H_VECTOR_MAP));
 }
 
 /**

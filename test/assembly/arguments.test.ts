@@ -100,7 +100,6 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   vectorDirty: ["vector", "entries", "offset", "count", "flag"],
   vectorCaching: ["vector", "entries", "offset", "caching"],
   vectorExtents: ["vector", "entries", "offset", "count"],
-  vectorSpace: [],
   fillPrepare: ["vector", "entries", "offset", "offset", "budget", "how", "offset", "offset"],
   fillCommit: ["vector", "entries", "offset", "offset", "count", "count", "how"],
   shrinkPrepare: ["items", "budget"],
@@ -109,14 +108,11 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   sumEntries: ["entry", "count"],
   verifyEntries: ["entry", "count"],
   pageCopy: ["pfn", "pfn"],
-  pageClear: ["pfn"],
-  pageIsZero: ["pfn"],
   pageChecksum: ["pfn"],
   poolCount: ["type", "order"],
   poolShrink: ["type", "order"],
   allocPages: ["order"],
   freePages: ["pfn", "order"],
-  splitPage: ["pfn"],
   slotAlloc: ["count"],
   slotFree: ["slot", "count"],
   slotsFree: [],
@@ -236,8 +232,7 @@ class Fuzz {
       if (e.wasm.vectorDrop(vector, entries, 0) >= 0) e.wasm.vectorFree(vector, entries);
     }
     for (let i = 0; i < e.sizes.frames; i++) {
-      e.wasm.splitPage(e.firstPfn + i);
-      e.wasm.freePages(e.firstPfn + i, 0);
+      for (let order = 0; order <= MAX_ORDER; order++) e.wasm.freePages(e.firstPfn + i, order);
     }
     for (let slot = 1; slot <= e.sizes.slots; slot++) e.wasm.slotFree(slot, 1);
     this.#content = e.contentHash();

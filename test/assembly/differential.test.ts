@@ -415,7 +415,7 @@ class Run {
     e.mustHold("dropping everything");
     equal(e.freePages, this.frames, "free pages at the end");
     equal(e.freeSlots, SLOTS, "free slots at the end");
-    equal(e.wasm.vectorSpace(), ENTRIES, "entries at the end");
+    equal(e.freeEntries, ENTRIES, "entries at the end");
   }
 }
 

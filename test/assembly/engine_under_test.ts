@@ -110,6 +110,11 @@ export class EngineUnderTest {
     return this.wasm.slotsFree();
   }
 
+  /** Entries that no vector has: the second word of their map (assembly/bitmap.ts). */
+  get freeEntries(): number {
+    return this.words[this.header(abi.H_VECTOR_MAP) / 4 + 1]!;
+  }
+
   /** Free chunks of each order in a zone: 0 is DMA32, and the only one by default; 1 is NORMAL. */
   freeChunks(zone: number = 0): number[] {
     const at = this.headerIndex(abi.H_FREE_COUNT) + zone * abi.NR_ORDERS;

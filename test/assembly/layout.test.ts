@@ -146,7 +146,7 @@ describe.each(SIZES)(
       expect(e.header(abi.H_SLOTS)).toBe(slots);
       expect(e.freeSlots).toBe(slots);
       expect(e.header(abi.H_ENTRIES)).toBe(entries);
-      expect(e.wasm.vectorSpace()).toBe(entries);
+      expect(e.freeEntries).toBe(entries);
       e.mustHold("init");
     });
 

@@ -57,7 +57,7 @@ class EntryRun {
   step(dice: Dice): string {
     const kind = dice.below(100);
     const done = kind < 50 ? this.alloc(dice) : kind < 90 ? this.free(dice) : this.wrong(dice);
-    equal(this.e.wasm.vectorSpace(), this.space, `space after ${done}`);
+    equal(this.e.freeEntries, this.space, `space after ${done}`);
     this.e.mustHold(done);
     return done;
   }
@@ -128,7 +128,7 @@ test("a vector has at least one entry, and no more than there are", () => {
     e.mustRefuse(ENOMEM, `vectorAlloc(${count})`, () => e.wasm.vectorAlloc(count));
   }
   expect(e.wasm.vectorAlloc(100)).toBe(0);
-  expect(e.wasm.vectorSpace()).toBe(0);
+  expect(e.freeEntries).toBe(0);
 });
 
 test("the largest gap is found, however the free entries are scattered", () => {
