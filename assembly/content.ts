@@ -29,14 +29,14 @@ function pageOf(index: u32): u32 {
 }
 
 /** Notes the checksums of `count` pages from `page` on, of entries from `index` on. Returns `count`. */
-export function noteSums(index: u32, page: usize, count: u32): u32 {
+function noteSums(index: u32, page: usize, count: u32): u32 {
   for (let i: u32 = 0; i < count; i++)
     setSum(index + i, checksum(page + ((<usize>i) << PAGE_SHIFT)));
   return count;
 }
 
 /** How many of them match what was noted, before the first that does not. */
-export function matchSums(index: u32, page: usize, count: u32): u32 {
+function matchSums(index: u32, page: usize, count: u32): u32 {
   for (let i: u32 = 0; i < count; i++) {
     if (checksum(page + ((<usize>i) << PAGE_SHIFT)) != sumAt(index + i)) return i;
   }

@@ -50,7 +50,7 @@ export function poolTypeOf(how: u32): u32 {
 
 // @ts-ignore: decorator
 @inline
-export function cachingOf(how: u32): u32 {
+function cachingOf(how: u32): u32 {
   return (how >> HOW_CACHING_SHIFT) & 3;
 }
 

@@ -11,7 +11,7 @@ import { drawKey } from "./sum_key.ts";
  * Sizes of an engine: page frames, swap slots, vector entries; whether slots lie in memory too; and how
  * many of the frames, the first ones, are the DMA32 zone.
  */
-export interface EngineGeometry {
+interface EngineGeometry {
   readonly frames: number;
   readonly slots: number;
   readonly entries: number;
