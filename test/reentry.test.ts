@@ -15,7 +15,7 @@ import { blockDevice, filled } from "./support/devices.ts";
 import { fails, failsSync } from "./support/errors.ts";
 import { MapSwap } from "./support/map_swap.ts";
 import { CountingSignal } from "./support/signals.ts";
-import { ArraySwap } from "./support/ttm_swap.ts";
+import { ArraySwap } from "./ttm/support/swap.ts";
 
 const ODD: [string, unknown][] = [
   ["undefined", undefined],

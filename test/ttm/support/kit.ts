@@ -1,9 +1,14 @@
-import { isHandle } from "../../src/engine/entry.ts";
-import { createDeviceSync, type Device, type DeviceOptions, PAGE_SIZE } from "../../src/index.ts";
-import { type Pool, populateTtSync, Tt, type TtmGlobal, type TtOptions } from "../../src/ttm.ts";
-import { pattern } from "./bytes.ts";
-import { writeContent } from "./ttm_subject.ts";
-import { ArraySwap } from "./ttm_swap.ts";
+import { isHandle } from "../../../src/engine/entry.ts";
+import {
+  createDeviceSync,
+  type Device,
+  type DeviceOptions,
+  PAGE_SIZE,
+} from "../../../src/index.ts";
+import { type Pool, populateTtSync, Tt, type TtmGlobal, type TtOptions } from "../../../src/ttm.ts";
+import { pattern } from "../../support/bytes.ts";
+import { writeContent } from "./subject.ts";
+import { ArraySwap } from "./swap.ts";
 
 /** A device of so many pages, and the swap device that it has. */
 export interface Kit {

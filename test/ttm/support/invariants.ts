@@ -1,6 +1,6 @@
-import { NR_ORDERS, PAGE_SIZE } from "../../assembly/abi.ts";
-import { isHandle, isPage } from "../../src/engine/entry.ts";
-import { type Pool, TT_FLAG_SWAPPED, type Tt, type TtmGlobal } from "../../src/ttm.ts";
+import { NR_ORDERS, PAGE_SIZE } from "../../../assembly/abi.ts";
+import { isHandle, isPage } from "../../../src/engine/entry.ts";
+import { type Pool, TT_FLAG_SWAPPED, type Tt, type TtmGlobal } from "../../../src/ttm.ts";
 
 type Engine = TtmGlobal["engine"];
 

@@ -3,11 +3,11 @@
  * they throw is a failure, never something that a promise waits for.
  */
 import { describe, expect, test } from "vitest";
-import { type BufferObject, type Device, PAGE_SIZE, TtmError } from "../src/index.ts";
-import type { Shrinker } from "../src/ttm.ts";
-import { contentSync, expectSame, pattern } from "./support/bytes.ts";
-import { settles } from "./support/delays.ts";
-import { filled, ramDevice } from "./support/devices.ts";
+import { type BufferObject, type Device, PAGE_SIZE, TtmError } from "../../src/index.ts";
+import type { Shrinker } from "../../src/ttm.ts";
+import { contentSync, expectSame, pattern } from "../support/bytes.ts";
+import { settles } from "../support/delays.ts";
+import { filled, ramDevice } from "../support/devices.ts";
 
 /** A device whose frames are all pinned, one of them to be had if a shrinker lets go of it. */
 function full(): { device: Device; held: BufferObject; fresh: BufferObject } {

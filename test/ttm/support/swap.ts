@@ -1,4 +1,4 @@
-import { type BlockSwapDevice, PAGE_SIZE } from "../../src/index.ts";
+import { type BlockSwapDevice, PAGE_SIZE } from "../../../src/index.ts";
 
 /**
  * A swap device over one array: fast enough for millions of transfers of a page. It counts how often
