@@ -8,6 +8,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import process from "node:process";
 import * as abi from "../assembly/abi.ts";
+import { bareCopy } from "./bare.ts";
 import { type RawEngine, rawEngine } from "./engine_exports.ts";
 import {
   type Bench,
@@ -24,7 +25,6 @@ import {
   shuffle,
   sizeName,
 } from "./harness.ts";
-import { bareCopy } from "./roof.ts";
 
 const CPU = process.argv.includes("--cpu");
 

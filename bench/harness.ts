@@ -9,6 +9,7 @@ import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { Random } from "../src/random.ts";
 
 /** One line of a result. `ratio` above 1: faster (or smaller) than what it is held against. */
 export interface Row {
@@ -248,16 +249,10 @@ export async function collected(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 100));
 }
 
-/** A small generator of repeatable random numbers (mulberry32), 0 up to, not including, `limit`. */
+/** Whole random numbers of a seed, 0 up to, not including, `limit`. */
 export function randomFrom(seed: number): (limit: number) => number {
-  let state = seed >>> 0;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * limit);
-  };
+  const random = new Random(seed);
+  return (limit) => Math.floor(random.fraction() * limit);
 }
 
 /** Shuffles in place, and returns it. */

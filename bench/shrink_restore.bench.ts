@@ -9,6 +9,7 @@ import * as abi from "../assembly/abi.ts";
 import { createDeviceSync, type Device, type DeviceOptions, ramSwap } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
 import { Pool, populateTtSync, shrinkTtSync, Tt } from "../src/ttm.ts";
+import { bareCopy, bareFile, type Piece, pieces1MiB } from "./bare.ts";
 import { withMemory } from "./engine_exports.ts";
 import {
   type Bench,
@@ -23,15 +24,6 @@ import {
   shuffle,
   sizeName,
 } from "./harness.ts";
-import {
-  bareCopy,
-  bareFile,
-  bareRead,
-  bareWrite,
-  closeFile,
-  type Piece,
-  pieces1MiB,
-} from "./roof.ts";
 
 interface Case {
   readonly swap: "ram" | "file";
@@ -107,12 +99,12 @@ async function measure(bench: Bench | undefined, c: Case, count: number): Promis
   const pieces = piecesOf(memory, device, tts, moved);
   for (const { from, bytes } of pieces) new Uint8Array(memory.buffer, from, bytes).fill(0x5a);
 
-  const fd = c.swap === "file" ? bareFile() : -1;
+  const file = c.swap === "file" ? bareFile() : undefined;
   const bytes = objects * moved * PAGE;
   const views = pieces1MiB(memory.buffer, pieces[0]?.from ?? 0, bytes);
-  const bareOut = c.swap === "ram" ? bareCopy(memory, pieces) : () => bareWrite(fd, views);
+  const bareOut = c.swap === "ram" ? bareCopy(memory, pieces) : () => file?.write(views);
   const back = pieces.map(({ to, from, bytes }) => ({ to: from, from: to, bytes }));
-  const bareIn = c.swap === "ram" ? bareCopy(memory, back) : () => bareRead(fd, views);
+  const bareIn = c.swap === "ram" ? bareCopy(memory, back) : () => file?.read(views);
   const shrunk = (pages: number): void => {
     if (pages !== objects * moved) throw new Error(`${pages} pages were shrunk`);
   };
@@ -151,7 +143,7 @@ async function measure(bench: Bench | undefined, c: Case, count: number): Promis
     against: "bare in",
     label: back2,
   });
-  if (fd >= 0) closeFile(fd);
+  file?.close();
   device.closeSync({ force: true });
 }
 

@@ -26,8 +26,15 @@ export const LAYERS = [
   [
     [
       ...["src/resource.ts", "src/lru.ts", "src/lock.ts", "src/wait_queue.ts", "src/mapping.ts"],
-      ...["src/bytes.ts", "src/not_bytes.ts", "src/options.ts", "src/readings.ts", "src/stack.ts"],
-      ...["src/host.ts", "src/host_types.ts", "src/wasm.d.ts", "src/size.ts", "src/errors.ts"],
+      ...["src/bytes.ts", "src/not_bytes.ts", "src/options.ts", "src/random.ts", "src/readings.ts"],
+      ...[
+        "src/stack.ts",
+        "src/host.ts",
+        "src/host_types.ts",
+        "src/wasm.d.ts",
+        "src/size.ts",
+        "src/errors.ts",
+      ],
     ],
   ],
   [["assembly/index.ts"]],

@@ -1,7 +1,8 @@
 /* What is done to the bytes of pages: one by one, and as the entries that a transfer moves. */
 import { describe, expect, test } from "vitest";
 import { CHECK_POOL, EFAULT, EINVAL, PAGE_SIZE } from "../../assembly/abi.ts";
-import { Dice, EngineUnderTest, equal, how, must, U32_MAX } from "./engine_under_test.ts";
+import { Random } from "../support/random.ts";
+import { EngineUnderTest, equal, how, must, U32_MAX } from "./engine_under_test.ts";
 import {
   dirtyFrames,
   fillAll,
@@ -38,7 +39,7 @@ describe("a copy", () => {
         );
       }
     }
-    randomBytes(page(1), new Dice(1));
+    randomBytes(page(1), new Random(1));
     expect(wasm.pageCopy(pfn + 2, pfn + 1)).toBe(0);
     expect(page(2)).toEqual(page(1));
   });

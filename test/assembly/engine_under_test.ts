@@ -11,6 +11,7 @@ import fc from "fast-check";
 import * as abi from "../../assembly/abi.ts";
 import text from "../../build/engine.wasm";
 import type { Exports } from "../../src/engine/exports.ts";
+import { Random } from "../support/random.ts";
 
 export interface Sizes {
   readonly frames: number;
@@ -304,35 +305,6 @@ export function equalLists<T extends number | string>(
   equal(actual.join(" "), expected.join(" "), what);
 }
 
-/** Random numbers from one word (mulberry32): what an operation needs beyond it. */
-export class Dice {
-  #state: number;
-
-  constructor(word: number) {
-    this.#state = word | 0;
-  }
-
-  word(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (t ^ (t >>> 14)) >>> 0;
-  }
-
-  /** A number of 0 .. end - 1. */
-  below(end: number): number {
-    return Math.floor((this.word() / 2 ** 32) * end);
-  }
-
-  chance(percent: number): boolean {
-    return this.below(100) < percent;
-  }
-
-  pick<T>(list: ArrayLike<T>): T {
-    return list[this.below(list.length)]!;
-  }
-}
-
 /** A program: one random word for each of `length` operations. */
 export function program(length: number): fc.Arbitrary<Uint32Array> {
   return fc.uint32Array({ minLength: length, maxLength: length });
@@ -360,11 +332,14 @@ export function forAll<T>(
 }
 
 /** Runs a program, and says which operation failed. */
-export function runProgram(words: Uint32Array, step: (dice: Dice, index: number) => string): void {
+export function runProgram(
+  words: Uint32Array,
+  step: (dice: Random, index: number) => string,
+): void {
   let done = "";
   for (let i = 0; i < words.length; i++) {
     try {
-      done = step(new Dice(words[i]!), i);
+      done = step(new Random(words[i]!), i);
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new Error(`operation ${i} (after ${done || "none"}): ${reason}`, { cause });

@@ -6,8 +6,8 @@
  */
 import { describe, expect, test } from "vitest";
 import { ALLOCATED, EINVAL, ENOMEM, MAX_ORDER, NR_ORDERS, PAGE_SIZE } from "../../assembly/abi.ts";
+import type { Random } from "../support/random.ts";
 import {
-  type Dice,
   EngineUnderTest,
   equal,
   equalLists,
@@ -110,7 +110,7 @@ class BuddyRun {
   }
 
   /** One operation. Rounds of 500 in which memory tends to fill up and to empty take turns. */
-  step(dice: Dice, index: number): string {
+  step(dice: Random, index: number): string {
     const growing = Math.floor(index / 500) % 2 === 0;
     const kind = dice.below(100);
     const allocs = growing ? 60 : 25;
@@ -129,8 +129,8 @@ class BuddyRun {
     equalLists(this.e.freeChunks(zone), expected, `free chunks of zone ${zone} after ${done}`);
   }
 
-  alloc(dice: Dice): string {
-    const order = dice.chance(2) ? dice.pick([10, 11, 32, 2 ** 31, U32_MAX]) : smallOrder(dice);
+  alloc(dice: Random): string {
+    const order = dice.percent(2) ? dice.pick([10, 11, 32, 2 ** 31, U32_MAX]) : smallOrder(dice);
     const what = `allocPages(${order})`;
     const { e, model } = this;
     const zone = order > MAX_ORDER ? -1 : [1, 0].find((zone) => model.hasRoom(order, zone));
@@ -146,7 +146,7 @@ class BuddyRun {
   }
 
   /** A chunk of the DMA32 zone, as the only one of a vector. */
-  allocDma32(dice: Dice): string {
+  allocDma32(dice: Random): string {
     const { e, model } = this;
     const order = smallOrder(dice);
     const what = `DMA32 chunk of order ${order}`;
@@ -174,7 +174,7 @@ class BuddyRun {
     this.model.take(at, order, vector);
   }
 
-  free(dice: Dice): string {
+  free(dice: Random): string {
     const { model } = this;
     if (model.live.length === 0) return "nothing to free";
     return this.#free(model.release(dice.below(model.live.length)));
@@ -191,9 +191,9 @@ class BuddyRun {
     return what;
   }
 
-  wrong(dice: Dice): string {
+  wrong(dice: Random): string {
     const { e, model } = this;
-    const pfn = dice.chance(80)
+    const pfn = dice.percent(80)
       ? e.firstPfn + dice.below(model.owner.length + 2) - 1
       : dice.pick([0, 1, 2 ** 31, U32_MAX, U32_MAX - e.firstPfn, e.firstPfn + 2 ** 28]);
     const order = dice.pick([smallOrder(dice), 0, 32, U32_MAX]);
@@ -217,7 +217,7 @@ class BuddyRun {
 }
 
 /** 0 .. 9, low ones more often. */
-function smallOrder(dice: Dice): number {
+function smallOrder(dice: Random): number {
   return Math.min(dice.below(NR_ORDERS), dice.below(NR_ORDERS));
 }
 

@@ -9,8 +9,8 @@ import {
   H_RUN,
   PAGE_SIZE,
 } from "../../assembly/abi.ts";
+import type { Random } from "../support/random.ts";
 import {
-  type Dice,
   EngineUnderTest,
   equal,
   forAll,
@@ -54,7 +54,7 @@ class EntryRun {
     return false;
   }
 
-  step(dice: Dice): string {
+  step(dice: Random): string {
     const kind = dice.below(100);
     const done = kind < 50 ? this.alloc(dice) : kind < 90 ? this.free(dice) : this.wrong(dice);
     equal(this.e.freeEntries, this.space, `space after ${done}`);
@@ -62,7 +62,7 @@ class EntryRun {
     return done;
   }
 
-  alloc(dice: Dice): string {
+  alloc(dice: Random): string {
     const { e, used } = this;
     const count = 1 + dice.below(dice.pick([1, 8, 64, 70, 300, used.length + 1]));
     const what = `vectorAlloc(${count})`;
@@ -80,7 +80,7 @@ class EntryRun {
     return what;
   }
 
-  free(dice: Dice): string {
+  free(dice: Random): string {
     if (this.live.length === 0) return "nothing to free";
     const [{ vector, entries }] = this.live.splice(dice.below(this.live.length), 1) as [Vector];
     const what = `vectorFree(${vector}, ${entries})`;
@@ -90,7 +90,7 @@ class EntryRun {
   }
 
   /** Ranges with an unused entry in them, or past the end. */
-  wrong(dice: Dice): string {
+  wrong(dice: Random): string {
     const { e, used } = this;
     const unused = used.indexOf(0, dice.below(used.length));
     const end = used.length;

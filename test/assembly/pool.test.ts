@@ -17,8 +17,8 @@ import {
   UNCACHED,
   WRITE_COMBINED,
 } from "../../assembly/abi.ts";
+import { Random } from "../support/random.ts";
 import {
-  Dice,
   EngineUnderTest,
   equal,
   forAll,
@@ -360,10 +360,10 @@ describe("vectorCaching", () => {
 
   test("takes as many runs as there are stretches of memory to change", () => {
     forAll(program(1), 200, ([word]) => {
-      const dice = new Dice(word!);
+      const dice = new Random(word!);
       const e = engine();
       const some = (percent: number, end: number) =>
-        Array.from({ length: end }, (_, i) => i).filter(() => dice.chance(percent));
+        Array.from({ length: end }, (_, i) => i).filter(() => dice.percent(percent));
       leaveFree(e, some(80, 64));
       const v = newVector(e, Math.min(e.freePages, 40));
       fillSingly(e, v, some(90, v.entries));

@@ -6,10 +6,10 @@
 import { expect, test } from "vitest";
 import { createDeviceSync, type Device, PAGE_SIZE, ramSwap } from "../../src/index.ts";
 import { fileSwap } from "../../src/swap/file.ts";
+import { ArraySwap } from "../support/array_swap.ts";
 import { seeded } from "../support/random.ts";
 import { DeviceModel, type ModelOptions } from "./support/device_model.ts";
 import { OPS, OPS_TIMEOUT } from "./support/ops.ts";
-import { ArraySwap } from "./support/swap.ts";
 
 const FRAMES = 192;
 const SLOTS = 256;

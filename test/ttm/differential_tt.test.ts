@@ -7,9 +7,9 @@ import { createDeviceSync, PAGE_SIZE, type RamSwapDevice, ramSwap } from "../../
 import { fileSwap } from "../../src/swap/file.ts";
 import type { BlockSwapDevice } from "../../src/swap/types.ts";
 import { Pool, type TtmGlobalOptions } from "../../src/ttm.ts";
+import { ArraySwap } from "../support/array_swap.ts";
 import { seeded } from "../support/random.ts";
 import { OPS, OPS_TIMEOUT } from "./support/ops.ts";
-import { ArraySwap } from "./support/swap.ts";
 import { TtModel } from "./support/tt_model.ts";
 
 const SLOTS = 800;

@@ -4,13 +4,13 @@
 import { describe, expect, test } from "vitest";
 import { createDeviceSync, type Device, PAGE_SIZE } from "../../src/index.ts";
 import { finiTt, Pool, populateTtSync, shrinkTtSync, Tt, unpopulateTt } from "../../src/ttm.ts";
+import { ArraySwap } from "../support/array_swap.ts";
 import { contentSync, expectSame, pattern } from "../support/bytes.ts";
 import { filled } from "../support/devices.ts";
 import { failsSync } from "../support/errors.ts";
 import { expectInvariants, expectUntouched } from "./support/invariants.ts";
 import { addressesOf, kit, pooledPages, written } from "./support/kit.ts";
 import { expectContent } from "./support/subject.ts";
-import { ArraySwap } from "./support/swap.ts";
 
 const ZONE = 512 * PAGE_SIZE;
 

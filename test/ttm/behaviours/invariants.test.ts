@@ -125,7 +125,7 @@ describe("invariants", () => {
         if (isHandle(entry) && index < cursor + read) expectMark(rig.wordsAt(shadow));
         const slot = isHandle(entry) ? entry : isPage(entry) && isHandle(shadow) ? shadow : 0;
         if (slot === 0) continue;
-        const copy = rig.swap.pages.get(slot >>> 1) as Uint8Array;
+        const copy = rig.swap.stored.get(slot >>> 1) as Uint8Array;
         expectMark(new Uint32Array(copy.buffer));
       }
     });

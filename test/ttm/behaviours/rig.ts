@@ -7,7 +7,6 @@
 import { expect } from "vitest";
 import { isPage } from "../../../src/engine/entry.ts";
 import {
-  type BlockSwapDevice,
   type BufferObject,
   type BufferOptions,
   createDeviceSync,
@@ -27,13 +26,10 @@ import {
   type TtmGlobal,
   type TtOptions,
 } from "../../../src/ttm.ts";
+import { StoreSwap, type SwapCall } from "../../support/fake_swap.ts";
 
 /** Swap space in a Map that notes its calls, and fails when it is told to. */
-export class Store implements BlockSwapDevice {
-  readonly name = "store";
-  readonly slots: number;
-  readonly async: boolean;
-  readonly pages: Map<number, Uint8Array> = new Map();
+export class Store extends StoreSwap {
   /** Slots of all pages written and read so far, in order. */
   writes: number[] = [];
   reads: number[] = [];
@@ -46,15 +42,14 @@ export class Store implements BlockSwapDevice {
   flushed = 0;
 
   constructor(slots: number, isAsync = false) {
-    this.slots = slots;
-    this.async = isAsync;
+    super(isAsync ? { slots, delay: () => Promise.resolve() } : { slots }, "store");
   }
 
-  open(): void {
+  override open(): void {
     this.opened++;
   }
 
-  close(): void {
+  override close(): void {
     this.closed++;
   }
 
@@ -63,31 +58,12 @@ export class Store implements BlockSwapDevice {
     this.flushed++;
   }
 
-  write(slot: number, views: readonly Uint8Array[]): void | Promise<void> {
-    return this.#call(true, slot, views);
-  }
-
-  read(slot: number, views: readonly Uint8Array[]): void | Promise<void> {
-    return this.#call(false, slot, views);
-  }
-
-  #call(out: boolean, first: number, views: readonly Uint8Array[]): void | Promise<void> {
-    if (this.async) return Promise.resolve().then(() => this.#move(out, first, views));
-    this.#move(out, first, views);
-  }
-
-  #move(out: boolean, first: number, views: readonly Uint8Array[]): void {
+  protected override move(call: SwapCall, views: readonly Uint8Array[]): void {
     this.views = views;
-    this.before?.(out, first);
-    let slot = first;
-    for (const view of views) {
-      for (let at = 0; at < view.length; at += PAGE_SIZE, slot++) {
-        const page = view.subarray(at, at + PAGE_SIZE);
-        if (out) this.pages.set(slot, page.slice());
-        else page.set(this.pages.get(slot) as Uint8Array);
-        (out ? this.writes : this.reads).push(slot);
-      }
-    }
+    this.before?.(call.out, call.slot);
+    super.move(call, views);
+    const slots = Array.from({ length: call.pages }, (_, i) => call.slot + i);
+    (call.out ? this.writes : this.reads).push(...slots);
   }
 
   /** Lets the k-th read or write from now on fail, once. */

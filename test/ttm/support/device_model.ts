@@ -6,12 +6,12 @@ import {
   TtmError,
 } from "../../../src/index.ts";
 import { FAULT_SITES } from "../../../src/ttm.ts";
+import type { ArraySwap } from "../../support/array_swap.ts";
 import { expectSame, pattern } from "../../support/bytes.ts";
 import { systemError } from "../../support/errors.ts";
 import type { Random } from "../../support/random.ts";
 import { CountingSignal } from "../../support/signals.ts";
 import { expectInvariants } from "./invariants.ts";
-import type { ArraySwap } from "./swap.ts";
 
 /** A buffer, and beside it a plain array of what it has to show. */
 interface Entry {

@@ -6,9 +6,9 @@ import {
   PAGE_SIZE,
 } from "../../../src/index.ts";
 import { type Pool, populateTtSync, Tt, type TtmGlobal, type TtOptions } from "../../../src/ttm.ts";
+import { ArraySwap } from "../../support/array_swap.ts";
 import { pattern } from "../../support/bytes.ts";
 import { writeContent } from "./subject.ts";
-import { ArraySwap } from "./swap.ts";
 
 /** A device of so many pages, and the swap device that it has. */
 export interface Kit {

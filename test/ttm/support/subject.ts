@@ -9,9 +9,9 @@ import {
   Tt,
   type TtmGlobal,
 } from "../../../src/ttm.ts";
+import { ArraySwap } from "../../support/array_swap.ts";
 import { pattern } from "../../support/bytes.ts";
 import { expectInvariants, expectUntouched } from "./invariants.ts";
-import { ArraySwap } from "./swap.ts";
 
 /** One case of an exhaustive test. */
 export interface Shape {

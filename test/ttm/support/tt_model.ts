@@ -22,13 +22,13 @@ import {
   type TtmGlobal,
   unpopulateTt,
 } from "../../../src/ttm.ts";
+import type { ArraySwap } from "../../support/array_swap.ts";
 import { pattern } from "../../support/bytes.ts";
 import { systemError } from "../../support/errors.ts";
 import type { Random } from "../../support/random.ts";
 import { CountingSignal } from "../../support/signals.ts";
 import { expectInvariants } from "./invariants.ts";
 import { expectContent, writeContent } from "./subject.ts";
-import type { ArraySwap } from "./swap.ts";
 
 /** A tt, and beside it a plain array of what it has to show. */
 interface Entry {
