@@ -194,4 +194,13 @@ await main("concurrency", async (bench) => {
     }
     await beside(bench, swap);
   }
+  const together = /^(read|write) of .* at once$/;
+  bench.promise("many operations at once, of one at a time", "ratio", together, {
+    atLeast: 1 / 1.2,
+  });
+  const stall = { atMost: 20, unit: "ms" };
+  const text = "stall of the event loop, with many at once";
+  bench.promise(text, "median", /^stall of the event loop/, stall);
+  const failed = /^tries that failed/;
+  bench.promise("tries that failed, with many at once", "max", failed, { atMost: 0 });
 });

@@ -217,4 +217,12 @@ await main("growth", async (bench) => {
   for (const count of QUICK ? [10, 10_000] : [10, 1000, 100_000, 1_000_000])
     await objects(bench, count);
   await lru(bench);
+  if (QUICK) return;
+  for (const what of ["shrink", "restore"]) {
+    // Past the caches: how much the dearest size costs more than the cheapest.
+    const costs = bench.medians(new RegExp(`^${what}, ((64|256) MiB|[12] GiB)$`));
+    if (costs.length !== 4) throw new Error(`${costs.length} sizes of ${what} were found`);
+    const spread = Math.max(...costs) / Math.min(...costs);
+    bench.keep(`${what}: cost of a page from 64 MiB to 2 GiB`, [spread], { atMost: 1.15 });
+  }
 });

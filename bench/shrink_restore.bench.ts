@@ -171,4 +171,15 @@ await main("shrink_restore", async (bench) => {
       await measure(bench, { swap, bytes: GIB, order: 9, half: true, checksums }, 5);
     }
   }
+  const plain = (what: string, swap: string) => new RegExp(`^${what}, ${swap}, [^,]+, order \\d$`);
+  const ram = { atLeast: 0.9 };
+  bench.promise("shrink to RAM, of memory.copy", "ratio", plain("shrink", "ram"), ram);
+  bench.promise("restore from RAM, of memory.copy", "ratio", plain("restore", "ram"), ram);
+  const file = { atLeast: 0.95 };
+  bench.promise("shrink to file, of writeSync", "ratio", plain("shrink", "file"), file);
+  bench.promise("restore from file, of readSync", "ratio", plain("restore", "file"), file);
+  for (const what of ["shrink", "restore"]) {
+    const cases = new RegExp(`^${what}, \\w+, [^,]+, order \\d, checksums$`);
+    bench.promise(`${what} with checksums, of the same`, "ratio", cases, { atLeast: 0.85 });
+  }
 });

@@ -155,4 +155,6 @@ await main("small_objects", async (bench) => {
   await measure(bench, "file", false);
   await measure(bench, "file", true);
   await measure(bench, "ram", false);
+  const cases = /^shrink in bulk to file(, checksums)?, vs vectored calls$/;
+  bench.promise("small objects in bulk, of bare vectored writes", "ratio", cases, { atLeast: 0.8 });
 });
