@@ -19,7 +19,7 @@ function engineBytes(build: "debug" | "engine"): Plugin {
 }
 
 /** Minutes of exhaustive and random tests: `npm run test:ttm` and `npm run test:long` run them. */
-const long = process.env.TTM_EXHAUSTIVE ? [] : ["test/ttm/exhaustive*", "test/ttm_differential*"];
+const long = process.env.TTM_EXHAUSTIVE ? [] : ["test/ttm/exhaustive*", "test/ttm/differential*"];
 
 const config: ViteUserConfig = defineConfig({
   test: {

@@ -13,14 +13,75 @@ export const PAGE_SIZE = 4096;
 export const MAX_ORDER = 9;
 export const NR_ORDERS = 10;
 
-// Results below zero are negated errno values, numbered as in Linux.
+// Errors, numbered as in Linux. Results of the engine below zero are negated ones.
+export const EPERM = 1;
+export const ENOENT = 2;
 export const EINTR = 4;
 export const EIO = 5;
+export const EWOULDBLOCK = 11;
 export const ENOMEM = 12;
+export const EACCES = 13;
 export const EFAULT = 14;
 export const EBUSY = 16;
+export const EEXIST = 17;
+export const ENODEV = 19;
+export const ENOTDIR = 20;
+export const EISDIR = 21;
 export const EINVAL = 22;
+export const ENFILE = 23;
+export const EMFILE = 24;
 export const ENOSPC = 28;
+export const EROFS = 30;
+export const ENAMETOOLONG = 36;
+export const ENOSYS = 38;
+export const ELOOP = 40;
+
+/*
+ * An entry of a page vector, one u32:
+ *
+ *   31                                12 11              1  0
+ *   | page number                       | 0 ........... 0  0 |   page: its address in linear memory
+ *   | swap slot                                            1 |   handle: slot << 1 | 1
+ *   | 0 ................................................ 0 0 |   empty: reads as zeros
+ *
+ * Slots count from 1, so the handle 1 (slot 0) never names content. Beside each entry lie its shadow, of
+ * the same form (entry.ts), and the checksum of its page: one u32 each.
+ */
+export const ENTRY_SHIFT = 2;
+/** Bytes of an entry, of a shadow, and of a checksum. */
+export const ENTRY_BYTES = 4;
+/** The bit that makes an entry a handle, and the shadow of a page a valid copy in swap. */
+export const HANDLE = 1;
+/** A slot lies in an entry this many bits up. */
+export const SLOT_SHIFT = 1;
+
+/*
+ * struct page, for each frame (the kernel's has 64 bytes); fields by the byte they begin at:
+ *
+ *   +0  u8   order   of the chunk, in its first page
+ *   +1  u8   state   TAIL (not first in a chunk) | FREE | ALLOCATED | POOLED
+ *   +2  u8   caching CACHED | WRITE_COMBINED | UNCACHED, of each page
+ *   +3  u8   moving  the chunk, in its first page: from a prepare, out or in, to its commit
+ *   +4  u32  next    page number in a free list or a pool's, 0 = end
+ *   +8  u32  prev    in a free list
+ *   +12 u32  owner   vector entry that holds the chunk's first page, NONE = handed out directly
+ *
+ * Only the first page of a chunk has an order and a state; a tail's are zero.
+ */
+export const PAGE_STRUCT_SHIFT = 4;
+export const PAGE_STRUCT_BYTES = 16;
+export const P_ORDER = 0;
+export const P_STATE = 1;
+export const P_CACHING = 2;
+export const P_MOVING = 3;
+export const P_NEXT = 4;
+export const P_PREV = 8;
+export const P_OWNER = 12;
+/** States of a page. */
+export const TAIL = 0;
+export const FREE = 1;
+export const ALLOCATED = 2;
+export const POOLED = 3;
 
 // Where the fixed areas lie (bytes). The header below 8192: its addresses, which are all over the code, take two
 // bytes there. The compiler's static data comes between it and the items (asconfig.json).
@@ -31,25 +92,35 @@ export const SUM_KEY = 0x1ef00;
 export const FIXED_END = 0x20000;
 
 /**
- * One item of a batch (u32 each): first entry of the vector, entries in it, first entry to visit;
- * where the prepare's walk ended; and how many of its pages the commit released.
+ * One item of a batch, by the u32 of each field: first entry of the vector, entries in it, first entry to
+ * visit; where the prepare's walk ended; and how many of its pages the commit released.
  */
+export const I_VECTOR = 0;
+export const I_ENTRIES = 1;
+export const I_START = 2;
+export const I_NEXT = 3;
+export const I_RELEASED = 4;
 export const ITEM_BYTES = 20;
 export const ITEMS_MAX = 512;
 
 /**
- * One extent (u32 each): page address, first slot, pages, how many pages of the batch precede it, and
- * the entry of its first page.
+ * One extent, by the u32 of each field: page address, first slot, pages, how many pages of the batch precede
+ * it, and the entry of its first page.
  * A batch stops at the first chunk border past its budget of BATCH_PAGES_MAX pages or less, so it
  * needs at most BATCH_PAGES_MAX + 2^MAX_ORDER extents.
  */
+export const X_ADDRESS = 0;
+export const X_SLOT = 1;
+export const X_PAGES = 2;
+export const X_AT = 3;
+export const X_INDEX = 4;
 export const EXTENT_BYTES = 20;
 export const BATCH_PAGES_MAX = 1024;
 export const EXTENTS_MAX = 2240;
 
 /**
  * The key of the checksums, random bytes: as many as a page has and two vectors more, then three u64
- * (checksum.ts).
+ * (page_bytes.ts).
  */
 export const SUM_KEY_BYTES = 4152;
 

@@ -1,15 +1,7 @@
 /* What debug builds assert of entries and chunks where a walk comes to them. */
-import { MAX_ORDER, PAGE_SHIFT, UNCACHED } from "./abi";
+import { ALLOCATED, MAX_ORDER, PAGE_SHIFT, UNCACHED } from "./abi";
 import { entryAt, entryToSlot, isHandle, isPage, shadowAt } from "./entry";
-import {
-  ALLOCATED,
-  isFrame,
-  pageCaching,
-  pageOrder,
-  pageOwner,
-  pageState,
-  pageStruct,
-} from "./page";
+import { isFrame, pageCaching, pageOrder, pageOwner, pageState, pageStruct } from "./page";
 import { slotUsed } from "./swap_map";
 
 /** Entry `index` and its shadow are of one of the forms that entry.ts names. */
@@ -25,6 +17,20 @@ export function assertEntry(index: u32): void {
   if (!shadow) return;
   assert(!isHandle(shadow) && !(shadow & 0xfff), "the shadow of a handle is no page");
   assert(isFrame(shadow >> PAGE_SHIFT), "the shadow of a handle is no frame");
+}
+
+/**
+ * A chunk of `pages` pages from `pfn` on is held for entries from `index` on: all of them have it as their
+ * shadows, and none is a page.
+ */
+export function assertHeld(pfn: u32, pages: u32, index: u32): void {
+  for (let i: u32 = 0; i < pages; i++) {
+    assert(!isPage(entryAt(index + i)), "a page is held for an entry that has one");
+    assert(
+      shadowAt(index + i) == (pfn + i) << PAGE_SHIFT,
+      "a held chunk is not that of its entries",
+    );
+  }
 }
 
 /** The chunk that begins with frame `pfn` is in use, and belongs to entry `index`. */

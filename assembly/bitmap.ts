@@ -225,6 +225,7 @@ export function mapIs(map: usize, first: u32, count: u32, used: bool): bool {
 export function useBits(map: usize, index: u32, bits: u64): void {
   const levels = load<u32>(map, LEVELS);
   let at = index;
+  if (DEBUGGING) assert(!(mapWord(map, at) & bits), "a slot or entry in use is taken");
   let word = load<u64>(wordAt(map, 0, at)) | bits;
   store<u64>(wordAt(map, 0, at), word);
   for (let level: u32 = 1; level < levels && word == ~(<u64>0); level++) {
@@ -239,6 +240,7 @@ export function useBits(map: usize, index: u32, bits: u64): void {
 export function freeBits(map: usize, index: u32, bits: u64): void {
   const levels = load<u32>(map, LEVELS);
   let at = index;
+  if (DEBUGGING) assert((mapWord(map, at) & bits) == bits, "a free slot or entry is freed");
   let word = load<u64>(wordAt(map, 0, at));
   store<u64>(wordAt(map, 0, at), word & ~bits);
   for (let level: u32 = 1; level < levels && word == ~(<u64>0); level++) {

@@ -3,6 +3,7 @@
  * it costs a walk over frames, entries in use and slots. Returns 0, or which invariant failed.
  */
 import {
+  ALLOCATED,
   CACHED,
   CHECK_ASIDE,
   CHECK_BITMAP,
@@ -17,6 +18,7 @@ import {
   CHECK_SLOT,
   CHECK_SLOT_COUNT,
   CHECK_VECTOR,
+  FREE,
   H_ASIDE_MAP,
   H_BACKED_FREE,
   H_BACKED_MAP,
@@ -46,17 +48,15 @@ import {
   NR_ORDERS,
   PAGE_SHIFT,
   POOL_TYPES_MAX,
+  POOLED,
+  TAIL,
 } from "./abi";
 import { countBits, mapConsistent, mapIs, mapLimit, mapProbe, mapSize, mapWord } from "./bitmap";
 import { entryAt, entryToSlot, isHandle, isPage, shadowAt } from "./entry";
 import { get } from "./header";
 import {
-  ALLOCATED,
-  FREE,
   isFrame,
   isMoving,
-  isZero,
-  POOLED,
   pageCaching,
   pageNext,
   pageOrder,
@@ -64,8 +64,8 @@ import {
   pagePrev,
   pageState,
   pageStruct,
-  TAIL,
 } from "./page";
+import { isZero } from "./page_bytes";
 import { poolList } from "./pool";
 
 export function check(): i32 {

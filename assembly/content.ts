@@ -3,12 +3,21 @@
  * and operations on single pages, by page number and checked.
  */
 import { EFAULT, EINVAL, H_EXTENTS, H_RAM, PAGE_SHIFT, PAGE_SIZE } from "./abi";
-import { checksum } from "./checksum";
 import { DEBUGGING } from "./debug";
-import { entryAt, isPage, isReserved, setSum, shadowAt, sumAt } from "./entry";
+import {
+  entryAt,
+  isPage,
+  isReserved,
+  setSum,
+  shadowAt,
+  slotToShadow,
+  sumAt,
+  toHandle,
+} from "./entry";
 import { extentEntry, extentPage, extentPages, extentSlot } from "./exchange";
 import { get } from "./header";
-import { chunkHead, clearPages, copyBytes, isZero } from "./page";
+import { chunkHead } from "./page";
+import { checksum, copyBytes } from "./page_bytes";
 import { vectorOk } from "./page_vector";
 import { ramAddress } from "./swap_map";
 
@@ -20,14 +29,14 @@ function pageOf(index: u32): u32 {
 }
 
 /** Notes the checksums of `count` pages from `page` on, of entries from `index` on. Returns `count`. */
-export function noteSums(index: u32, page: usize, count: u32): u32 {
+function noteSums(index: u32, page: usize, count: u32): u32 {
   for (let i: u32 = 0; i < count; i++)
     setSum(index + i, checksum(page + ((<usize>i) << PAGE_SHIFT)));
   return count;
 }
 
 /** How many of them match what was noted, before the first that does not. */
-export function matchSums(index: u32, page: usize, count: u32): u32 {
+function matchSums(index: u32, page: usize, count: u32): u32 {
   for (let i: u32 = 0; i < count; i++) {
     if (checksum(page + ((<usize>i) << PAGE_SHIFT)) != sumAt(index + i)) return i;
   }
@@ -68,15 +77,15 @@ const PIECE: u32 = 16;
 function isNamed(i: u32, out: bool): bool {
   const pages = extentPages(i);
   let entry = extentPage(i);
-  let shadow = extentSlot(i) << 1;
+  let shadow = slotToShadow(extentSlot(i));
   if (!shadow) return false;
   for (let index = extentEntry(i); index < extentEntry(i) + pages; index++) {
     const named = out
       ? entryAt(index) == entry && shadowAt(index) == shadow
-      : shadowAt(index) == entry && entryAt(index) == (shadow | 1);
+      : shadowAt(index) == entry && entryAt(index) == toHandle(shadow);
     if (!named) return false;
     entry += PAGE_SIZE;
-    shadow += 2;
+    shadow += slotToShadow(1);
   }
   return true;
 }
@@ -113,24 +122,13 @@ export function ramTransfer(out: u32, sums: u32): i32 {
   return copied;
 }
 
+// Single pages: what one page a call costs is measured with it (bench/copy), and the checksum is tested by itself.
+
 /** -EINVAL unless both are pages handed out by the allocator. */
 export function pageCopy(to: u32, from: u32): i32 {
   if (!chunkHead(to) || !chunkHead(from)) return -EINVAL;
   copyBytes((<usize>to) << PAGE_SHIFT, (<usize>from) << PAGE_SHIFT, 1);
   return 0;
-}
-
-/** -EINVAL unless it is a page handed out by the allocator. */
-export function pageClear(pfn: u32): i32 {
-  if (!chunkHead(pfn)) return -EINVAL;
-  clearPages((<usize>pfn) << PAGE_SHIFT, 1);
-  return 0;
-}
-
-/** 1 when the page is all zeros, else 0; -EINVAL as above. */
-export function pageIsZero(pfn: u32): i32 {
-  if (!chunkHead(pfn)) return -EINVAL;
-  return isZero((<usize>pfn) << PAGE_SHIFT) ? 1 : 0;
 }
 
 /** Checksum of a page's content; 0 unless it is a page handed out by the allocator. */

@@ -26,7 +26,7 @@ import {
   PAGE_SHIFT,
   POOL_TYPES_MAX,
 } from "./abi";
-import { assertEntry, assertOwner } from "./assert";
+import { assertEntry, assertHeld, assertOwner } from "./assert";
 import { DEBUGGING } from "./debug";
 import {
   entryAddress,
@@ -40,8 +40,9 @@ import {
 } from "./entry";
 import { addExtent, resetExtents } from "./exchange";
 import { add, get } from "./header";
-import { clearPages, isMoving, pageOrder, pageStruct, setMoving } from "./page";
+import { isMoving, pageOrder, pageStruct, setMoving } from "./page";
 import { allocChunk, allocNear, flushFrames, largestFree } from "./page_alloc";
+import { clearPages } from "./page_bytes";
 import { giveHeld, isBorder, vectorOk } from "./page_vector";
 import { poolTake, poolTypeOf } from "./pool";
 import { flushSlots, giveSlots } from "./swap_map";
@@ -89,6 +90,11 @@ function hold(index: u32, most: u32, want: u32, how: u32, near: u32): u32 {
     add(H_HELD, pages);
     const shadows = shadowAddress(index);
     for (let i: u32 = 0; i < pages; i++) {
+      if (DEBUGGING)
+        assert(
+          !isPage(entryAt(index + i)) && !shadowAt(index + i),
+          "a page is held for an entry that has one",
+        );
       store<u32>(shadows + ((<usize>i) << 2), (pfn + i) << PAGE_SHIFT);
     }
     return pooled ? pages | CLEARED : pages;
@@ -172,6 +178,7 @@ export function fillPrepare(
 @inline
 function mark(index: u32, pages: u32): void {
   const first = shadowAt(index) >> PAGE_SHIFT;
+  if (DEBUGGING) assertHeld(first, pages, index);
   const size = heldPages(index);
   for (let at: u32 = 0; at < pages; at += size) setMoving(pageStruct(first + at), true);
 }
@@ -237,6 +244,7 @@ export function fillCommit(
     const chunk = pageStruct(page >> PAGE_SHIFT);
     const pages: u32 = 1 << pageOrder(chunk);
     if (held) {
+      if (DEBUGGING) assertHeld(page >> PAGE_SHIFT, pages, index);
       if (DEBUGGING) assert(isMoving(chunk) || !read, "host: fillCommit of what was not prepared");
       if (isMoving(chunk)) ended += pages;
       else if (read) break;
@@ -268,6 +276,11 @@ function commitRun(index: u32, pages: u32, keep: bool): void {
   let swapped: u32 = 0;
   for (let i: usize = 0; i < (<usize>pages) << 2; i += 4) {
     const from = load<u32>(entries + i);
+    if (DEBUGGING)
+      assert(
+        !isPage(from) && isPage(load<u32>(shadows + i)),
+        "an entry becomes what is not held for it",
+      );
     store<u32>(entries + i, load<u32>(shadows + i));
     const copy = isHandle(from);
     store<u32>(shadows + i, keep && copy ? from : 0);

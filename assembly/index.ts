@@ -17,7 +17,6 @@ export {
   vectorDrop,
   vectorExtents,
   vectorFree,
-  vectorSpace,
 } from "./page_vector";
 
 // Pages in: populate and restore.
@@ -32,9 +31,7 @@ export { slotRetry, slotsAside, slotsBack, slotsDiscard, slotsReach, slotsTook }
 // Content.
 export {
   pageChecksum,
-  pageClear,
   pageCopy,
-  pageIsZero,
   ramTransfer,
   sumEntries,
   verifyEntries,
@@ -43,8 +40,9 @@ export {
 // Pools of free chunks by caching.
 export { poolCount, poolShrink } from "./pool";
 
-// The allocators by themselves.
-export { allocPages, freePages, splitPage } from "./page_alloc";
+// The allocators by themselves: for who measures them (bench/buddy, bench/slots), and for tests, which fill
+// memory and swap with them. The published engine is the one that is tested.
+export { allocPages, freePages } from "./page_alloc";
 export { slotAlloc, slotFree, slotsFree } from "./swap_map";
 
 // All invariants.

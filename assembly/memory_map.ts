@@ -13,13 +13,13 @@
  *   EXTENTS  +--------------------------------------------------+
  *            | exchange area: extents (us to the host)           |
  *  SUM_KEY   +--------------------------------------------------+
- *            | key of the checksums (checksum.ts)                |
+ *            | key of the checksums (page_bytes.ts)               |
  *  FIXED_END +--------------------------------------------------+
  *            | swap map     1 bit a slot and its summaries       |
  *            | raw, backed, aside maps   3 bits a slot           |
  *            | vector map   1 bit an entry and its summaries     |
- *            | page table   16 bytes a frame (page.ts)           |
- *            | entries      4 bytes an entry (entry.ts)          |
+ *            | page table   16 bytes a frame (abi.ts)           |
+ *            | entries      4 bytes an entry (abi.ts)            |
  *            | shadows      4 bytes an entry                     |
  *            | checksums    4 bytes an entry                     |
  *   page     +--------------------------------------------------+
@@ -33,6 +33,8 @@
 import {
   EINVAL,
   ENOMEM,
+  ENTRY_BYTES,
+  ENTRY_SHIFT,
   FIXED_END,
   H_ASIDE_MAP,
   H_BACKED_MAP,
@@ -55,17 +57,18 @@ import {
   MAX_ORDER,
   PAGE_SHIFT,
   PAGE_SIZE,
+  PAGE_STRUCT_BYTES,
+  SLOT_SHIFT,
 } from "./abi";
 import { mapBytes, mapInit } from "./bitmap";
-import { layKey } from "./checksum";
 import { get, set } from "./header";
-import { PAGE_STRUCT_BYTES } from "./page";
 import { initFreeLists } from "./page_alloc";
+import { layKey } from "./page_bytes";
 
 const ENTRIES_MAX: u32 = 1 << 30;
 const FRAMES_MAX: u32 = 1 << 20;
-/** A handle is slot << 1 | 1 in 32 bits. */
-const SLOTS_MAX: u32 = 0x7fffffff;
+/** Those that a handle has room for. */
+const SLOTS_MAX: u32 = 0xffffffff >> SLOT_SHIFT;
 
 // @ts-ignore: decorator
 @inline
@@ -83,7 +86,10 @@ function rowBytes(slots: u32): u64 {
 /** Address of the first page frame. */
 function framesAt(frames: u32, slots: u32, entries: u32): u64 {
   const maps = align(mapBytes(slots), 8) + 3 * rowBytes(slots) + align(mapBytes(entries), 8);
-  return align(FIXED_END + maps + <u64>frames * PAGE_STRUCT_BYTES + <u64>entries * 12, PAGE_SIZE);
+  return align(
+    FIXED_END + maps + <u64>frames * PAGE_STRUCT_BYTES + <u64>entries * 3 * ENTRY_BYTES,
+    PAGE_SIZE,
+  );
 }
 
 function endAt(frames: u32, slots: u32, entries: u32, ram: bool): u64 {
@@ -122,8 +128,8 @@ export function init(frames: u32, slots: u32, entries: u32, ram: u32, dma32: u32
   set(H_PAGE_TABLE, <u32>at);
   at += <u64>frames * PAGE_STRUCT_BYTES;
   set(H_ENTRY, <u32>at);
-  set(H_SHADOW, <u32>(at + <u64>entries * 4));
-  set(H_SUM, <u32>(at + <u64>entries * 8));
+  set(H_SHADOW, <u32>(at + ((<u64>entries) << ENTRY_SHIFT)));
+  set(H_SUM, <u32>(at + ((<u64>entries) << ENTRY_SHIFT) * 2));
   const first = framesAt(frames, slots, entries);
   set(H_FIRST_PFN, <u32>(first >> PAGE_SHIFT));
   set(H_RAM, ram ? <u32>(first + ((<u64>frames) << PAGE_SHIFT)) : 0);

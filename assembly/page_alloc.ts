@@ -6,8 +6,11 @@
  * in address order, so that consecutive allocations lie side by side; allocNear() asks for that outright.
  */
 import {
+  ALLOCATED,
+  CACHED,
   EINVAL,
   ENOMEM,
+  FREE,
   H_DMA32_END,
   H_FIRST_PFN,
   H_FRAMES,
@@ -21,14 +24,15 @@ import {
   MAX_ORDER,
   NONE,
   NR_ORDERS,
+  TAIL,
 } from "./abi";
 import { DEBUGGING } from "./debug";
 import { add, get, set } from "./header";
+
 import {
-  ALLOCATED,
-  FREE,
   isFrame,
   isMoving,
+  pageCaching,
   pageNext,
   pageOrder,
   pageOwner,
@@ -39,7 +43,6 @@ import {
   setOwner,
   setPage,
   setPrev,
-  TAIL,
 } from "./page";
 
 /** Index of the free list of `order` in the zone that `pfn` lies in. */
@@ -49,9 +52,30 @@ function listOf(pfn: u32, order: u32): u32 {
   return pfn < get(H_DMA32_END) ? order : NR_ORDERS + order;
 }
 
+/** Nobody uses any of 2^order frames, which are one chunk's. */
+function assertTails(pfn: u32, order: u32): void {
+  assert(!((pfn - get(H_FIRST_PFN)) & ((1 << order) - 1)), "a free chunk is not aligned");
+  for (let at = pfn; at < pfn + (1 << order); at++) {
+    const page = pageStruct(at);
+    assert(pageState(page) == TAIL && !isMoving(page), "a frame in use is freed");
+    assert(pageCaching(page) == CACHED, "a frame is freed with a caching");
+  }
+}
+
+/** Free chunk `pfn` is in its list, and what is linked to it links back. */
+function assertListed(pfn: u32, order: u32): void {
+  const page = pageStruct(pfn);
+  const next = pageNext(page);
+  const prev = pagePrev(page);
+  assert(pageState(page) == FREE && pageOrder(page) == order, "a free list has a chunk of another");
+  assert(!next || pagePrev(pageStruct(next)) == pfn, "a free list is broken");
+  const before = prev ? pageNext(pageStruct(prev)) : get(H_FREE_HEAD + listOf(pfn, order));
+  assert(before == pfn, "a free list is broken");
+}
+
 function push(pfn: u32, order: u32): void {
   const page = pageStruct(pfn);
-  if (DEBUGGING) assert(pageState(page) == TAIL && !isMoving(page), "a frame in use is freed");
+  if (DEBUGGING) assertTails(pfn, order);
   const list = listOf(pfn, order);
   const head = get(H_FREE_HEAD + list);
   setPage(page, FREE, order);
@@ -64,6 +88,7 @@ function push(pfn: u32, order: u32): void {
 }
 
 function unlink(pfn: u32, order: u32): void {
+  if (DEBUGGING) assertListed(pfn, order);
   const page = pageStruct(pfn);
   const next = pageNext(page);
   const prev = pagePrev(page);
@@ -101,6 +126,8 @@ export function initFreeLists(): void {
 
 /** Takes free chunk `pfn` of order `have` off its list, and cuts `count` chunks of `order` from it. */
 function take(pfn: u32, have: u32, order: u32, owner: u32, count: u32): void {
+  if (DEBUGGING)
+    assert(count && count << order <= <u32>(1 << have), "a chunk is cut that is too small");
   unlink(pfn, have);
   const first = get(H_FIRST_PFN);
   const behind = pfn + (1 << have);
@@ -210,6 +237,8 @@ export function flushFrames(): void {
 /** Makes 2^order single pages of a chunk (the kernel's split_page). */
 export function splitChunk(pfn: u32): void {
   const head = pageStruct(pfn);
+  if (DEBUGGING)
+    assert(pageState(head) == ALLOCATED && !isMoving(head), "a chunk is split while it moves");
   const pages: u32 = 1 << pageOrder(head);
   const owner = pageOwner(head);
   for (let i: u32 = 0; i < pages; i++) {
@@ -237,18 +266,12 @@ export function allocPages(order: u32): i32 {
   return pfn;
 }
 
-/** -EINVAL, and nothing changed, unless allocPages returned (or splitPage made) this very chunk. */
+/** -EINVAL, and nothing changed, unless allocPages returned this very chunk. */
 export function freePages(pfn: u32, order: u32): i32 {
   const page = rawChunk(pfn);
   if (!page || pageOrder(page) != order) return -EINVAL;
   add(H_RAW_PAGES, -(1 << order));
   giveFrames(pfn, 1 << order);
   flushFrames();
-  return 0;
-}
-
-export function splitPage(pfn: u32): i32 {
-  if (!rawChunk(pfn)) return -EINVAL;
-  splitChunk(pfn);
   return 0;
 }

@@ -4,6 +4,7 @@
  * and fill.ts.
  */
 import {
+  ALLOCATED,
   EBUSY,
   EFAULT,
   EINVAL,
@@ -20,14 +21,22 @@ import {
   POOL_TYPES_MAX,
   UNCACHED,
 } from "./abi";
-import { assertEntry, assertOwner } from "./assert";
-import { mapFree, mapIs, mapRelease, mapTake } from "./bitmap";
+import { assertEntry, assertHeld, assertOwner } from "./assert";
+import { mapIs, mapRelease, mapTake } from "./bitmap";
 import { DEBUGGING } from "./debug";
-import { entryAt, entryToSlot, isHandle, isPage, setEntry, setShadow, shadowAt } from "./entry";
+import {
+  entryAt,
+  entryToSlot,
+  isHandle,
+  isPage,
+  setEntry,
+  setShadow,
+  shadowAt,
+  toStale,
+} from "./entry";
 import { addExtent, extentsFull, resetExtents } from "./exchange";
 import { add, get } from "./header";
 import {
-  ALLOCATED,
   chunkHead,
   isMoving,
   pageCaching,
@@ -70,11 +79,6 @@ export function vectorFree(vector: u32, count: u32): i32 {
   }
   mapRelease(get(H_VECTOR_MAP), vector, count);
   return 0;
-}
-
-/** Entries that no vector uses. */
-export function vectorSpace(): u32 {
-  return mapFree(get(H_VECTOR_MAP));
 }
 
 /**
@@ -163,7 +167,7 @@ export function vectorDirty(vector: u32, entries: u32, start: u32, count: u32, k
   for (let i = vector + start; i < vector + start + count; i++) {
     const shadow = shadowAt(i);
     if (!isHandle(shadow)) continue;
-    setShadow(i, shadow ^ 1);
+    setShadow(i, toStale(shadow));
     add(H_CLEAN, -1);
   }
   return 0;
@@ -198,6 +202,10 @@ export function vectorCaching(vector: u32, entries: u32, start: u32, caching: u3
 export function giveHeld(index: u32, how: u32): u32 {
   const pfn = shadowAt(index) >> PAGE_SHIFT;
   const order = pageOrder(pageStruct(pfn));
+  if (DEBUGGING) {
+    assertOwner(pfn, index);
+    assertHeld(pfn, 1 << order, index);
+  }
   for (let i = index; i < index + (1 << order); i++) setShadow(i, 0);
   add(H_HELD, -(1 << order));
   giveChunk(pfn, how);

@@ -4,6 +4,7 @@
  * they are given. What a pool is, how many there are and when they are drained is the host's business.
  */
 import {
+  ALLOCATED,
   CACHED,
   EINVAL,
   ENOMEM,
@@ -15,16 +16,17 @@ import {
   NR_ORDERS,
   PAGE_SHIFT,
   POOL_TYPES_MAX,
+  POOLED,
 } from "./abi";
+import { DEBUGGING } from "./debug";
 import { add, get, set } from "./header";
 import {
-  ALLOCATED,
-  clearPages,
   endMove,
-  POOLED,
+  isMoving,
   pageCaching,
   pageNext,
   pageOrder,
+  pageState,
   pageStruct,
   setCaching,
   setNext,
@@ -32,6 +34,7 @@ import {
   setPage,
 } from "./page";
 import { flushFrames, giveFrames } from "./page_alloc";
+import { clearPages } from "./page_bytes";
 
 // @ts-ignore: decorator
 @inline
@@ -47,7 +50,7 @@ export function poolTypeOf(how: u32): u32 {
 
 // @ts-ignore: decorator
 @inline
-export function cachingOf(how: u32): u32 {
+function cachingOf(how: u32): u32 {
   return (how >> HOW_CACHING_SHIFT) & 3;
 }
 
@@ -57,6 +60,8 @@ export function poolTake(type: u32, order: u32, owner: u32): u32 {
   const pfn = get(list);
   if (!pfn) return 0;
   const page = pageStruct(pfn);
+  if (DEBUGGING)
+    assert(pageState(page) == POOLED && pageOrder(page) == order, "a pool has a chunk of another");
   set(list, pageNext(page));
   add(list + 1, -1);
   add(H_POOLED, -(1 << order));
@@ -68,6 +73,11 @@ export function poolTake(type: u32, order: u32, owner: u32): u32 {
 function poolGive(type: u32, pfn: u32, order: u32): void {
   const list = poolList(type, order);
   const page = pageStruct(pfn);
+  if (DEBUGGING)
+    assert(
+      pageState(page) == ALLOCATED && !isMoving(page),
+      "a pool is given a chunk that is not in use",
+    );
   clearPages((<usize>pfn) << PAGE_SHIFT, 1 << order);
   setPage(page, POOLED, order);
   setNext(page, get(list));
@@ -81,6 +91,7 @@ function poolGive(type: u32, pfn: u32, order: u32): void {
  * there is cached.
  */
 export function freeCached(pfn: u32, pages: u32): void {
+  if (DEBUGGING) assert(!isMoving(pageStruct(pfn)), "a chunk is freed while it moves");
   if (pageCaching(pageStruct(pfn)) != CACHED) setCaching(pfn, pages, CACHED);
   giveFrames(pfn, pages);
 }

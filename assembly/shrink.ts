@@ -33,6 +33,8 @@ import {
   setShadow,
   shadowAddress,
   shadowAt,
+  slotToShadow,
+  toHandle,
 } from "./entry";
 import {
   addExtent,
@@ -115,7 +117,7 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
         const pages = min(left, most);
         const shadows = shadowAddress(i);
         for (let j: u32 = 0; j < pages; j++) {
-          store<u32>(shadows + ((<usize>j) << 2), (slot + j) << 1);
+          store<u32>(shadows + ((<usize>j) << 2), slotToShadow(slot + j));
         }
         addExtent(entryAt(i), slot, pages, prepared, i);
         slot += pages;
@@ -247,9 +249,10 @@ function commitChunk(index: u32, entry: u32, pages: u32, moved: u32): u32 {
   for (; n < most; n++) {
     const at = (<usize>n) << 2;
     const shadow = load<u32>(shadows + at);
+    if (DEBUGGING) assertEntry(index + n);
     if (!shadow) break;
-    clean += shadow & 1;
-    store<u32>(entries + at, shadow | 1);
+    clean += isHandle(shadow);
+    store<u32>(entries + at, toHandle(shadow));
     store<u32>(shadows + at, 0);
   }
   if (clean) add(H_CLEAN, -clean);

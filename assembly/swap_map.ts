@@ -31,6 +31,7 @@ import {
   mapTake,
   putBits,
 } from "./bitmap";
+import { DEBUGGING } from "./debug";
 import { add, get, set } from "./header";
 
 /** First slot of a run of up to `want` free slots, its length in H_RUN; 0 when none is free. */
@@ -58,6 +59,10 @@ function count(slot: u32, slots: u32, sign: i32): void {
 /** Frees slots together with their neighbours: takes effect at the next gap or at flushSlots(). */
 export function giveSlots(slot: u32, slots: u32): void {
   const count = get(H_GIVE_COUNT);
+  if (DEBUGGING) {
+    const given = count && slot < get(H_GIVE_SLOT) + count && get(H_GIVE_SLOT) < slot + slots;
+    assert(slot && !given && mapIs(get(H_SWAP_MAP), slot - 1, slots, true), "a free slot is freed");
+  }
   if (count && slot == get(H_GIVE_SLOT) + count) {
     set(H_GIVE_COUNT, count + slots);
     return;
@@ -90,6 +95,7 @@ export function slotsFree(): u32 {
 // @ts-ignore: decorator
 @inline
 export function ramAddress(slot: u32): usize {
+  if (DEBUGGING) assert(get(H_RAM) && slot - 1 < get(H_SLOTS), "there is no such slot in memory");
   return <usize>get(H_RAM) + ((<usize>(slot - 1)) << PAGE_SHIFT);
 }
 

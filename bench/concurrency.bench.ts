@@ -7,12 +7,7 @@
  * 1 ms a call, however many at once. Whatever fails ends the benchmark. A stall is the time by which a timer of
  * 1 ms is late.
  */
-import {
-  type BlockSwapDevice,
-  type BufferObject,
-  createDeviceSync,
-  ramSwap,
-} from "../src/index.ts";
+import { type BufferObject, createDeviceSync, ramSwap } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
 import {
   type Bench,
@@ -31,42 +26,16 @@ import {
   shuffle,
   sizeName,
 } from "./harness.ts";
+import { slowSwap } from "./stores.ts";
 
 const COUNT = QUICK ? 400 : 2000;
 const AT_ONCE = QUICK ? [1, 32, 400] : [1, 32, 128, 400, 2000];
 const SIZE = 64 * KIB;
 
-/** A device that takes a millisecond a call, and any number of calls at once. */
-function slowStore(slots: number): BlockSwapDevice {
-  const pages = new Map<number, Uint8Array>();
-  const call = async (slot: number, views: readonly Uint8Array[], move: Move): Promise<void> => {
-    await new Promise((resolve) => setTimeout(resolve, 1));
-    let at = slot;
-    for (const view of views) {
-      for (let from = 0; from < view.length; from += PAGE)
-        move(view.subarray(from, from + PAGE), at++);
-    }
-  };
-  return {
-    name: "slow",
-    slots,
-    async: true,
-    write: (slot, views) =>
-      call(slot, views, (page, at) => {
-        const stored = pages.get(at);
-        if (stored) stored.set(page);
-        else pages.set(at, page.slice());
-      }),
-    read: (slot, views) => call(slot, views, (page, at) => page.set(pages.get(at) as Uint8Array)),
-  };
-}
-
-type Move = (page: Uint8Array, slot: number) => void;
-
 const SWAPS = {
   file: (bytes: number) => fileSwap({ size: bytes }),
   ram: (bytes: number) => ramSwap({ size: bytes }),
-  "1 ms": (bytes: number) => slowStore(bytes / PAGE),
+  "1 ms": (bytes: number) => slowSwap(bytes / PAGE, 1),
 };
 
 type Swap = keyof typeof SWAPS;
@@ -225,4 +194,13 @@ await main("concurrency", async (bench) => {
     }
     await beside(bench, swap);
   }
+  const together = /^(read|write) of .* at once$/;
+  bench.promise("many operations at once, of one at a time", "ratio", together, {
+    atLeast: 1 / 1.2,
+  });
+  const stall = { atMost: 20, unit: "ms" };
+  const text = "stall of the event loop, with many at once";
+  bench.promise(text, "median", /^stall of the event loop/, stall);
+  const failed = /^tries that failed/;
+  bench.promise("tries that failed, with many at once", "max", failed, { atMost: 0 });
 });

@@ -8,6 +8,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import process from "node:process";
 import * as abi from "../assembly/abi.ts";
+import { bareCopy } from "./bare.ts";
 import { type RawEngine, rawEngine } from "./engine_exports.ts";
 import {
   type Bench,
@@ -24,7 +25,6 @@ import {
   shuffle,
   sizeName,
 } from "./harness.ts";
-import { bareCopy } from "./roof.ts";
 
 const CPU = process.argv.includes("--cpu");
 
@@ -95,7 +95,7 @@ function engineBatches({ wasm, buffer, header }: RawEngine, { from, to }: Pairs)
       const slot = (to[at + i] as number) - first + 1;
       list.set([address, slot, 1, i, at + i], i * words);
       entries[at + i] = address;
-      shadows[at + i] = slot << 1;
+      shadows[at + i] = slot << abi.SLOT_SHIFT;
     }
     lists.push(list);
   }

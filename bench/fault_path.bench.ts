@@ -9,6 +9,7 @@
 import { readSync } from "node:fs";
 import { createDeviceSync, ramSwap } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
+import { bareFile, pieces1MiB } from "./bare.ts";
 import {
   type Bench,
   KIB,
@@ -22,7 +23,6 @@ import {
   rounds,
   shuffle,
 } from "./harness.ts";
-import { bareFile, bareWrite, closeFile, pieces1MiB } from "./roof.ts";
 
 const QUANTILES: [string, number][] = [
   ["p50", 0.5],
@@ -120,10 +120,10 @@ async function faults(
     buffer.writeSync(0, source);
     return buffer;
   });
-  const fd = bareFile();
+  const file = bareFile();
   const { buffer: bareBuffer } = new WebAssembly.Memory({ initial: total / 65536 });
   new Uint8Array(bareBuffer).fill(0x5a);
-  bareWrite(fd, pieces1MiB(bareBuffer, 0, total));
+  file.write(pieces1MiB(bareBuffer, 0, total));
   const views = Array.from(
     { length: count },
     (_, i) => new Uint8Array(bareBuffer, i * bytes, bytes),
@@ -147,7 +147,7 @@ async function faults(
       () =>
         bare.round(faulting, keep, (i) => {
           const at = order[i] as number;
-          readSync(fd, views[at] as Uint8Array, 0, bytes, at * bytes);
+          readSync(file.fd, views[at] as Uint8Array, 0, bytes, at * bytes);
         }),
     ];
     for (const turn of round % 2 === 0 ? turns : turns.reverse()) turn();
@@ -155,7 +155,7 @@ async function faults(
   const size = bytes >= MIB ? `${bytes / MIB} MiB` : `${bytes / KIB} KiB`;
   const text = `object of ${size} in ${swap}, memory ${full ? "full" : "free"}`;
   report(bench, text, ours, bare, `a bare read of ${size}`);
-  closeFile(fd);
+  file.close();
   device.closeSync({ force: true });
 }
 

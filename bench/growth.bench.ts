@@ -24,7 +24,7 @@ import {
   sizeName,
 } from "./harness.ts";
 import { type Micro, micro } from "./micro.ts";
-import { wrappingStore } from "./stores.ts";
+import { WrappingSwap } from "./stores.ts";
 
 /** Larger than the caches, small enough to have one for each device. */
 const STORE = 128 * MIB;
@@ -36,7 +36,7 @@ interface Populated {
 }
 
 function populated(bytes: number, object: number): Populated {
-  const swap = wrappingStore(bytes / PAGE, STORE);
+  const swap = new WrappingSwap(bytes / PAGE, STORE);
   const device = createDeviceSync({ memory: bytes, swap, checksums: false, keepClean: false });
   const buffers = Array.from({ length: bytes / object }, () => device.createBuffer(object));
   for (const buffer of buffers) buffer.populateSync();
@@ -121,7 +121,7 @@ async function objects(bench: Bench, count: number): Promise<void> {
   const turns = count <= 1000 ? Math.ceil(10_000 / count) : 1;
   const byte = new Uint8Array(1);
   const samples = new Samples();
-  const swap = wrappingStore(Math.max(count, 64), 64 * MIB);
+  const swap = new WrappingSwap(Math.max(count, 64), 64 * MIB);
   const device = createDeviceSync({ memory, swap, checksums: false, keepClean: false });
   let buffers: BufferObject[] = [];
   const make = () => {
@@ -217,4 +217,12 @@ await main("growth", async (bench) => {
   for (const count of QUICK ? [10, 10_000] : [10, 1000, 100_000, 1_000_000])
     await objects(bench, count);
   await lru(bench);
+  if (QUICK) return;
+  for (const what of ["shrink", "restore"]) {
+    // Past the caches: how much the dearest size costs more than the cheapest.
+    const costs = bench.medians(new RegExp(`^${what}, ((64|256) MiB|[12] GiB)$`));
+    if (costs.length !== 4) throw new Error(`${costs.length} sizes of ${what} were found`);
+    const spread = Math.max(...costs) / Math.min(...costs);
+    bench.keep(`${what}: cost of a page from 64 MiB to 2 GiB`, [spread], { atMost: 1.15 });
+  }
 });

@@ -9,6 +9,7 @@ import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { Random } from "../src/random.ts";
 
 /** One line of a result. `ratio` above 1: faster (or smaller) than what it is held against. */
 export interface Row {
@@ -23,6 +24,25 @@ export interface Row {
   readonly ratio: number | null;
   readonly against: string | null;
 }
+
+/** What a benchmark promised, and what became of it on a runtime. */
+export interface Kept {
+  readonly bench: string;
+  readonly text: string;
+  readonly runtime: string;
+  /** The only runtime that it is about, if there is one. */
+  readonly on: string | null;
+  /** For people: "≥ 0.90", "≤ 20 ms". */
+  readonly limit: string;
+  /** The worst of all cases that it is about. */
+  readonly worst: number;
+  readonly met: boolean;
+}
+
+/** A limit of a benchmark's own. A ratio counts as it is shown, with two digits. */
+export type Limit =
+  | { readonly atLeast: number }
+  | { readonly atMost: number; readonly unit?: string };
 
 export const RUNTIME: string = "Deno" in globalThis ? "deno" : "Bun" in globalThis ? "bun" : "node";
 
@@ -142,6 +162,7 @@ export interface RowOptions {
 /** The rows of one benchmark. */
 export class Bench {
   readonly rows: Row[] = [];
+  readonly promises: Kept[] = [];
   readonly name: string;
 
   constructor(name: string) {
@@ -167,6 +188,55 @@ export class Bench {
       { unit, ratio: ratio ?? null, against: label ?? null },
       runtime,
     );
+  }
+
+  /**
+   * Promises that the ratios, medians or maxima of all rows whose case fits keep to a limit; those of a runtime
+   * by themselves.
+   *
+   * @throws Error when no case fits: it has another name now
+   */
+  promise(text: string, of: "ratio" | "median" | "max", cases: RegExp, limit: Limit): void {
+    const fitting = this.rows.filter((row) => cases.test(row.case));
+    if (fitting.length === 0)
+      throw new Error(`no case is called ${cases}: "${text}" is about none`);
+    for (const runtime of new Set(fitting.map((row) => row.runtime))) {
+      const own = fitting.filter((row) => row.runtime === runtime);
+      const values = own.map((row) => {
+        const value = row[of];
+        if (value === null) throw new Error(`${row.case} is held against nothing: "${text}"`);
+        return value;
+      });
+      this.keep(text, values, limit, runtime);
+    }
+  }
+
+  /** Promises that values keep to a limit; with `on`, on that runtime only. */
+  keep(
+    text: string,
+    values: readonly number[],
+    limit: Limit,
+    runtime: string = RUNTIME,
+    on: string | null = null,
+  ): void {
+    if (on !== null && on !== runtime) return;
+    const least = "atLeast" in limit;
+    const worst = least ? Math.min(...values) : Math.max(...values);
+    const met = least ? worst >= limit.atLeast - 0.005 : worst <= limit.atMost;
+    const kept = { bench: this.name, text, runtime, on, limit: limitText(limit), worst, met };
+    this.promises.push(kept);
+    console.error(`  ${text}: ${round(worst)} ${kept.limit}${met ? "" : ", missed"}`);
+  }
+
+  /**
+   * Medians of the rows whose case fits, in order.
+   *
+   * @throws Error when there is none
+   */
+  medians(cases: RegExp): number[] {
+    const fitting = this.rows.filter((row) => cases.test(row.case));
+    if (fitting.length === 0) throw new Error(`no case is called ${cases}`);
+    return fitting.map((row) => row.median);
   }
 
   /** Makes a row of values that were not taken in turns, or that are no times at all. */
@@ -198,6 +268,13 @@ export class Bench {
   }
 }
 
+function limitText(limit: Limit): string {
+  if ("atLeast" in limit) return `≥ ${limit.atLeast.toFixed(2)}`;
+  const { atMost, unit } = limit;
+  if (unit !== undefined) return `≤ ${atMost} ${unit}`;
+  return atMost === 0 ? "0" : `≤ ${atMost}`;
+}
+
 /** Four significant digits: more is noise. */
 function round(value: number): number {
   return Number(value.toPrecision(4));
@@ -209,7 +286,7 @@ export function describe(row: Row): string {
   return `${row.case.padEnd(52)} ${figure.padEnd(36)}${ratio}`;
 }
 
-/** Runs a benchmark; writes its rows to the file after `--json`, or to standard output. */
+/** Runs a benchmark; writes its rows, and what became of its promises, to the file after `--json`, or to standard output. */
 export async function main(
   name: string,
   body: (bench: Bench) => void | Promise<void>,
@@ -217,7 +294,8 @@ export async function main(
   const bench = new Bench(name);
   console.error(`${name} (${RUNTIME})`);
   await body(bench);
-  const text = `${JSON.stringify(bench.rows, null, 2)}\n`;
+  const { rows, promises } = bench;
+  const text = `${JSON.stringify({ rows, promises }, null, 2)}\n`;
   const at = process.argv.indexOf("--json");
   const file = at < 0 ? undefined : process.argv[at + 1];
   if (file === undefined) console.log(text);
@@ -248,16 +326,10 @@ export async function collected(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 100));
 }
 
-/** A small generator of repeatable random numbers (mulberry32), 0 up to, not including, `limit`. */
+/** Whole random numbers of a seed, 0 up to, not including, `limit`. */
 export function randomFrom(seed: number): (limit: number) => number {
-  let state = seed >>> 0;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * limit);
-  };
+  const random = new Random(seed);
+  return (limit) => Math.floor(random.fraction() * limit);
 }
 
 /** Shuffles in place, and returns it. */

@@ -222,4 +222,11 @@ async function coldStart(bench: Bench): Promise<void> {
 await main("latency", async (bench) => {
   await eventLoop(bench);
   await coldStart(bench);
+  const imported = bench.medians(/^import to first page written$/);
+  const limit = { atMost: 10, unit: "ms" };
+  bench.keep("import to first page written, on Node", imported, limit, RUNTIME, "node");
+  const whole = /^process up to the first page$/;
+  bench.promise("process up to the first page, of an empty one", "ratio", whole, {
+    atLeast: 1 / 3,
+  });
 });

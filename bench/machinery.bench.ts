@@ -6,25 +6,16 @@
  * if nobody wrote to it, dirty if all of its pages are to be written. A hit maps a buffer that is in memory.
  * A stop is an operation that a signal ends after one transfer of 64 KiB, and the call that goes on.
  */
-import {
-  type BlockSwapDevice,
-  type BufferObject,
-  createDeviceSync,
-  type Device,
-  TtmError,
-} from "../src/index.ts";
+import { type BufferObject, createDeviceSync, type Device, TtmError } from "../src/index.ts";
 import { filled } from "./buffers.ts";
 import { type Bench, clock, KIB, MIB, main, PAGE, QUICK, rounds, Samples } from "./harness.ts";
+import { NoSwap } from "./stores.ts";
 
 const OBJECT = 64 * KIB;
 
-function nothing(slots: number): BlockSwapDevice {
-  return { name: "nothing", slots, read: () => {}, write: () => {} };
-}
-
 function deviceOf(memory: number, orders?: readonly number[], transferPages = 256): Device {
   const pool = orders ? { orders } : {};
-  const swap = nothing((4 * memory) / PAGE);
+  const swap = new NoSwap({ slots: (4 * memory) / PAGE });
   return createDeviceSync({ memory, swap, checksums: false, pool, transferPages });
 }
 

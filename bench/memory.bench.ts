@@ -118,4 +118,11 @@ await main("memory", async (bench) => {
   await budget(bench); // first: the peak is the process's
   engineBytes(bench);
   await heapBytes(bench);
+  for (const [text, cases] of [
+    ["metadata of a page frame, 16 bytes", /^metadata of a page frame/],
+    ["metadata of an object's page, 12 bytes", /^metadata of a page of/],
+    ["metadata of a swap slot, 1 byte", /^metadata of a swap slot/],
+  ] as const) {
+    bench.promise(text, "ratio", cases, { atLeast: 1 });
+  }
 });

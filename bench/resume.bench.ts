@@ -120,4 +120,8 @@ await main("resume", async (bench) => {
   // At the border behind each batch: the only place to stop.
   const ram = { swap: "ram", order: 9, transferPages: 256 } as const;
   await measure(bench, { ...ram, transfers: 0, what: "chunk of 2 MiB" });
+  const interrupted = /^restore, interrupted, \w+, order 9, at every chunk of 2 MiB$/;
+  const text = "restore interrupted at every chunk of 2 MiB";
+  bench.promise(text, "ratio", interrupted, { atLeast: 1 / 1.05 });
+  bench.promise("pages copied twice by it", "max", /^pages copied twice/, { atMost: 0 });
 });

@@ -9,6 +9,7 @@ import * as abi from "../assembly/abi.ts";
 import { createDeviceSync, type Device, type DeviceOptions, ramSwap } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
 import { Pool, populateTtSync, shrinkTtSync, Tt } from "../src/ttm.ts";
+import { bareCopy, bareFile, type Piece, pieces1MiB } from "./bare.ts";
 import { withMemory } from "./engine_exports.ts";
 import {
   type Bench,
@@ -23,15 +24,6 @@ import {
   shuffle,
   sizeName,
 } from "./harness.ts";
-import {
-  bareCopy,
-  bareFile,
-  bareRead,
-  bareWrite,
-  closeFile,
-  type Piece,
-  pieces1MiB,
-} from "./roof.ts";
 
 interface Case {
   readonly swap: "ram" | "file";
@@ -107,12 +99,12 @@ async function measure(bench: Bench | undefined, c: Case, count: number): Promis
   const pieces = piecesOf(memory, device, tts, moved);
   for (const { from, bytes } of pieces) new Uint8Array(memory.buffer, from, bytes).fill(0x5a);
 
-  const fd = c.swap === "file" ? bareFile() : -1;
+  const file = c.swap === "file" ? bareFile() : undefined;
   const bytes = objects * moved * PAGE;
   const views = pieces1MiB(memory.buffer, pieces[0]?.from ?? 0, bytes);
-  const bareOut = c.swap === "ram" ? bareCopy(memory, pieces) : () => bareWrite(fd, views);
+  const bareOut = c.swap === "ram" ? bareCopy(memory, pieces) : () => file?.write(views);
   const back = pieces.map(({ to, from, bytes }) => ({ to: from, from: to, bytes }));
-  const bareIn = c.swap === "ram" ? bareCopy(memory, back) : () => bareRead(fd, views);
+  const bareIn = c.swap === "ram" ? bareCopy(memory, back) : () => file?.read(views);
   const shrunk = (pages: number): void => {
     if (pages !== objects * moved) throw new Error(`${pages} pages were shrunk`);
   };
@@ -151,7 +143,7 @@ async function measure(bench: Bench | undefined, c: Case, count: number): Promis
     against: "bare in",
     label: back2,
   });
-  if (fd >= 0) closeFile(fd);
+  file?.close();
   device.closeSync({ force: true });
 }
 
@@ -178,5 +170,16 @@ await main("shrink_restore", async (bench) => {
       }
       await measure(bench, { swap, bytes: GIB, order: 9, half: true, checksums }, 5);
     }
+  }
+  const plain = (what: string, swap: string) => new RegExp(`^${what}, ${swap}, [^,]+, order \\d$`);
+  const ram = { atLeast: 0.9 };
+  bench.promise("shrink to RAM, of memory.copy", "ratio", plain("shrink", "ram"), ram);
+  bench.promise("restore from RAM, of memory.copy", "ratio", plain("restore", "ram"), ram);
+  const file = { atLeast: 0.95 };
+  bench.promise("shrink to file, of writeSync", "ratio", plain("shrink", "file"), file);
+  bench.promise("restore from file, of readSync", "ratio", plain("restore", "file"), file);
+  for (const what of ["shrink", "restore"]) {
+    const cases = new RegExp(`^${what}, \\w+, [^,]+, order \\d, checksums$`);
+    bench.promise(`${what} with checksums, of the same`, "ratio", cases, { atLeast: 0.85 });
   }
 });

@@ -102,4 +102,10 @@ async function measure(bench: Bench, want: number): Promise<void> {
 
 await main("slots", async (bench) => {
   for (const want of [1, 16]) await measure(bench, want);
+  if (QUICK) return;
+  for (const what of ["alloc and free", "alloc in runs of 16 and free"]) {
+    const cases = new RegExp(`^${what}, 16 M slots, 99 % full$`);
+    const text = `slots: ${what}, 16 M at 99 % against 1 M at 50 %`;
+    bench.promise(text, "ratio", cases, { atLeast: 0.25 });
+  }
 });

@@ -8,6 +8,7 @@
 import { readSync, writeSync, writevSync } from "node:fs";
 import { createDeviceSync, ramSwap } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
+import { bareFile, pieces1MiB } from "./bare.ts";
 import {
   type Bench,
   MIB,
@@ -19,7 +20,6 @@ import {
   Samples,
   shuffle,
 } from "./harness.ts";
-import { bareFile, bareWrite, closeFile, pieces1MiB } from "./roof.ts";
 
 const OBJECTS = QUICK ? 10_000 : 100_000;
 
@@ -79,7 +79,7 @@ async function measure(bench: Bench, swap: "ram" | "file", checksums: boolean): 
   });
   const { buffer, each, groups } = bare(objects);
   const all = pieces1MiB(buffer, 0, bytes);
-  const fd = bareFile();
+  const file = bareFile();
   const target = new Uint8Array(64);
   const inOrder = [...buffers];
   const anyOrder = shuffle([...buffers], randomFrom(2));
@@ -90,22 +90,22 @@ async function measure(bench: Bench, swap: "ram" | "file", checksums: boolean): 
       name: "one call an object",
       run: () => {
         let position = 0;
-        for (const view of each) position += writeSync(fd, view, 0, view.length, position);
+        for (const view of each) position += writeSync(file.fd, view, 0, view.length, position);
       },
     },
     {
       name: "vectored calls",
       run: () => {
         let position = 0;
-        for (const views of groups) position += writevSync(fd, views, position);
+        for (const views of groups) position += writevSync(file.fd, views, position);
       },
     },
-    { name: "calls of 1 MiB", run: () => bareWrite(fd, all) },
+    { name: "calls of 1 MiB", run: () => file.write(all) },
     {
       name: "one read an object",
       run: () => {
         let position = 0;
-        for (const view of each) position += readSync(fd, view, 0, view.length, position);
+        for (const view of each) position += readSync(file.fd, view, 0, view.length, position);
       },
     },
   ];
@@ -147,7 +147,7 @@ async function measure(bench: Bench, swap: "ram" | "file", checksums: boolean): 
     label: "bare vectored calls",
   });
   bench.row(`read back in any order ${text}`, later, "read back", { ...options, ...against });
-  closeFile(fd);
+  file.close();
   device.closeSync({ force: true });
 }
 
@@ -155,4 +155,6 @@ await main("small_objects", async (bench) => {
   await measure(bench, "file", false);
   await measure(bench, "file", true);
   await measure(bench, "ram", false);
+  const cases = /^shrink in bulk to file(, checksums)?, vs vectored calls$/;
+  bench.promise("small objects in bulk, of bare vectored writes", "ratio", cases, { atLeast: 0.8 });
 });

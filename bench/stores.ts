@@ -1,36 +1,55 @@
-/* Swap devices that only benchmarks need. */
-import { type BlockSwapDevice, PAGE_SIZE } from "../src/index.ts";
+/* Swap devices of the benchmarks, of the family that tests use. */
+import { PAGE_SIZE } from "../src/index.ts";
+import { FakeSwap, StoreSwap } from "../test/support/fake_swap.ts";
 
 /**
  * Swap space outside the linear memory that starts over at its end: it really copies, into pages that
  * are not in any cache, but what it holds of more than `bytes` is overwritten. For costs of sizes that
  * would not fit twice into this machine; what comes back is somebody else's, so no checksums.
  */
-export function wrappingStore(slots: number, bytes: number): BlockSwapDevice {
-  const { buffer } = new WebAssembly.Memory({ initial: bytes / 65536 });
-  const store = new Uint8Array(buffer).fill(1);
-  const at = (slot: number) => ((slot - 1) * PAGE_SIZE) % bytes;
-  const pieces = (slot: number, views: readonly Uint8Array[], move: Move) => {
-    let from = at(slot);
-    for (const view of views) {
-      for (let done = 0; done < view.length; ) {
-        const length = Math.min(view.length - done, bytes - from);
-        move(view.subarray(done, done + length), from);
-        done += length;
-        from = (from + length) % bytes;
-      }
+export class WrappingSwap extends FakeSwap {
+  readonly name = "wrapping";
+  readonly #store: Uint8Array;
+
+  constructor(slots: number, bytes: number) {
+    super({ slots });
+    const { buffer } = new WebAssembly.Memory({ initial: bytes / 65536 });
+    this.#store = new Uint8Array(buffer).fill(1);
+  }
+
+  protected override put(slot: number, view: Uint8Array): void {
+    this.#pieces(slot, view, (piece, from) => this.#store.set(piece, from));
+  }
+
+  protected override take(slot: number, view: Uint8Array): void {
+    this.#pieces(slot, view, (piece, from) => {
+      piece.set(this.#store.subarray(from, from + piece.length));
+    });
+  }
+
+  #pieces(slot: number, view: Uint8Array, move: (piece: Uint8Array, from: number) => void): void {
+    const bytes = this.#store.length;
+    let from = ((slot - 1) * PAGE_SIZE) % bytes;
+    for (let done = 0; done < view.length; ) {
+      const length = Math.min(view.length - done, bytes - from);
+      move(view.subarray(done, done + length), from);
+      done += length;
+      from = (from + length) % bytes;
     }
-  };
-  return {
-    name: "wrapping",
-    slots,
-    write(slot, views) {
-      pieces(slot, views, (view, from) => store.set(view, from));
-    },
-    read(slot, views) {
-      pieces(slot, views, (view, from) => view.set(store.subarray(from, from + view.length)));
-    },
-  };
+  }
 }
 
-type Move = (view: Uint8Array, at: number) => void;
+/** Takes all pages, and keeps none. */
+export class NoSwap extends FakeSwap {
+  readonly name = "nothing";
+
+  protected override put(): void {}
+  protected override take(): void {}
+  protected override move(): void {}
+}
+
+/** A store whose calls take a while (milliseconds), however large they are, and do not wait for each other. */
+export function slowSwap(slots: number, ms: number): StoreSwap {
+  const delay = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+  return new StoreSwap({ slots, delay }, "slow");
+}

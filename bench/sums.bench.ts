@@ -7,10 +7,10 @@
  */
 
 import * as abi from "../assembly/abi.ts";
+import { bareFile, pieces1MiB, toucher } from "./bare.ts";
 import { rawEngine } from "./engine_exports.ts";
 import { type Bench, MIB, main, PAGE, rounds, Samples } from "./harness.ts";
 import { micro } from "./micro.ts";
-import { bareFile, bareRead, bareWrite, closeFile, pieces1MiB, toucher } from "./roof.ts";
 
 const TOTAL = 64 * MIB;
 const FRAMES = TOTAL / PAGE;
@@ -39,9 +39,9 @@ function full() {
 async function files(bench: Bench): Promise<void> {
   const { wasm, vector, first, buffer } = full();
   new Uint8Array(buffer, first, TOTAL).fill(0x5a);
-  const fd = bareFile();
+  const file = bareFile();
   const views = pieces1MiB(buffer, first, TOTAL);
-  bareWrite(fd, views);
+  file.write(views);
   const touch = toucher(wasm.memory);
   const behind: Record<string, (call: number) => void> = {
     nothing: () => {},
@@ -51,15 +51,15 @@ async function files(bench: Bench): Promise<void> {
     },
   };
   for (const [side, transfer] of [
-    ["write", bareWrite],
-    ["read", bareRead],
+    ["write", (views: Uint8Array[], at: number) => file.write(views, undefined, at)],
+    ["read", (views: Uint8Array[], at: number) => file.read(views, undefined, at)],
   ] as const) {
     const samples = new Samples();
     const phases = Object.entries(behind).map(([name, then]) => ({
       name,
       run: () => {
         for (let call = 0; call < views.length; call++) {
-          transfer(fd, views.slice(call, call + 1), call * MIB);
+          transfer(views.slice(call, call + 1), call * MIB);
           then(call);
         }
       },
@@ -79,7 +79,7 @@ async function files(bench: Bench): Promise<void> {
     }
     bench.row(`${side}, and sums, beside loads`, samples, "sums", { ...options, against: "loads" });
   }
-  closeFile(fd);
+  file.close();
 }
 
 async function hot(bench: Bench): Promise<void> {

@@ -18,6 +18,7 @@ import { findRuntime, versionOf } from "./runtimes.js";
 
 /** @typedef {"node" | "deno" | "bun"} BenchRuntime */
 /** @typedef {import("../bench/harness.ts").Row} Row */
+/** @typedef {import("../bench/harness.ts").Kept} Kept */
 
 /** @type {Record<BenchRuntime, string[]>} what each runtime needs to run a bundle with all rights */
 const FLAGS = { node: [], deno: ["run", "--allow-all", "--no-lock", "--no-config"], bun: [] };
@@ -122,7 +123,7 @@ const compiledAhead = {
  * @param {string} program
  * @param {string} name
  * @param {string[]} flags for the benchmark
- * @returns {Row[] | undefined} its rows, unless it failed
+ * @returns {Results | undefined} what it found, unless it failed
  */
 function runBench(runtime, program, name, flags) {
   const file = join(outDir, `${name}.${runtime}.json`);
@@ -139,6 +140,12 @@ function runBench(runtime, program, name, flags) {
 }
 
 /**
+ * What benchmarks found, and what became of what they promise.
+ *
+ * @typedef {{ rows: Row[], promises: Kept[] }} Results
+ */
+
+/**
  * What was measured on what.
  *
  * @typedef {object} About
@@ -151,7 +158,7 @@ function runBench(runtime, program, name, flags) {
 
 /**
  * @param {string} folder
- * @returns {{ rows: Row[], about: About }} what earlier runs left there
+ * @returns {Results & { about: About }} what earlier runs left there
  */
 export function readResults(folder) {
   /** @type {(name: string, otherwise: any) => any} */
@@ -161,20 +168,21 @@ export function readResults(folder) {
   };
   return {
     rows: read("results.json", []),
+    promises: read("promises.json", []),
     about: read("about.json", { versions: {}, runs: {} }),
   };
 }
 
 /**
- * Puts new rows in the place of those of an earlier run.
+ * Puts new rows and promises in the place of those of an earlier run.
  *
  * @param {string} folder
- * @param {Row[]} rows
+ * @param {Results} results
  * @param {About} about
  */
-function keepResults(folder, rows, about) {
+function keepResults(folder, { rows, promises }, about) {
   const before = readResults(folder);
-  const isNew = (/** @type {Row} */ old) =>
+  const isNew = (/** @type {{ bench: string, runtime: string }} */ old) =>
     rows.some((row) => row.bench === old.bench && row.runtime === old.runtime);
   const all = [...before.rows.filter((row) => !isNew(row)), ...rows];
   const merged = {
@@ -182,7 +190,9 @@ function keepResults(folder, rows, about) {
     versions: { ...before.about.versions, ...about.versions },
     runs: { ...before.about.runs, ...about.runs },
   };
+  const kept = [...before.promises.filter((promise) => !isNew(promise)), ...promises];
   writeFileSync(join(folder, "results.json"), `${JSON.stringify(all, null, 2)}\n`);
+  writeFileSync(join(folder, "promises.json"), `${JSON.stringify(kept, null, 2)}\n`);
   writeFileSync(join(folder, "about.json"), `${JSON.stringify(merged, null, 2)}\n`);
 }
 
@@ -274,7 +284,7 @@ function choose(list, known, option) {
  * @param {string[]} names
  * @param {BenchRuntime[]} runtimes
  * @param {string[]} flags for the benchmarks
- * @returns {{ rows: Row[], failed: number }} what they found, and how many ended badly
+ * @returns {Results & { failed: number }} what they found, and how many ended badly
  */
 function runAll(names, runtimes, flags) {
   const programs = runtimes.map((runtime) => {
@@ -283,15 +293,20 @@ function runAll(names, runtimes, flags) {
     return { runtime, program };
   });
   const rows = [];
+  const promises = [];
   let failed = 0;
   for (const name of names) {
     for (const { runtime, program } of programs) {
       const found = runBench(runtime, program, name, flags);
-      if (found) rows.push(...found);
-      else failed++;
+      if (!found) {
+        failed++;
+        continue;
+      }
+      rows.push(...found.rows);
+      promises.push(...found.promises);
     }
   }
-  return { rows, failed };
+  return { rows, promises, failed };
 }
 
 const HELP = `node scripts/bench.js [options]
@@ -332,11 +347,11 @@ export async function bench() {
   mkdirSync(values.results, { recursive: true });
   await bundle(names);
   const flags = [...(values.quick ? ["--quick"] : []), ...(values.cpu ? ["--cpu"] : [])];
-  const { rows, failed } = runAll(names, runtimes, flags);
+  const { rows, promises, failed } = runAll(names, runtimes, flags);
   const only = values.only === undefined ? [] : ["--only", values.only];
   const command = ["--runtime", values.runtime, ...only, ...flags].join(" ");
   const about = aboutOf(rows, runtimes, `node scripts/bench.js ${command}`);
-  keepResults(values.results, rows, about);
+  keepResults(values.results, { rows, promises }, about);
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(rows, null, 2)}\n`);
   printTable(rows);
   return failed === 0 ? 0 : 1;

@@ -1,3 +1,27 @@
+import {
+  EACCES,
+  EBUSY,
+  EEXIST,
+  EFAULT,
+  EINTR,
+  EINVAL,
+  EIO,
+  EISDIR,
+  ELOOP,
+  EMFILE,
+  ENAMETOOLONG,
+  ENFILE,
+  ENODEV,
+  ENOENT,
+  ENOMEM,
+  ENOSPC,
+  ENOSYS,
+  ENOTDIR,
+  EPERM,
+  EROFS,
+  EWOULDBLOCK,
+} from "../assembly/abi.ts";
+
 /** What was going on when an operation failed. */
 export type TtmOperation =
   | "open"
@@ -10,32 +34,53 @@ export type TtmOperation =
   | "unpin"
   | "destroy";
 
-const ERRNO = {
-  EPERM: 1,
-  ENOENT: 2,
-  EINTR: 4,
-  EIO: 5,
-  EWOULDBLOCK: 11,
-  ENOMEM: 12,
-  EACCES: 13,
-  EFAULT: 14,
-  EBUSY: 16,
-  EEXIST: 17,
-  ENODEV: 19,
-  ENOTDIR: 20,
-  EISDIR: 21,
-  EINVAL: 22,
-  ENFILE: 23,
-  EMFILE: 24,
-  ENOSPC: 28,
-  EROFS: 30,
-  ENAMETOOLONG: 36,
-  ENOSYS: 38,
-  ELOOP: 40,
-} as const;
-
 /** Codes an operation can fail with; named and numbered as in Linux. */
-export type TtmErrorCode = keyof typeof ERRNO;
+export type TtmErrorCode =
+  | "EPERM"
+  | "ENOENT"
+  | "EINTR"
+  | "EIO"
+  | "EWOULDBLOCK"
+  | "ENOMEM"
+  | "EACCES"
+  | "EFAULT"
+  | "EBUSY"
+  | "EEXIST"
+  | "ENODEV"
+  | "ENOTDIR"
+  | "EISDIR"
+  | "EINVAL"
+  | "ENFILE"
+  | "EMFILE"
+  | "ENOSPC"
+  | "EROFS"
+  | "ENAMETOOLONG"
+  | "ENOSYS"
+  | "ELOOP";
+
+const ERRNO: Readonly<Record<TtmErrorCode, number>> = {
+  EPERM,
+  ENOENT,
+  EINTR,
+  EIO,
+  EWOULDBLOCK,
+  ENOMEM,
+  EACCES,
+  EFAULT,
+  EBUSY,
+  EEXIST,
+  ENODEV,
+  ENOTDIR,
+  EISDIR,
+  EINVAL,
+  ENFILE,
+  EMFILE,
+  ENOSPC,
+  EROFS,
+  ENAMETOOLONG,
+  ENOSYS,
+  ELOOP,
+};
 
 const BRAND: unique symbol = Symbol.for("ttm-wasm.TtmError") as never;
 

@@ -20,7 +20,7 @@ import { randomDelay, until } from "./support/delays.ts";
 import { systemError } from "./support/errors.ts";
 import { MapSwap } from "./support/map_swap.ts";
 import { Random, SEED } from "./support/random.ts";
-import { expectContent, writeContent } from "./support/ttm_subject.ts";
+import { expectContent, writeContent } from "./ttm/support/subject.ts";
 
 interface World {
   readonly random: Random;

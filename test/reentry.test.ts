@@ -10,13 +10,13 @@ import {
 } from "../src/index.ts";
 import type { Task } from "../src/ttm/task.ts";
 import { type Shrinker, shrinkTtSync, Tt } from "../src/ttm.ts";
+import { ArraySwap } from "./support/array_swap.ts";
 import { contentSync, expectSame, pattern } from "./support/bytes.ts";
 import { Gate, until } from "./support/delays.ts";
 import { blockDevice, filled } from "./support/devices.ts";
 import { fails, failsSync } from "./support/errors.ts";
 import { MapSwap } from "./support/map_swap.ts";
 import { CountingSignal } from "./support/signals.ts";
-import { ArraySwap } from "./support/ttm_swap.ts";
 
 const ODD: [string, unknown][] = [
   ["undefined", undefined],

@@ -37,7 +37,7 @@ export interface RunOptions {
   readonly json: boolean;
 }
 
-export type Command =
+type Command =
   | { readonly name: "help"; readonly of: "program" | "run" }
   | { readonly name: "version" }
   | { readonly name: "run"; readonly options: RunOptions };

@@ -12,9 +12,10 @@ import type { Device } from "../device.ts";
 import { TtmError } from "../errors.ts";
 import { pagesOf } from "../size.ts";
 import { BATCH_PAGES } from "../ttm/transfer.ts";
+import type { Lap } from "./bare.ts";
 import type { Objects } from "./objects.ts";
 import type { Measured, Measurements } from "./report.ts";
-import { CopyRoof, FileRoof, type Lap, type Roof } from "./roof.ts";
+import { CopyRoof, FileRoof, type Roof } from "./roof.ts";
 
 export const ROUNDS = 31;
 /** A file's pages in the cache of the system, and ours in the swap file, find their places. */

@@ -9,7 +9,7 @@ import { type Part, partsOf, type SourceFile, unreadable } from "./files.ts";
 import { Retry } from "./retry.ts";
 
 /** Digest of all bytes of a mapped buffer. */
-export function digestOf(mapping: Mapping): number {
+function digestOf(mapping: Mapping): number {
   let digest = 0;
   for (const segment of mapping.segments) digest = crc32(segment, digest);
   return digest;

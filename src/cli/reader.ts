@@ -2,12 +2,12 @@ import { PAGE_SIZE } from "../../assembly/abi.ts";
 import type { BufferObject } from "../buffer_object.ts";
 import { TtmError } from "../errors.ts";
 import type { Mapping } from "../mapping.ts";
+import { Random } from "../random.ts";
 import { pagesOf } from "../size.ts";
 import type { Signal } from "../ttm/task.ts";
 import { BATCH_PAGES, TRANSFER_PAGES_MAX } from "../ttm/transfer.ts";
 import type { Objects } from "./objects.ts";
 import { Retry } from "./retry.ts";
-import { type Random, random } from "./zipf.ts";
 
 /** What reading came to so far. */
 export interface ReadCounts {
@@ -40,7 +40,7 @@ export class Reader {
   readonly #share: number;
   readonly #ram: boolean;
   readonly #retry: Retry;
-  readonly #next: Random;
+  readonly #random: Random;
 
   /** `share` of restores is interrupted, drawn from `seed`; `ram`: the device swaps to RAM. */
   constructor(
@@ -54,14 +54,14 @@ export class Reader {
     this.#share = share;
     this.#ram = ram;
     this.#retry = retry;
-    this.#next = random(seed);
+    this.#random = new Random(seed);
   }
 
   /** Reads and verifies one object. Returns the milliseconds until its content was there to read. */
   read(index: number): number {
     const buffer = this.#objects.at(index);
     const missing = pagesOf(buffer.size) - buffer.residentPages;
-    const stop = missing > 0 && this.#next() < this.#share;
+    const stop = missing > 0 && this.#random.fraction() < this.#share;
     const signal = stop ? interruption(buffer, this.#look(missing)) : undefined;
     const start = performance.now();
     const mapping = signal ? this.#interrupted(buffer, signal) : this.#map(buffer);

@@ -6,7 +6,7 @@ import { ROUNDS } from "./measure.ts";
 import type { JobReport, Measured } from "./report.ts";
 
 /** What the table is about, besides the reports. */
-export interface Setting {
+interface Setting {
   readonly options: RunOptions;
   /** Where the files come from. */
   readonly paths: readonly string[];

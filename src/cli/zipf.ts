@@ -1,16 +1,4 @@
-/** A number in [0, 1), the next of its series. */
-export type Random = () => number;
-
-/** mulberry32 (T. Ettinger): 32 bits of state, the same series for a seed on every runtime. */
-export function random(seed: number): Random {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import { Random } from "../random.ts";
 
 /** Skew of the accesses: that of the usual key-value benchmarks (YCSB). */
 const EXPONENT = 0.99;
@@ -21,7 +9,7 @@ const EXPONENT = 0.99;
  * decides. The sums of the weights are computed once; a draw is a binary search in them.
  */
 export function zipf(count: number, seed: number): () => number {
-  const next = random(seed);
+  const random = new Random(seed);
   const sums = new Float64Array(count);
   const ranked = new Uint32Array(count);
   let sum = 0;
@@ -29,11 +17,11 @@ export function zipf(count: number, seed: number): () => number {
     sum += (rank + 1) ** -EXPONENT;
     sums[rank] = sum;
     // Fisher-Yates, from the front: each object ends up in each place with the same probability.
-    const other = Math.floor(next() * (rank + 1));
+    const other = Math.floor(random.fraction() * (rank + 1));
     ranked[rank] = ranked[other] as number;
     ranked[other] = rank;
   }
-  return () => ranked[firstAbove(sums, next() * sum)] as number;
+  return () => ranked[firstAbove(sums, random.fraction() * sum)] as number;
 }
 
 /** Index of the first sum above `value`; the last one at most. */

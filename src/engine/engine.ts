@@ -1,15 +1,17 @@
 import * as abi from "../../assembly/abi.ts";
 import { TtmError, type TtmOperation } from "../errors.ts";
 import { formatSize } from "../size.ts";
+import { isPage } from "./entry.ts";
 import type { Exports } from "./exports.ts";
 import { instantiate, size } from "./instance.ts";
+import { INVARIANTS } from "./invariants.ts";
 import { drawKey } from "./sum_key.ts";
 
 /**
  * Sizes of an engine: page frames, swap slots, vector entries; whether slots lie in memory too; and how
  * many of the frames, the first ones, are the DMA32 zone.
  */
-export interface EngineGeometry {
+interface EngineGeometry {
   readonly frames: number;
   readonly slots: number;
   readonly entries: number;
@@ -52,21 +54,6 @@ const WASM_PAGE = 65536;
 const WASM_PAGES_MAX = 65535;
 const ITEM_WORDS = abi.ITEM_BYTES / 4;
 const EXTENT_WORDS = abi.EXTENT_BYTES / 4;
-const CHECKS: Readonly<Record<number, string>> = {
-  [abi.CHECK_FREE_LIST]: "a free list is broken",
-  [abi.CHECK_PAGE_TABLE]: "the page table is broken",
-  [abi.CHECK_OWNER]: "a chunk and its page vector disagree",
-  [abi.CHECK_PAGE_COUNT]: "page counts do not add up",
-  [abi.CHECK_SLOT]: "a swap slot is named twice, or not in use",
-  [abi.CHECK_SLOT_COUNT]: "swap slots have leaked",
-  [abi.CHECK_BITMAP]: "a bitmap and its summaries disagree",
-  [abi.CHECK_VECTOR]: "an entry outside every page vector is in use",
-  [abi.CHECK_POOL]: "a pool list is broken, or a pooled page is not zero",
-  [abi.CHECK_CLEAN]: "the count of clean pages is wrong",
-  [abi.CHECK_MOVING]: "the count of pages being moved is wrong",
-  [abi.CHECK_HELD]: "the count of held frames is wrong",
-  [abi.CHECK_ASIDE]: "what swap has taken or refused does not add up",
-};
 
 /** Bytes of linear memory that a geometry comes to, for a first look and for people. */
 function parts({ frames, slots, entries, ram }: EngineGeometry) {
@@ -74,7 +61,7 @@ function parts({ frames, slots, entries, ram }: EngineGeometry) {
   return {
     memory: frames * abi.PAGE_SIZE,
     swap: ram ? slots * abi.PAGE_SIZE : 0,
-    metadata: abi.FIXED_END + frames * 16 + entries * 12 + bits,
+    metadata: abi.FIXED_END + frames * abi.PAGE_STRUCT_BYTES + entries * 3 * abi.ENTRY_BYTES + bits,
   };
 }
 
@@ -135,7 +122,11 @@ export class Engine {
     this.#extents = new Uint32Array(this.#buffer, abi.EXTENTS, EXTENT_WORDS * abi.EXTENTS_MAX);
     this.#entries = new Uint32Array(this.#buffer, this.#word(abi.H_ENTRY), entries);
     this.#shadows = new Uint32Array(this.#buffer, this.#word(abi.H_SHADOW), entries);
-    this.#pages = new Uint8Array(this.#buffer, this.#word(abi.H_PAGE_TABLE), 16 * frames);
+    this.#pages = new Uint8Array(
+      this.#buffer,
+      this.#word(abi.H_PAGE_TABLE),
+      abi.PAGE_STRUCT_BYTES * frames,
+    );
     Object.freeze(this);
   }
 
@@ -227,7 +218,7 @@ export class Engine {
     });
   }
 
-  /** What entry `index` holds: 0, a page's address (even), or a handle (slot << 1 | 1). */
+  /** What entry `index` holds: a page, a handle (entry.ts), or 0. */
   entry(index: number): number {
     return this.#entries[index] as number;
   }
@@ -239,7 +230,7 @@ export class Engine {
    */
   pageAt(index: number): number {
     const entry = this.#entries[index];
-    if (!entry || (entry & 1) !== 0) {
+    if (entry === undefined || !isPage(entry)) {
       throw new TtmError("EFAULT", "map", `entry ${index} is not a page in memory`);
     }
     return entry;
@@ -247,19 +238,18 @@ export class Engine {
 
   /** Order and caching of the chunk whose first page is at `address`, and whether it is pooled. */
   chunk(address: number): { order: number; caching: number; pooled: boolean } {
-    const at = ((address >>> abi.PAGE_SHIFT) - this.#word(abi.H_FIRST_PFN)) * 16;
+    const at = this.#pageStruct(address);
     const pages = this.#pages;
     return {
-      order: pages[at] as number,
-      pooled: pages[at + 1] === 3,
-      caching: pages[at + 2] as number,
+      order: pages[at + abi.P_ORDER] as number,
+      pooled: pages[at + abi.P_STATE] === abi.POOLED,
+      caching: pages[at + abi.P_CACHING] as number,
     };
   }
 
   /** Pages of the chunk that begins at `address`; 1 for a page inside one. */
   chunkPages(address: number): number {
-    const at = ((address >>> abi.PAGE_SHIFT) - this.#word(abi.H_FIRST_PFN)) * 16;
-    return 1 << (this.#pages[at] as number);
+    return 1 << (this.#pages[this.#pageStruct(address) + abi.P_ORDER] as number);
   }
 
   /** The shadow of entry `index`: the page held for it by a restore; or, if it is a page, its slot. */
@@ -289,7 +279,7 @@ export class Engine {
     let held = 0;
     for (let i = vector; i < vector + entries; i++) {
       const entry = this.#entries[i] as number;
-      if (entry !== 0 && (entry & 1) === 0) pages++;
+      if (isPage(entry)) pages++;
       else if (this.#shadows[i] !== 0) held++;
     }
     return { pages, held };
@@ -365,7 +355,7 @@ export class Engine {
     this.#putItems(items);
     const rc = this.#wasm.shrinkPrepare(items.length, budget);
     items.forEach((item, i) => {
-      item.next = this.#items[i * ITEM_WORDS + 3] as number;
+      item.next = this.#items[i * ITEM_WORDS + abi.I_NEXT] as number;
     });
     return rc === -abi.ENOSPC ? rc : this.#expect(rc, "shrink");
   }
@@ -375,7 +365,7 @@ export class Engine {
     this.#putItems(items);
     const released = this.#expect(this.#wasm.shrinkCommit(items.length, moved), "shrink");
     items.forEach((item, i) => {
-      item.released = this.#items[i * ITEM_WORDS + 4] as number;
+      item.released = this.#items[i * ITEM_WORDS + abi.I_RELEASED] as number;
     });
     return released;
   }
@@ -467,7 +457,7 @@ export class Engine {
   /** What is wrong with the engine's state, if anything is. */
   check(): string | undefined {
     const rc = this.#wasm.check();
-    return rc === 0 ? undefined : (CHECKS[rc] ?? `check returned ${rc}`);
+    return rc === 0 ? undefined : (INVARIANTS[rc] ?? `check returned ${rc}`);
   }
 
   /**
@@ -484,25 +474,30 @@ export class Engine {
     return this.#header[field] as number;
   }
 
+  /** Where the struct of the page at `address` begins in the page table. */
+  #pageStruct(address: number): number {
+    return ((address >>> abi.PAGE_SHIFT) - this.#word(abi.H_FIRST_PFN)) * abi.PAGE_STRUCT_BYTES;
+  }
+
   #extent(index: number, base: number): Extent {
     const at = index * EXTENT_WORDS;
     const words = this.#extents;
     return {
-      address: words[at] as number,
-      slot: words[at + 1] as number,
-      pages: words[at + 2] as number,
-      at: (words[at + 3] as number) + base,
-      index: words[at + 4] as number,
+      address: words[at + abi.X_ADDRESS] as number,
+      slot: words[at + abi.X_SLOT] as number,
+      pages: words[at + abi.X_PAGES] as number,
+      at: (words[at + abi.X_AT] as number) + base,
+      index: words[at + abi.X_INDEX] as number,
     };
   }
 
   #putItems(items: readonly ShrinkItem[]): void {
     let at = 0;
     for (const item of items) {
-      this.#items[at] = item.vector;
-      this.#items[at + 1] = item.entries;
-      this.#items[at + 2] = item.start;
-      this.#items[at + 3] = item.next;
+      this.#items[at + abi.I_VECTOR] = item.vector;
+      this.#items[at + abi.I_ENTRIES] = item.entries;
+      this.#items[at + abi.I_START] = item.start;
+      this.#items[at + abi.I_NEXT] = item.next;
       at += ITEM_WORDS;
     }
   }

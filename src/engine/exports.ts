@@ -9,7 +9,6 @@ export interface Exports {
   vectorDirty(vector: number, entries: number, start: number, count: number, keep: number): number;
   vectorCaching(vector: number, entries: number, start: number, caching: number): number;
   vectorExtents(vector: number, entries: number, start: number, count: number): number;
-  vectorSpace(): number;
   fillPrepare(
     vector: number,
     entries: number,
@@ -35,14 +34,11 @@ export interface Exports {
   sumEntries(index: number, count: number): number;
   verifyEntries(index: number, count: number): number;
   pageCopy(to: number, from: number): number;
-  pageClear(pfn: number): number;
-  pageIsZero(pfn: number): number;
   pageChecksum(pfn: number): number;
   poolCount(type: number, order: number): number;
   poolShrink(type: number, order: number): number;
   allocPages(order: number): number;
   freePages(pfn: number, order: number): number;
-  splitPage(pfn: number): number;
   slotAlloc(want: number): number;
   slotFree(slot: number, count: number): number;
   slotsFree(): number;

@@ -23,7 +23,7 @@ export const NEED_NONE: Need = { frames: 0, lacking: 0 };
 export const NEED_NOTHING = (): Need => NEED_NONE;
 
 /** What there is, in pages, as it changes. */
-export interface Supply {
+interface Supply {
   /** Frames in all, less those that cannot be taken from whoever holds them. */
   readonly frames: number;
   /** Frames that are free, or that those inside have got of what they lacked, and slots that pages could leave to. */

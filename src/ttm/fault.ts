@@ -1,5 +1,6 @@
 import { show } from "../errors.ts";
 import { assertOptions, assertWhole } from "../options.ts";
+import { Random } from "../random.ts";
 
 /** Where a fault can be injected. */
 export type FaultSite = "alloc" | "map" | "caching" | "slot" | "write" | "read";
@@ -43,7 +44,7 @@ export class FaultAttr {
   #times = 1;
   #space = 0;
   #calls = 0;
-  #state = 1;
+  #random = new Random(1);
 
   /** True when it can fail at all. */
   get on(): boolean {
@@ -71,7 +72,7 @@ export class FaultAttr {
     this.#times = times;
     this.#space = space;
     this.#calls = 0;
-    this.#state = seed | 0;
+    this.#random = new Random(seed);
   }
 
   /** Whether this call is to fail (should_fail). */
@@ -83,17 +84,9 @@ export class FaultAttr {
     }
     this.#calls++;
     if (this.#calls % this.#interval !== 0) return false;
-    if (this.#random() * 100 >= this.#probability) return false;
+    if (this.#random.fraction() * 100 >= this.#probability) return false;
     if (this.#times > 0) this.#times--;
     return true;
-  }
-
-  /** Mulberry32 (T. Ettinger), 0..1. */
-  #random(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   }
 }
 

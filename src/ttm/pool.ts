@@ -6,6 +6,7 @@ import {
   MAX_ORDER,
   NR_ORDERS,
 } from "../../assembly/abi.ts";
+import { isPage } from "../engine/entry.ts";
 import { show } from "../errors.ts";
 import { assertBoolean, assertOptions, assertWhole } from "../options.ts";
 import { assertStack } from "../stack.ts";
@@ -205,7 +206,7 @@ export class Pool {
     const addresses: number[] = [];
     for (let i = 0; i < tt.numPages; ) {
       const entry = engine.entry(tt.vector + i);
-      const address = entry !== 0 && entry % 2 === 0 ? entry : engine.shadow(tt.vector + i);
+      const address = isPage(entry) ? entry : engine.shadow(tt.vector + i);
       if (address !== 0) addresses.push(address);
       i += address === 0 ? 1 : 1 << engine.chunk(address).order;
     }

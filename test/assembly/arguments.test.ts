@@ -18,10 +18,10 @@ import {
   POOL_TYPES_MAX,
 } from "../../assembly/abi.ts";
 import type { Exports } from "../../src/engine/exports.ts";
+import type { Random } from "../support/random.ts";
 import {
   abortOf,
   DEBUGGING,
-  type Dice,
   EngineUnderTest,
   equal,
   forAll,
@@ -100,7 +100,6 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   vectorDirty: ["vector", "entries", "offset", "count", "flag"],
   vectorCaching: ["vector", "entries", "offset", "caching"],
   vectorExtents: ["vector", "entries", "offset", "count"],
-  vectorSpace: [],
   fillPrepare: ["vector", "entries", "offset", "offset", "budget", "how", "offset", "offset"],
   fillCommit: ["vector", "entries", "offset", "offset", "count", "count", "how"],
   shrinkPrepare: ["items", "budget"],
@@ -109,14 +108,11 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   sumEntries: ["entry", "count"],
   verifyEntries: ["entry", "count"],
   pageCopy: ["pfn", "pfn"],
-  pageClear: ["pfn"],
-  pageIsZero: ["pfn"],
   pageChecksum: ["pfn"],
   poolCount: ["type", "order"],
   poolShrink: ["type", "order"],
   allocPages: ["order"],
   freePages: ["pfn", "order"],
-  splitPage: ["pfn"],
   slotAlloc: ["count"],
   slotFree: ["slot", "count"],
   slotsFree: [],
@@ -184,10 +180,10 @@ class Fuzz {
     this.#content = this.e.contentHash();
   }
 
-  step(dice: Dice): string {
-    if (dice.chance(1)) return this.#clear();
-    const next = dice.chance(70) ? this.#next : undefined;
-    const name = next ?? (dice.chance(50) ? dice.pick(OFTEN) : dice.pick(NAMES));
+  step(dice: Random): string {
+    if (dice.percent(1)) return this.#clear();
+    const next = dice.percent(70) ? this.#next : undefined;
+    const name = next ?? (dice.percent(50) ? dice.pick(OFTEN) : dice.pick(NAMES));
     this.#next = undefined;
     const args = this.#arguments(name, dice);
     const call = `${name}(${args.map((arg) => (Object.is(arg, -0) ? "-0" : arg)).join(", ")})`;
@@ -237,8 +233,7 @@ class Fuzz {
       if (e.wasm.vectorDrop(vector, entries, 0) >= 0) e.wasm.vectorFree(vector, entries);
     }
     for (let i = 0; i < e.sizes.frames; i++) {
-      e.wasm.splitPage(e.firstPfn + i);
-      e.wasm.freePages(e.firstPfn + i, 0);
+      for (let order = 0; order <= MAX_ORDER; order++) e.wasm.freePages(e.firstPfn + i, order);
     }
     for (let slot = 1; slot <= e.sizes.slots; slot++) e.wasm.slotFree(slot, 1);
     this.#content = e.contentHash();
@@ -246,31 +241,31 @@ class Fuzz {
     return "all vectors dropped";
   }
 
-  #arguments(name: Name, dice: Dice): number[] {
-    if (name === "shrinkCommit" && dice.chance(60)) return this.#shrink;
-    if (name === "fillCommit" && this.fill.length > 0 && dice.chance(60)) {
+  #arguments(name: Name, dice: Random): number[] {
+    if (name === "shrinkCommit" && dice.percent(60)) return this.#shrink;
+    if (name === "fillCommit" && this.fill.length > 0 && dice.percent(60)) {
       const args = this.fill;
-      const read = dice.chance(60) ? args[4]! : dice.below(args[4]! + 1);
-      return [...args.slice(0, 5), read, dice.chance(50) ? args[6]! : args[6]! ^ HOW_KEEP];
+      const read = dice.percent(60) ? args[4]! : dice.below(args[4]! + 1);
+      return [...args.slice(0, 5), read, dice.percent(50) ? args[6]! : args[6]! ^ HOW_KEEP];
     }
     const v = this.#vector(dice);
-    const proper = dice.chance(50);
-    const near = proper || dice.chance(50) ? 0 : dice.below(5) - 2;
+    const proper = dice.percent(50);
+    const near = proper || dice.percent(50) ? 0 : dice.below(5) - 2;
     return SIGNATURES[name].map((kind) => {
-      if (!proper && dice.chance(15)) return dice.pick(EDGES);
+      if (!proper && dice.percent(15)) return dice.pick(EDGES);
       return this.#likely(kind, v, dice) + (kind === "how" ? 0 : near);
     });
   }
 
   /** A vector that was there once, or a part of it. */
-  #vector(dice: Dice): Vector {
+  #vector(dice: Random): Vector {
     const v = this.vectors.length > 0 ? dice.pick(this.vectors) : { vector: 0, entries: 1 };
-    if (dice.chance(70)) return v;
+    if (dice.percent(70)) return v;
     const from = dice.below(v.entries + 1);
     return { vector: v.vector + from, entries: v.entries - from - dice.below(2) };
   }
 
-  #likely(kind: Kind, v: Vector, dice: Dice): number {
+  #likely(kind: Kind, v: Vector, dice: Random): number {
     const { e } = this;
     switch (kind) {
       case "pfn":
@@ -278,7 +273,7 @@ class Fuzz {
       case "order":
         return dice.below(dice.pick([1, 3, MAX_ORDER + 2]));
       case "slot":
-        return dice.chance(50) ? dice.pick(this.slots) : 1 + dice.below(e.sizes.slots);
+        return dice.percent(50) ? dice.pick(this.slots) : 1 + dice.below(e.sizes.slots);
       case "vector":
         return v.vector;
       case "entries":
@@ -286,7 +281,7 @@ class Fuzz {
       case "entry":
         return v.vector + dice.below(v.entries + 1);
       case "offset":
-        return dice.chance(60) ? 0 : dice.below(v.entries + 1);
+        return dice.percent(60) ? 0 : dice.below(v.entries + 1);
       case "count":
         return 1 + dice.below(dice.pick([1, 4, 20]));
       case "items":
@@ -306,31 +301,31 @@ class Fuzz {
     }
   }
 
-  #how(dice: Dice): number {
+  #how(dice: Random): number {
     const type = dice.below(dice.pick([1, 4, POOL_TYPES_MAX + 1])) - 1;
-    const orders = [0, 1, 2, 3, 4, 9].filter((order) => dice.chance(order === 0 ? 95 : 60));
-    const dma32 = dice.chance(20);
+    const orders = [0, 1, 2, 3, 4, 9].filter((order) => dice.percent(order === 0 ? 95 : 60));
+    const dma32 = dice.percent(20);
     return how({
       type,
       caching: Math.max(0, cachingOf(type)),
       orders,
       dma32,
-      keep: dice.chance(50),
+      keep: dice.percent(50),
     });
   }
 
   /** The items of a shrink lie in memory, where a caller may write anything. */
-  #putItems(dice: Dice): void {
-    if (dice.chance(20)) return;
-    const count = dice.chance(10) ? ITEMS_MAX : 3;
-    const proper = dice.chance(50) && this.vectors.length > 0;
+  #putItems(dice: Random): void {
+    if (dice.percent(20)) return;
+    const count = dice.percent(10) ? ITEMS_MAX : 3;
+    const proper = dice.percent(50) && this.vectors.length > 0;
     for (let i = 0; i < count; i++) {
       const { vector, entries } = proper ? dice.pick(this.vectors) : this.#vector(dice);
-      const start = proper || dice.chance(60) ? 0 : dice.below(entries + 1);
-      const words = [vector, entries, start, dice.chance(80) ? entries : dice.below(entries + 1)];
+      const start = proper || dice.percent(60) ? 0 : dice.below(entries + 1);
+      const words = [vector, entries, start, dice.percent(80) ? entries : dice.below(entries + 1)];
       const at = (ITEMS + i * ITEM_BYTES) / 4;
       words.forEach((word, w) => {
-        this.e.words[at + w] = !proper && dice.chance(4) ? dice.pick(EDGES) : word;
+        this.e.words[at + w] = !proper && dice.percent(4) ? dice.pick(EDGES) : word;
       });
     }
   }

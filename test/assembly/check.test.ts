@@ -4,6 +4,7 @@
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import {
+  ALLOCATED,
   CHECK_BITMAP,
   CHECK_CLEAN,
   CHECK_FREE_LIST,
@@ -16,6 +17,7 @@ import {
   CHECK_SLOT,
   CHECK_SLOT_COUNT,
   CHECK_VECTOR,
+  FREE,
   H_CLEAN,
   H_DMA32_END,
   H_FREE_COUNT,
@@ -31,19 +33,19 @@ import {
   H_SWAP_MAP,
   H_VECTOR_MAP,
   NR_ORDERS,
+  P_CACHING,
+  P_MOVING,
+  P_NEXT,
+  P_ORDER,
+  P_OWNER,
+  P_PREV,
+  P_STATE,
   PAGE_SIZE,
-  WRITE_COMBINED,
-} from "../../assembly/abi.ts";
-import {
-  ALLOCATED,
-  EngineUnderTest,
-  equal,
-  FREE,
-  how,
   POOLED,
   TAIL,
-  U32_MAX,
-} from "./engine_under_test.ts";
+  WRITE_COMBINED,
+} from "../../assembly/abi.ts";
+import { EngineUnderTest, equal, how, U32_MAX } from "./engine_under_test.ts";
 import {
   fillAll,
   fillSingly,
@@ -134,20 +136,20 @@ class Scene {
   }
 
   setState(pfn: number, state: number): void {
-    this.e.bytes[this.e.pageStruct(pfn) + 1] = state;
+    this.e.bytes[this.e.pageStruct(pfn) + P_STATE] = state;
   }
 
   setOrder(pfn: number, order: number): void {
-    this.e.bytes[this.e.pageStruct(pfn)] = order;
+    this.e.bytes[this.e.pageStruct(pfn) + P_ORDER] = order;
   }
 
   setCaching(pfn: number, caching: number): void {
-    this.e.bytes[this.e.pageStruct(pfn) + 2] = caching;
+    this.e.bytes[this.e.pageStruct(pfn) + P_CACHING] = caching;
   }
 
-  /** A word of a page struct: 1 next, 2 prev, 3 owner. */
-  setLink(pfn: number, word: number, value: number): void {
-    this.e.words[this.e.pageStruct(pfn) / 4 + word] = value;
+  /** A word of a page struct: `P_NEXT`, `P_PREV`, `P_OWNER`. */
+  setLink(pfn: number, field: number, value: number): void {
+    this.e.words[(this.e.pageStruct(pfn) + field) / 4] = value;
   }
 
   /** Head of the scene's pool list of an order; its count is the next word. */
@@ -204,11 +206,19 @@ test("a state in order is found to be in order, and stays as it is", () => {
 describe("free lists", () => {
   const largest = (s: Scene) => s.freeChunk;
   breaks([
-    ["a link to a page in use", CHECK_FREE_LIST, (s) => s.setLink(largest(s).pfn, 1, s.rawPage)],
-    ["a link out of the memory", CHECK_FREE_LIST, (s) => s.setLink(largest(s).pfn, 1, 5)],
-    ["a link far out of the memory", CHECK_FREE_LIST, (s) => s.setLink(largest(s).pfn, 1, U32_MAX)],
-    ["a circle", CHECK_FREE_LIST, (s) => s.setLink(largest(s).pfn, 1, largest(s).pfn)],
-    ["a wrong link back", CHECK_FREE_LIST, (s) => s.setLink(largest(s).pfn, 2, s.rawPage)],
+    [
+      "a link to a page in use",
+      CHECK_FREE_LIST,
+      (s) => s.setLink(largest(s).pfn, P_NEXT, s.rawPage),
+    ],
+    ["a link out of the memory", CHECK_FREE_LIST, (s) => s.setLink(largest(s).pfn, P_NEXT, 5)],
+    [
+      "a link far out of the memory",
+      CHECK_FREE_LIST,
+      (s) => s.setLink(largest(s).pfn, P_NEXT, U32_MAX),
+    ],
+    ["a circle", CHECK_FREE_LIST, (s) => s.setLink(largest(s).pfn, P_NEXT, largest(s).pfn)],
+    ["a wrong link back", CHECK_FREE_LIST, (s) => s.setLink(largest(s).pfn, P_PREV, s.rawPage)],
     ["a page inside a chunk", CHECK_FREE_LIST, (s) => s.setHeader(headOf(s), (pfn) => pfn + 1)],
     ["a list that is cut", CHECK_FREE_LIST, (s) => s.setHeader(headOf(s), () => 0)],
     ["another order", CHECK_FREE_LIST, (s) => s.setOrder(largest(s).pfn, largest(s).order - 1)],
@@ -261,10 +271,10 @@ describe("free lists", () => {
       s.setOrder(page, half);
       s.setState(page, FREE);
     }
-    s.setLink(pfn, 1, buddy);
-    s.setLink(buddy, 2, pfn);
-    s.setLink(buddy, 1, rest);
-    if (rest !== 0) s.setLink(rest, 2, buddy);
+    s.setLink(pfn, P_NEXT, buddy);
+    s.setLink(buddy, P_PREV, pfn);
+    s.setLink(buddy, P_NEXT, rest);
+    if (rest !== 0) s.setLink(rest, P_PREV, buddy);
   }
 });
 
@@ -273,10 +283,10 @@ describe("pools", () => {
   const byte = (s: Scene, pfn: number) => s.e.page(pfn * PAGE_SIZE);
   breaks([
     ["a page that is not zero", CHECK_POOL, (s) => byte(s, first(s) + 3).fill(1, 4095)],
-    ["a link to a page in use", CHECK_POOL, (s) => s.setLink(first(s), 1, s.rawPage)],
-    ["a link out of the memory", CHECK_POOL, (s) => s.setLink(first(s), 1, 5)],
-    ["a circle", CHECK_POOL, (s) => s.setLink(s.pooled[1]!, 1, first(s))],
-    ["a list that is cut", CHECK_POOL, (s) => s.setLink(first(s), 1, 0)],
+    ["a link to a page in use", CHECK_POOL, (s) => s.setLink(first(s), P_NEXT, s.rawPage)],
+    ["a link out of the memory", CHECK_POOL, (s) => s.setLink(first(s), P_NEXT, 5)],
+    ["a circle", CHECK_POOL, (s) => s.setLink(s.pooled[1]!, P_NEXT, first(s))],
+    ["a list that is cut", CHECK_POOL, (s) => s.setLink(first(s), P_NEXT, 0)],
     ["a list that is gone", CHECK_POOL, (s) => s.setHeader(s.poolList(2), () => 0)],
     ["a list of another order", CHECK_POOL, (s) => s.setHeader(s.poolList(1), () => first(s))],
     ["an order", CHECK_POOL, (s) => s.setOrder(first(s), 1)],
@@ -319,7 +329,7 @@ describe("clean pages", () => {
 
 describe("what is being moved", () => {
   const move = (s: Scene, pfn: number, moving: number) => {
-    s.e.bytes[s.e.pageStruct(pfn) + 3] = moving;
+    s.e.bytes[s.e.pageStruct(pfn) + P_MOVING] = moving;
   };
   breaks([
     ["its count", CHECK_MOVING, (s) => s.setHeader(H_MOVING, (n) => n - 1)],
@@ -372,7 +382,7 @@ describe("the page table", () => {
 });
 
 describe("owners", () => {
-  const owner = (s: Scene, pfn: number, value: number) => s.setLink(pfn, 3, value);
+  const owner = (s: Scene, pfn: number, value: number) => s.setLink(pfn, P_OWNER, value);
   breaks([
     ["the next entry", CHECK_OWNER, (s) => owner(s, s.pfn(s.pages, 0), s.pages.vector + 1)],
     ["an entry outside", CHECK_OWNER, (s) => owner(s, s.pfn(s.pages, 0), ENTRIES)],

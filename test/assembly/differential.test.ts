@@ -16,8 +16,8 @@ import {
   UNCACHED,
   WRITE_COMBINED,
 } from "../../assembly/abi.ts";
+import type { Random } from "../support/random.ts";
 import {
-  type Dice,
   EngineUnderTest,
   equal,
   forAll,
@@ -81,7 +81,7 @@ class Run {
     this.frames -= ballast;
   }
 
-  step(dice: Dice, index: number): string {
+  step(dice: Random, index: number): string {
     const { models } = this;
     const kind = dice.below(100);
     const v = models.length > 0 ? dice.pick(models) : undefined;
@@ -101,7 +101,7 @@ class Run {
     return done;
   }
 
-  create(dice: Dice): string {
+  create(dice: Random): string {
     const entries = 1 + dice.below(dice.pick([4, 20, 90]));
     if (this.models.length === 8) return "no more vectors";
     const vector = this.e.wasm.vectorAlloc(entries);
@@ -113,14 +113,14 @@ class Run {
   }
 
   /** Fills a window of a vector, reads a part of it, sometimes with an error, and commits that. */
-  fill(v: Model, dice: Dice): string {
+  fill(v: Model, dice: Random): string {
     const { e } = this;
-    const resume = v.held !== undefined && dice.chance(70);
+    const resume = v.held !== undefined && dice.percent(70);
     const start = resume ? v.held!.start : dice.pick(this.#borders(v));
     const done = resume ? v.held!.done : 0;
-    const [keepFrom, keepTo] = dice.chance(25) ? [dice.below(v.entries), dice.below(99)] : [0, 0];
-    const orders = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].filter((order) => !order || dice.chance(60));
-    const walk: How = { ...v.kind, orders, keep: dice.chance(60) };
+    const [keepFrom, keepTo] = dice.percent(25) ? [dice.below(v.entries), dice.below(99)] : [0, 0];
+    const orders = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].filter((order) => !order || dice.percent(60));
+    const walk: How = { ...v.kind, orders, keep: dice.percent(60) };
     const options = { ...walk, done, keepFrom, keepTo, budget: 1 + dice.below(v.entries + 5) };
     const what = `fill of ${v.vector} from ${start}, ${done} done`;
     const covered = prepareFill(e, v, start, options);
@@ -133,10 +133,10 @@ class Run {
       if (e.entry(v.vector + i) === 0) v.kept.add(i);
     }
     e.mustHold(`fillPrepare of the ${what}`);
-    const read = dice.chance(50) ? covered : done + dice.below(covered - done + 1);
+    const read = dice.percent(50) ? covered : done + dice.below(covered - done + 1);
     const extents = e.extents();
     readIn(e, extents, 0, read);
-    const bad = dice.chance(15) ? this.#spoil(v, start, done, read, dice) : undefined;
+    const bad = dice.percent(15) ? this.#spoil(v, start, done, read, dice) : undefined;
     const stop = bad ?? read;
     equal(verifyExtents(e, extents, read), stop, `pages before the first bad one in the ${what}`);
     const expected = this.#borderBefore(v, start, stop);
@@ -148,7 +148,7 @@ class Run {
     if (begun) v.held = { start: next, done: stop - committed };
     else if (v.held && v.held.start >= start && v.held.start < start + covered) v.held = undefined;
     this.#overwriteKept(v, dice);
-    if (dice.chance(70)) this.#changeCaching(v, what);
+    if (dice.percent(70)) this.#changeCaching(v, what);
     return what;
   }
 
@@ -161,7 +161,7 @@ class Run {
   }
 
   /** Changes a byte of one page that was just read; returns its place in the window. */
-  #spoil(v: Model, start: number, done: number, read: number, dice: Dice): number | undefined {
+  #spoil(v: Model, start: number, done: number, read: number, dice: Random): number | undefined {
     const { e } = this;
     const handles: number[] = [];
     for (let i = done; i < read; i++) if (isHandle(e.entry(v.vector + start + i))) handles.push(i);
@@ -171,7 +171,7 @@ class Run {
     return bad;
   }
 
-  #overwriteKept(v: Model, dice: Dice): void {
+  #overwriteKept(v: Model, dice: Random): void {
     for (const i of v.kept) {
       if (!isPage(this.e.entry(v.vector + i))) continue;
       this.#put(v, i, 0, PAGE_SIZE, dice);
@@ -189,10 +189,10 @@ class Run {
     equal(e.changes.pages, pages + changed, "pages counted as changed");
   }
 
-  write(v: Model, dice: Dice): string {
+  write(v: Model, dice: Random): string {
     const { e } = this;
     const i = dice.below(v.entries);
-    const count = dice.chance(70) ? 1 : dice.below(v.entries - i + 1);
+    const count = dice.percent(70) ? 1 : dice.below(v.entries - i + 1);
     const { freeSlots } = e;
     const keep = dice.below(2);
     const lost = e.wasm.vectorDirty(v.vector, v.entries, i, count, keep);
@@ -207,10 +207,10 @@ class Run {
   }
 
   /** Writes random bytes to a page that is dirty, and to the model. */
-  #put(v: Model, i: number, from: number, to: number, dice: Dice): void {
+  #put(v: Model, i: number, from: number, to: number, dice: Random): void {
     equal(this.e.shadow(v.vector + i) & 1, 0, `copies of entry ${i}, which is written`);
     const page = this.e.page(this.e.entry(v.vector + i));
-    let word = dice.word() | 1;
+    let word = dice.next() | 1;
     for (let at = from; at < to; at++) {
       word = Math.imul(word, 0x2c1b3c6d) ^ (word >>> 15);
       page[at] = word;
@@ -227,7 +227,7 @@ class Run {
     );
   }
 
-  shrink(dice: Dice): string {
+  shrink(dice: Random): string {
     const { e, models } = this;
     const first = dice.below(models.length);
     const batch = [...models.slice(first), ...models.slice(0, first)].slice(0, 1 + dice.below(3));
@@ -251,12 +251,12 @@ class Run {
     equal(e.freeSlots, free - given(prepared), `slots reserved for the ${what}`);
     e.mustHold(`shrinkPrepare of the ${what}`);
     const [dropped] = batch;
-    if (dropped && dice.chance(5)) {
+    if (dropped && dice.percent(5)) {
       this.#empty(dropped, dropped.kind);
       equal(e.wasm.shrinkCommit(batch.length, 0), 0, "commit after a drop");
       return `${what}, and a drop before its end`;
     }
-    const moved = dice.chance(50) ? prepared : dice.below(prepared + 1);
+    const moved = dice.percent(50) ? prepared : dice.below(prepared + 1);
     sumExtents(e, extents);
     writeOut(e, extents, moved);
     equal(e.wasm.shrinkCommit(batch.length, moved), moved, `commit of ${moved} in the ${what}`);
@@ -266,9 +266,9 @@ class Run {
     return what;
   }
 
-  drop(v: Model, dice: Dice): string {
-    this.#empty(v, dice.chance(80) ? v.kind : {});
-    if (dice.chance(50)) {
+  drop(v: Model, dice: Random): string {
+    this.#empty(v, dice.percent(80) ? v.kind : {});
+    if (dice.percent(50)) {
       equal(this.e.wasm.vectorFree(v.vector, v.entries), 0, "vectorFree");
       this.models.splice(this.models.indexOf(v), 1);
     }
@@ -292,7 +292,7 @@ class Run {
     v.kept.clear();
   }
 
-  shrinkPool(dice: Dice): string {
+  shrinkPool(dice: Random): string {
     const { e } = this;
     const type = dice.below(4);
     const order = dice.below(8);
@@ -310,15 +310,15 @@ class Run {
   }
 
   /** Pages and slots outside any vector, so that neither are in one piece. */
-  takeOrGive(dice: Dice): string {
+  takeOrGive(dice: Random): string {
     const { e, rawPages, rawSlots } = this;
     const order = dice.below(4);
-    const pfn = dice.chance(50) ? e.wasm.allocPages(order) : 0;
+    const pfn = dice.percent(50) ? e.wasm.allocPages(order) : 0;
     if (pfn > 0) {
       e.page(pfn * PAGE_SIZE, 1 << order).fill(0xee);
       rawPages.push({ pfn, order });
     }
-    const slot = dice.chance(50) ? e.wasm.slotAlloc(1 + dice.below(9)) : 0;
+    const slot = dice.percent(50) ? e.wasm.slotAlloc(1 + dice.below(9)) : 0;
     if (slot > 0) rawSlots.push({ slot, count: e.header(H_RUN) });
     for (const { pfn, order } of rawPages.splice(dice.below(rawPages.length + 1))) {
       equal(e.wasm.freePages(pfn, order), 0, "freePages");
@@ -415,7 +415,7 @@ class Run {
     e.mustHold("dropping everything");
     equal(e.freePages, this.frames, "free pages at the end");
     equal(e.freeSlots, SLOTS, "free slots at the end");
-    equal(e.wasm.vectorSpace(), ENTRIES, "entries at the end");
+    equal(e.freeEntries, ENTRIES, "entries at the end");
   }
 }
 

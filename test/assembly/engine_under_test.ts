@@ -11,6 +11,7 @@ import fc from "fast-check";
 import * as abi from "../../assembly/abi.ts";
 import text from "../../build/engine.wasm";
 import type { Exports } from "../../src/engine/exports.ts";
+import { Random } from "../support/random.ts";
 
 export interface Sizes {
   readonly frames: number;
@@ -45,12 +46,6 @@ export const DEBUGGING: boolean = WebAssembly.Module.imports(engineModule).lengt
 
 export const WASM_PAGE = 65536;
 export const U32_MAX = 0xffffffff;
-
-/** States of a page struct (assembly/page.ts). */
-export const TAIL = 0;
-export const FREE = 1;
-export const ALLOCATED = 2;
-export const POOLED = 3;
 
 /** What a walk is to do, in words; `how()` makes the engine's number of it. */
 export interface How {
@@ -116,6 +111,11 @@ export class EngineUnderTest {
     return this.wasm.slotsFree();
   }
 
+  /** Entries that no vector has: the second word of their map (assembly/bitmap.ts). */
+  get freeEntries(): number {
+    return this.words[this.header(abi.H_VECTOR_MAP) / 4 + 1]!;
+  }
+
   /** Free chunks of each order in a zone: 0 is DMA32, and the only one by default; 1 is NORMAL. */
   freeChunks(zone: number = 0): number[] {
     const at = this.headerIndex(abi.H_FREE_COUNT) + zone * abi.NR_ORDERS;
@@ -152,25 +152,25 @@ export class EngineUnderTest {
     return this.header(abi.H_SUM) / 4 + entry;
   }
 
-  /** Address of a page struct: order +0, state +1, caching +2, next +4, prev +8, owner +12. */
+  /** Address of a page struct. */
   pageStruct(pfn: number): number {
-    return this.header(abi.H_PAGE_TABLE) + (pfn - this.firstPfn) * 16;
+    return this.header(abi.H_PAGE_TABLE) + (pfn - this.firstPfn) * abi.PAGE_STRUCT_BYTES;
   }
 
   order(pfn: number): number {
-    return this.bytes[this.pageStruct(pfn)]!;
+    return this.bytes[this.pageStruct(pfn) + abi.P_ORDER]!;
   }
 
   state(pfn: number): number {
-    return this.bytes[this.pageStruct(pfn) + 1]!;
+    return this.bytes[this.pageStruct(pfn) + abi.P_STATE]!;
   }
 
   caching(pfn: number): number {
-    return this.bytes[this.pageStruct(pfn) + 2]!;
+    return this.bytes[this.pageStruct(pfn) + abi.P_CACHING]!;
   }
 
   owner(pfn: number): number {
-    return this.words[this.pageStruct(pfn) / 4 + 3]!;
+    return this.words[(this.pageStruct(pfn) + abi.P_OWNER) / 4]!;
   }
 
   /** The bytes of `pages` pages at an address. */
@@ -284,13 +284,7 @@ function hashWords(words: Uint32Array, from: number, to: number, seed: number): 
   return hash >>> 0;
 }
 
-export function isPage(entry: number): boolean {
-  return entry !== 0 && (entry & 1) === 0;
-}
-
-export function isHandle(entry: number): boolean {
-  return (entry & 1) === 1;
-}
+export { isHandle, isPage } from "../../src/engine/entry.ts";
 
 /** What `expect` is too slow for: thousands of comparisons a millisecond. */
 export function must(condition: boolean, what: string): asserts condition {
@@ -309,35 +303,6 @@ export function equalLists<T extends number | string>(
   what: string,
 ): void {
   equal(actual.join(" "), expected.join(" "), what);
-}
-
-/** Random numbers from one word (mulberry32): what an operation needs beyond it. */
-export class Dice {
-  #state: number;
-
-  constructor(word: number) {
-    this.#state = word | 0;
-  }
-
-  word(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (t ^ (t >>> 14)) >>> 0;
-  }
-
-  /** A number of 0 .. end - 1. */
-  below(end: number): number {
-    return Math.floor((this.word() / 2 ** 32) * end);
-  }
-
-  chance(percent: number): boolean {
-    return this.below(100) < percent;
-  }
-
-  pick<T>(list: ArrayLike<T>): T {
-    return list[this.below(list.length)]!;
-  }
 }
 
 /** A program: one random word for each of `length` operations. */
@@ -367,11 +332,14 @@ export function forAll<T>(
 }
 
 /** Runs a program, and says which operation failed. */
-export function runProgram(words: Uint32Array, step: (dice: Dice, index: number) => string): void {
+export function runProgram(
+  words: Uint32Array,
+  step: (dice: Random, index: number) => string,
+): void {
   let done = "";
   for (let i = 0; i < words.length; i++) {
     try {
-      done = step(new Dice(words[i]!), i);
+      done = step(new Random(words[i]!), i);
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new Error(`operation ${i} (after ${done || "none"}): ${reason}`, { cause });

@@ -121,7 +121,7 @@ describe.each(SIZES)(
         ["swap map", e.header(abi.H_SWAP_MAP), slots / 8],
         ["raw map", e.header(abi.H_RAW_MAP), slots / 8],
         ["vector map", e.header(abi.H_VECTOR_MAP), entries / 8],
-        ["page table", e.header(abi.H_PAGE_TABLE), frames * 16],
+        ["page table", e.header(abi.H_PAGE_TABLE), frames * abi.PAGE_STRUCT_BYTES],
         ["entries", e.header(abi.H_ENTRY), entries * 4],
         ["shadows", e.header(abi.H_SHADOW), entries * 4],
         ["checksums", e.header(abi.H_SUM), entries * 4],
@@ -146,7 +146,7 @@ describe.each(SIZES)(
       expect(e.header(abi.H_SLOTS)).toBe(slots);
       expect(e.freeSlots).toBe(slots);
       expect(e.header(abi.H_ENTRIES)).toBe(entries);
-      expect(e.wasm.vectorSpace()).toBe(entries);
+      expect(e.freeEntries).toBe(entries);
       e.mustHold("init");
     });
 

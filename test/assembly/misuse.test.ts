@@ -4,15 +4,26 @@
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import {
+  ALLOCATED,
   EBUSY,
   EINVAL,
+  FREE,
   H_CLEAN,
+  H_FREE_HEAD,
   H_FREE_PAGES,
   H_MOVING,
+  H_SWAP_MAP,
   MAX_ORDER,
+  P_CACHING,
+  P_ORDER,
+  P_OWNER,
+  P_PREV,
+  P_STATE,
   PAGE_SIZE,
+  SLOT_SHIFT,
+  UNCACHED,
 } from "../../assembly/abi.ts";
-import { abortOf, DEBUGGING, EngineUnderTest, equal, FREE } from "./engine_under_test.ts";
+import { abortOf, DEBUGGING, EngineUnderTest, equal, how } from "./engine_under_test.ts";
 import {
   fillAll,
   mustDropClean,
@@ -278,9 +289,16 @@ describe.runIf(DEBUGGING)("in a debug build, state that cannot be:", () => {
     e.bytes[e.pageStruct(pfn) + at] = value;
   };
   const setOwner = (pfn: number, owner: number) => {
-    e.words[e.pageStruct(pfn) / 4 + 3] = owner;
+    e.words[(e.pageStruct(pfn) + P_OWNER) / 4] = owner;
   };
   const pfn = (i: number) => e.entry(v.vector + i) / PAGE_SIZE;
+  /** First frame of the first free list that has one. */
+  const freeHead = () => {
+    const heads = Array.from({ length: 10 }, (_, order) => e.header(H_FREE_HEAD + order));
+    return heads.find((head) => head !== 0)!;
+  };
+  /** The word of a map's head (assembly/bitmap.ts) with the address of its bits. */
+  const MAP_LEVEL_0 = 4;
   const drop = () => e.wasm.vectorDrop(v.vector, ENTRIES, 0);
 
   test.each<[string, string, () => void, () => number]>([
@@ -300,7 +318,7 @@ describe.runIf(DEBUGGING)("in a debug build, state that cannot be:", () => {
     [
       "a chunk in use that is free",
       "a vector has a chunk that is not in use",
-      () => setByte(pfn(8), 1, FREE),
+      () => setByte(pfn(8), P_STATE, FREE),
       () => drop(),
     ],
     [
@@ -357,13 +375,72 @@ describe.runIf(DEBUGGING)("in a debug build, state that cannot be:", () => {
     [
       "an order",
       "a chunk has an order that there is not",
-      () => setByte(pfn(8), 0, MAX_ORDER + 1),
+      () => setByte(pfn(8), P_ORDER, MAX_ORDER + 1),
       () => drop(),
+    ],
+    [
+      "a free chunk of another order",
+      "a free list has a chunk of another",
+      () => setByte(freeHead(), P_ORDER, 7),
+      () => e.wasm.allocPages(0),
+    ],
+    [
+      "a free list whose first chunk has one before it",
+      "a free list is broken",
+      () => {
+        e.words[(e.pageStruct(freeHead()) + P_PREV) / 4] = pfn(0);
+      },
+      () => e.wasm.allocPages(0),
+    ],
+    [
+      "a page in use within a chunk",
+      "a frame in use is freed",
+      () => setByte(pfn(3), P_STATE, ALLOCATED),
+      () => drop(),
+    ],
+    [
+      "a caching within a chunk",
+      "a frame is freed with a caching",
+      () => setByte(pfn(3), P_CACHING, UNCACHED),
+      () => drop(),
+    ],
+    [
+      "a pooled chunk in use",
+      "a pool has a chunk of another",
+      () => {
+        const chunk = pfn(8);
+        e.wasm.vectorDrop(v.vector, ENTRIES, how({ type: 0 }));
+        setByte(chunk, P_STATE, ALLOCATED);
+      },
+      () => e.wasm.poolShrink(0, 1),
+    ],
+    [
+      "a held chunk that is another's",
+      "a held chunk is not that of its entries",
+      () => {
+        shrinkAll(e, [v]);
+        prepareFill(e, v, 0);
+        readIn(e, e.extents(), 0, 9);
+        commitFill(9);
+        e.words[e.shadowIndex(v.vector + 9)] = e.shadow(v.vector + 8);
+      },
+      () => e.wasm.fillCommit(v.vector, ENTRIES, 8, 0, 2, 0, 0),
+    ],
+    [
+      "a slot that is free among those of a run",
+      "an extent names a free slot",
+      () => {
+        shrinkAll(e, [v]);
+        const map = e.header(H_SWAP_MAP) / 4;
+        const slot = e.entry(v.vector + 3) >> SLOT_SHIFT;
+        e.words[e.words[map + MAP_LEVEL_0]! / 4]! &= ~(1 << (slot - 1));
+      },
+      () => prepareFill(e, v, 0),
     ],
     [
       "a caching",
       "a chunk has a caching that there is not",
-      () => setByte(pfn(8), 2, 3),
+      () => setByte(pfn(8), P_CACHING, 3),
       () => drop(),
     ],
   ])("%s", (_, message, breakIt, call) => {
@@ -374,7 +451,7 @@ describe.runIf(DEBUGGING)("in a debug build, state that cannot be:", () => {
   test("a slot of two pages", () => {
     shrinkAll(e, [v]);
     e.words[e.entryIndex(v.vector + 3)] = e.entry(v.vector + 4);
-    e.mustAbort("a free slot or entry is freed", drop);
+    e.mustAbort("a free slot is freed", drop);
   });
 
   test("a message says where it is", () => {

@@ -5,10 +5,9 @@
  * the NORMAL zone first; chunks of the DMA32 zone alone are taken through page vectors.
  */
 import { describe, expect, test } from "vitest";
-import { EINVAL, ENOMEM, MAX_ORDER, NR_ORDERS, PAGE_SIZE } from "../../assembly/abi.ts";
+import { ALLOCATED, EINVAL, ENOMEM, MAX_ORDER, NR_ORDERS, PAGE_SIZE } from "../../assembly/abi.ts";
+import type { Random } from "../support/random.ts";
 import {
-  ALLOCATED,
-  type Dice,
   EngineUnderTest,
   equal,
   equalLists,
@@ -19,6 +18,7 @@ import {
   runProgram,
   U32_MAX,
 } from "./engine_under_test.ts";
+import { fillAll, newVector } from "./page_content.ts";
 
 interface Chunk {
   /** First frame, counted from the first one of the memory. */
@@ -110,14 +110,13 @@ class BuddyRun {
   }
 
   /** One operation. Rounds of 500 in which memory tends to fill up and to empty take turns. */
-  step(dice: Dice, index: number): string {
+  step(dice: Random, index: number): string {
     const growing = Math.floor(index / 500) % 2 === 0;
     const kind = dice.below(100);
     const allocs = growing ? 60 : 25;
     let done: string;
     if (kind < allocs) done = kind % 3 === 0 ? this.allocDma32(dice) : this.alloc(dice);
-    else if (kind < 84) done = this.free(dice);
-    else if (kind < 90) done = this.split(dice);
+    else if (kind < 90) done = this.free(dice);
     else done = this.wrong(dice);
     equal(this.e.freePages, this.model.free, `free pages after ${done}`);
     for (const zone of [0, 1]) this.#mustHaveChunks(zone, done);
@@ -130,8 +129,8 @@ class BuddyRun {
     equalLists(this.e.freeChunks(zone), expected, `free chunks of zone ${zone} after ${done}`);
   }
 
-  alloc(dice: Dice): string {
-    const order = dice.chance(2) ? dice.pick([10, 11, 32, 2 ** 31, U32_MAX]) : smallOrder(dice);
+  alloc(dice: Random): string {
+    const order = dice.percent(2) ? dice.pick([10, 11, 32, 2 ** 31, U32_MAX]) : smallOrder(dice);
     const what = `allocPages(${order})`;
     const { e, model } = this;
     const zone = order > MAX_ORDER ? -1 : [1, 0].find((zone) => model.hasRoom(order, zone));
@@ -147,7 +146,7 @@ class BuddyRun {
   }
 
   /** A chunk of the DMA32 zone, as the only one of a vector. */
-  allocDma32(dice: Dice): string {
+  allocDma32(dice: Random): string {
     const { e, model } = this;
     const order = smallOrder(dice);
     const what = `DMA32 chunk of order ${order}`;
@@ -175,7 +174,7 @@ class BuddyRun {
     this.model.take(at, order, vector);
   }
 
-  free(dice: Dice): string {
+  free(dice: Random): string {
     const { model } = this;
     if (model.live.length === 0) return "nothing to free";
     return this.#free(model.release(dice.below(model.live.length)));
@@ -192,30 +191,18 @@ class BuddyRun {
     return what;
   }
 
-  split(dice: Dice): string {
+  wrong(dice: Random): string {
     const { e, model } = this;
-    const raw = model.live.flatMap(({ vector }, i) => (vector === undefined ? [i] : []));
-    if (raw.length === 0) return "nothing to split";
-    const { at, order } = model.remove(dice.pick(raw));
-    for (let i = 0; i < 1 << order; i++) model.add(at + i, 0);
-    const what = `splitPage(${at}) of order ${order}`;
-    equal(e.wasm.splitPage(e.firstPfn + at), 0, what);
-    return what;
-  }
-
-  wrong(dice: Dice): string {
-    const { e, model } = this;
-    const pfn = dice.chance(80)
+    const pfn = dice.percent(80)
       ? e.firstPfn + dice.below(model.owner.length + 2) - 1
       : dice.pick([0, 1, 2 ** 31, U32_MAX, U32_MAX - e.firstPfn, e.firstPfn + 2 ** 28]);
     const order = dice.pick([smallOrder(dice), 0, 32, U32_MAX]);
     const at = pfn - e.firstPfn;
     const chunk = model.live.find((live) => live.at === at && live.vector === undefined);
-    const what = `freePages(${at}, ${order}) and splitPage(${at})`;
+    const what = `freePages(${at}, ${order})`;
     if (chunk?.order !== order) {
       e.mustRefuse(EINVAL, what, () => e.wasm.freePages(pfn, order));
     }
-    if (chunk === undefined) e.mustRefuse(EINVAL, what, () => e.wasm.splitPage(pfn));
     return what;
   }
 
@@ -230,7 +217,7 @@ class BuddyRun {
 }
 
 /** 0 .. 9, low ones more often. */
-function smallOrder(dice: Dice): number {
+function smallOrder(dice: Random): number {
   return Math.min(dice.below(NR_ORDERS), dice.below(NR_ORDERS));
 }
 
@@ -256,7 +243,7 @@ describe("10,000 random operations agree with the model", () => {
   });
 });
 
-describe("what freePages and splitPage refuse", () => {
+describe("what freePages refuses", () => {
   const engine = () => new EngineUnderTest({ frames: 64, slots: 1, entries: 4 });
 
   test("a page that was never handed out", () => {
@@ -264,7 +251,6 @@ describe("what freePages and splitPage refuse", () => {
     const { wasm, firstPfn } = e;
     for (const pfn of [firstPfn, firstPfn + 63]) {
       e.mustRefuse(EINVAL, "free of a free page", () => wasm.freePages(pfn, 0));
-      e.mustRefuse(EINVAL, "split of a free page", () => wasm.splitPage(pfn));
     }
   });
 
@@ -273,7 +259,6 @@ describe("what freePages and splitPage refuse", () => {
     const { wasm, firstPfn } = e;
     for (const pfn of [0, 1, firstPfn - 1, firstPfn + 64, 2 ** 31, U32_MAX]) {
       e.mustRefuse(EINVAL, `free of page ${pfn}`, () => wasm.freePages(pfn, 0));
-      e.mustRefuse(EINVAL, `split of page ${pfn}`, () => wasm.splitPage(pfn));
     }
   });
 
@@ -286,7 +271,6 @@ describe("what freePages and splitPage refuse", () => {
     }
     for (let i = 1; i < 8; i++) {
       e.mustRefuse(EINVAL, "free of a tail page", () => wasm.freePages(pfn + i, 0));
-      e.mustRefuse(EINVAL, "split of a tail page", () => wasm.splitPage(pfn + i));
     }
     expect(wasm.freePages(pfn, 3)).toBe(0);
     e.mustRefuse(EINVAL, "second free", () => wasm.freePages(pfn, 3));
@@ -302,22 +286,28 @@ describe("what freePages and splitPage refuse", () => {
     e.mustRefuse(EINVAL, "free of a held chunk", () => wasm.freePages(held, 2));
     expect(wasm.fillCommit(vector, 4, 0, 0, 4, 4, 0)).toBe(4);
     e.mustRefuse(EINVAL, "free of a vector's chunk", () => wasm.freePages(held, 2));
-    e.mustRefuse(EINVAL, "split of a vector's chunk", () => wasm.splitPage(held));
     expect(wasm.check()).toBe(0);
   });
 });
 
-test("a chunk that was split is freed page by page, and merges again", () => {
-  const e = new EngineUnderTest({ frames: 512, slots: 1, entries: 1 });
+test("a chunk that left in part is freed page by page, and merges again", () => {
+  const e = new EngineUnderTest({ frames: 512, slots: 512, entries: 512, ram: true });
   const { wasm } = e;
-  const pfn = wasm.allocPages(9);
-  expect(wasm.splitPage(pfn)).toBe(0);
-  e.mustRefuse(EINVAL, "free of the whole", () => wasm.freePages(pfn, 9));
-  for (let i = 0; i < 512; i++) {
-    expect(e.state(pfn + i)).toBe(ALLOCATED);
-    expect(e.order(pfn + i)).toBe(0);
+  const v = newVector(e, 512);
+  fillAll(e, v);
+  e.putItems([{ ...v, start: 0 }]);
+  equal(wasm.shrinkPrepare(1, 512), 512, "shrinkPrepare");
+  equal(wasm.ramTransfer(1), 512, "ramTransfer");
+  equal(wasm.shrinkCommit(1, 1), 1, "shrinkCommit");
+  for (let i = 1; i < 512; i++) {
+    const pfn = e.entry(v.vector + i) / PAGE_SIZE;
+    equal(e.state(pfn), ALLOCATED, `state of page ${i}`);
+    equal(e.order(pfn), 0, `order of page ${i}`);
   }
-  for (let i = 0; i < 512; i++) expect(wasm.freePages(pfn + ((i * 7) % 512), 0)).toBe(0);
+  for (let i = 0; i < 512; i++) {
+    const at = (i * 7) % 512;
+    equal(wasm.vectorDrop(v.vector + at, 1, 0), at === 0 ? 0 : 1, `vectorDrop of page ${at}`);
+  }
   expect(e.freeChunks()).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
   expect(wasm.check()).toBe(0);
 });

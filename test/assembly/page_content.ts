@@ -1,7 +1,7 @@
 /* Page vectors with known content: made, shrunk and restored by the engine alone, through RAM swap. */
 import * as abi from "../../assembly/abi.ts";
+import { Random } from "../support/random.ts";
 import {
-  Dice,
   type EngineUnderTest,
   type Extent,
   equal,
@@ -26,8 +26,8 @@ export function stampPage(page: Uint8Array, stamp: number): void {
   for (let i = 0; i < WORDS; i++) words[i] = Math.imul(stamp, 0x9e3779b1 + 2 * i);
 }
 
-export function randomBytes(bytes: Uint8Array, dice: Dice): void {
-  for (let i = 0; i < bytes.length; i++) bytes[i] = dice.word();
+export function randomBytes(bytes: Uint8Array, dice: Random): void {
+  for (let i = 0; i < bytes.length; i++) bytes[i] = dice.next();
 }
 
 export function mustHaveStamp(page: Uint8Array, stamp: number, what: string): void {
@@ -192,11 +192,11 @@ export function stampVector(
   { vector, entries }: Vector,
   seed: number,
 ): number[] {
-  const dice = new Dice(seed);
+  const dice = new Random(seed);
   return Array.from({ length: entries }, (_, i) => {
     const entry = e.entry(vector + i);
     if (!isPage(entry)) return 0;
-    const stamp = dice.word() | 1;
+    const stamp = dice.next() | 1;
     stampPage(e.page(entry), stamp);
     return stamp;
   });

@@ -9,8 +9,8 @@ import {
   H_RUN,
   PAGE_SIZE,
 } from "../../assembly/abi.ts";
+import type { Random } from "../support/random.ts";
 import {
-  type Dice,
   EngineUnderTest,
   equal,
   forAll,
@@ -54,15 +54,15 @@ class EntryRun {
     return false;
   }
 
-  step(dice: Dice): string {
+  step(dice: Random): string {
     const kind = dice.below(100);
     const done = kind < 50 ? this.alloc(dice) : kind < 90 ? this.free(dice) : this.wrong(dice);
-    equal(this.e.wasm.vectorSpace(), this.space, `space after ${done}`);
+    equal(this.e.freeEntries, this.space, `space after ${done}`);
     this.e.mustHold(done);
     return done;
   }
 
-  alloc(dice: Dice): string {
+  alloc(dice: Random): string {
     const { e, used } = this;
     const count = 1 + dice.below(dice.pick([1, 8, 64, 70, 300, used.length + 1]));
     const what = `vectorAlloc(${count})`;
@@ -80,7 +80,7 @@ class EntryRun {
     return what;
   }
 
-  free(dice: Dice): string {
+  free(dice: Random): string {
     if (this.live.length === 0) return "nothing to free";
     const [{ vector, entries }] = this.live.splice(dice.below(this.live.length), 1) as [Vector];
     const what = `vectorFree(${vector}, ${entries})`;
@@ -90,7 +90,7 @@ class EntryRun {
   }
 
   /** Ranges with an unused entry in them, or past the end. */
-  wrong(dice: Dice): string {
+  wrong(dice: Random): string {
     const { e, used } = this;
     const unused = used.indexOf(0, dice.below(used.length));
     const end = used.length;
@@ -128,7 +128,7 @@ test("a vector has at least one entry, and no more than there are", () => {
     e.mustRefuse(ENOMEM, `vectorAlloc(${count})`, () => e.wasm.vectorAlloc(count));
   }
   expect(e.wasm.vectorAlloc(100)).toBe(0);
-  expect(e.wasm.vectorSpace()).toBe(0);
+  expect(e.freeEntries).toBe(0);
 });
 
 test("the largest gap is found, however the free entries are scattered", () => {

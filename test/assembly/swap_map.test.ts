@@ -1,8 +1,8 @@
 /* The slot bitmap against a Set of the slots in use. */
 import { describe, expect, test } from "vitest";
 import { EINVAL, ENOSPC, H_RUN } from "../../assembly/abi.ts";
+import { Random } from "../support/random.ts";
 import {
-  Dice,
   EngineUnderTest,
   equal,
   forAll,
@@ -47,7 +47,7 @@ class SlotModel {
     this.#place.delete(slot);
   }
 
-  any(dice: Dice): number {
+  any(dice: Random): number {
     return dice.pick(this.#list);
   }
 }
@@ -62,7 +62,7 @@ class SlotRun {
   }
 
   /** One operation. Rounds of 700 in which the map tends to fill up and to empty take turns. */
-  step(dice: Dice, index: number): string {
+  step(dice: Random, index: number): string {
     const growing = Math.floor(index / 700) % 2 === 0;
     const kind = dice.below(100);
     let done: string;
@@ -91,7 +91,7 @@ class SlotRun {
   }
 
   /** Frees slots in use that lie side by side, whether or not they were taken together. */
-  free(dice: Dice): string {
+  free(dice: Random): string {
     const { e, model } = this;
     if (model.used.size === 0) return "nothing to free";
     const slot = model.any(dice);
@@ -106,7 +106,7 @@ class SlotRun {
     return what;
   }
 
-  wrong(dice: Dice): string {
+  wrong(dice: Random): string {
     const { e, model } = this;
     const end = model.slots;
     const [slot, count] = dice.pick<[number, number]>([
@@ -126,7 +126,7 @@ class SlotRun {
   }
 
   /** A range with at least one free slot in it (or past the end): used ones before and behind. */
-  #partlyFree(dice: Dice): [number, number] {
+  #partlyFree(dice: Random): [number, number] {
     const { used, slots } = this.model;
     let free = 1 + dice.below(slots);
     while (used.has(free)) free++;
@@ -136,9 +136,9 @@ class SlotRun {
 }
 
 /** Small wants mostly, around the word size often, and some without a limit. */
-function wantOf(dice: Dice): number {
+function wantOf(dice: Random): number {
   const most = dice.pick([1, 4, 16, 63, 64, 65, 300, 5000]);
-  return dice.chance(1) ? dice.pick([0, 2 ** 31, U32_MAX]) : 1 + dice.below(most);
+  return dice.percent(1) ? dice.pick([0, 2 ** 31, U32_MAX]) : 1 + dice.below(most);
 }
 
 describe("10,000 random operations agree with the model", () => {
@@ -205,18 +205,18 @@ test("a store holds at most about twice what is in it", () => {
   forAll(program(1), 3, ([word]) => {
     for (const most of [1, 8, 15, 64]) {
       const e = new EngineUnderTest({ frames: 1, slots: 20_000, entries: 1 });
-      churn(e, new Dice(word!), most);
+      churn(e, new Random(word!), most);
     }
   });
 });
 
 /** Keeps about 200 slots in use; no slot far behind them may ever be taken. */
-function churn(e: EngineUnderTest, dice: Dice, most: number): void {
+function churn(e: EngineUnderTest, dice: Random, most: number): void {
   const live: { slot: number; count: number }[] = [];
   let used = 0;
   let peak = 0;
   for (let i = 0; i < 10_000; i++) {
-    while (used > 200 || (live.length > 0 && dice.chance(40))) {
+    while (used > 200 || (live.length > 0 && dice.percent(40))) {
       const [{ slot, count }] = live.splice(dice.below(live.length), 1) as [(typeof live)[0]];
       equal(e.wasm.slotFree(slot, count), 0, "slotFree");
       used -= count;

@@ -13,15 +13,8 @@ import {
   LOST,
   TRIM_SPARE,
 } from "../../assembly/abi.ts";
-import {
-  type Dice,
-  EngineUnderTest,
-  equal,
-  forAll,
-  must,
-  program,
-  runProgram,
-} from "./engine_under_test.ts";
+import type { Random } from "../support/random.ts";
+import { EngineUnderTest, equal, forAll, must, program, runProgram } from "./engine_under_test.ts";
 
 type State = "free" | "used" | "bad" | "lost";
 
@@ -45,7 +38,7 @@ class SpaceRun {
     return count;
   }
 
-  step(dice: Dice): string {
+  step(dice: Random): string {
     const done = this.#do(dice);
     const { e } = this;
     equal(e.freeSlots, this.#count("free"), `free slots after ${done}`);
@@ -59,7 +52,7 @@ class SpaceRun {
     return done;
   }
 
-  #do(dice: Dice): string {
+  #do(dice: Random): string {
     const kind = dice.below(100);
     if (kind < 35) return this.#take(dice);
     if (kind < 65) return this.#release(dice);
@@ -70,9 +63,9 @@ class SpaceRun {
     return this.#wrong(dice);
   }
 
-  #take(dice: Dice): string {
+  #take(dice: Random): string {
     const { e } = this;
-    if (this.#count("free") === 0) return this.#retry(dice.chance(50));
+    if (this.#count("free") === 0) return this.#retry(dice.percent(50));
     const want = 1 + dice.below(200);
     this.#taken(e.wasm.slotAlloc(want), e.header(H_RUN), "free");
     return `slotAlloc(${want})`;
@@ -106,14 +99,14 @@ class SpaceRun {
   }
 
   /** Slots from a random one on that are in one state, `most` of them at most. */
-  #runOf(dice: Dice, state: State, most: number): [slot: number, count: number] {
+  #runOf(dice: Random, state: State, most: number): [slot: number, count: number] {
     const slot = 1 + dice.below(this.slots);
     let count = 0;
     while (count < most && this.#state[slot + count] === state) count++;
     return [slot, count];
   }
 
-  #release(dice: Dice): string {
+  #release(dice: Random): string {
     const [slot, count] = this.#runOf(dice, "used", 1 + dice.below(300));
     if (count === 0) return "nothing";
     equal(this.e.wasm.slotFree(slot, count), 0, "slotFree");
@@ -121,7 +114,7 @@ class SpaceRun {
     return `slotFree(${slot}, ${count})`;
   }
 
-  #took(dice: Dice): string {
+  #took(dice: Random): string {
     const [slot, count] = this.#runOf(dice, "used", 1 + dice.below(100));
     if (count === 0) return "nothing";
     equal(this.e.wasm.slotsTook(slot, count), 0, "slotsTook");
@@ -130,7 +123,7 @@ class SpaceRun {
     return `slotsTook(${slot}, ${count})`;
   }
 
-  #aside(dice: Dice): string {
+  #aside(dice: Random): string {
     const why = dice.pick([BAD, LOST]);
     const slot = 1 + dice.below(this.slots);
     const count = 1 + dice.below(Math.min(150, this.slots - slot + 1));
@@ -176,7 +169,7 @@ class SpaceRun {
     return "slotsDiscard";
   }
 
-  #wrong(dice: Dice): string {
+  #wrong(dice: Random): string {
     const { e, slots } = this;
     const free = this.#state.findIndex((state) => state !== "used");
     const calls: [string, () => number][] = [

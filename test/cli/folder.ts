@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll } from "vitest";
-import { random } from "../../src/cli/zipf.ts";
+import { Random } from "../../src/random.ts";
 
 /** A folder of its own for a test file, gone when all of its tests are. */
 export function tempFolder(): string {
@@ -13,8 +13,8 @@ export function tempFolder(): string {
 
 /** A file of `size` bytes that do not repeat. */
 export function writeNoise(path: string, size: number): string {
-  const next = random(size);
-  const words = Uint32Array.from({ length: Math.ceil(size / 4) }, () => next() * 2 ** 32);
+  const random = new Random(size);
+  const words = Uint32Array.from({ length: Math.ceil(size / 4) }, () => random.next());
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, new Uint8Array(words.buffer, 0, size));
   return path;

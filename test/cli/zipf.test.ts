@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { random, zipf } from "../../src/cli/zipf.ts";
+import { zipf } from "../../src/cli/zipf.ts";
 
 function draws(count: number, seed: number, n: number): number[] {
   const next = zipf(count, seed);
@@ -12,26 +12,6 @@ function frequencies(indices: readonly number[], count: number): number[] {
   for (const index of indices) seen[index] = (seen[index] ?? 0) + 1;
   return seen.sort((a, b) => b - a);
 }
-
-describe("random", () => {
-  test("is the same series for a seed, on every runtime", () => {
-    const next = random(1);
-    // The first outputs of mulberry32 with seed 1.
-    const expected = [2693262067, 11749833, 2265367787, 4213581821];
-    expect(Array.from({ length: 4 }, () => next() * 2 ** 32)).toEqual(expected);
-  });
-
-  test("stays in [0, 1) and differs between seeds", () => {
-    const a = random(1);
-    const b = random(2);
-    for (let i = 0; i < 1000; i++) {
-      const value = a();
-      expect(value).toBeGreaterThanOrEqual(0);
-      expect(value).toBeLessThan(1);
-      expect(b()).not.toBe(value);
-    }
-  });
-});
 
 describe("zipf", () => {
   test("frequencies fall as 1 / rank^0.99", () => {

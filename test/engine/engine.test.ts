@@ -5,7 +5,7 @@ import { filled } from "../support/devices.ts";
 import { failsSync } from "../support/errors.ts";
 import { MapSwap } from "../support/map_swap.ts";
 import { CountingSignal } from "../support/signals.ts";
-import { kit } from "../support/ttm_kit.ts";
+import { kit } from "../ttm/support/kit.ts";
 
 describe("the address of an entry", () => {
   test("is had of a page only", () => {

@@ -7,7 +7,7 @@ import { collision } from "../support/collision.ts";
 import { filled } from "../support/devices.ts";
 import { failsSync } from "../support/errors.ts";
 import { seeded } from "../support/random.ts";
-import { type Kit, kit, slotOf } from "../support/ttm_kit.ts";
+import { type Kit, kit, slotOf } from "../ttm/support/kit.ts";
 
 afterEach(() => {
   vi.unstubAllGlobals();

@@ -1,62 +1,35 @@
-import { type BlockSwapDevice, PAGE_SIZE } from "../../src/index.ts";
+import { PAGE_SIZE } from "../../src/index.ts";
+import { type FakeSwapOptions, pagesOf, StoreSwap, type SwapCall } from "./fake_swap.ts";
 
-/** One call of a swap device. */
-export interface SwapCall {
-  readonly out: boolean;
-  readonly slot: number;
-  readonly pages: number;
-  /** Position among all calls, from 1. */
-  readonly index: number;
-}
-
-export interface MapSwapOptions {
-  readonly slots: number;
-  /** Makes the device asynchronous: every call waits for this first. */
-  readonly delay?: () => Promise<void>;
-}
+export type { FakeSwapOptions as MapSwapOptions, SwapCall } from "./fake_swap.ts";
 
 /**
  * A swap device over a Map, that watches over the rules of `BlockSwapDevice` and fails on demand, as
  * badly as it may: a failed write leaves garbage in the slots, a failed read garbage in the views.
  */
-export class MapSwap implements BlockSwapDevice {
-  readonly name = "map";
-  readonly slots: number;
-  readonly async: boolean;
+export class MapSwap extends StoreSwap {
   /** Runs before each call takes effect; what it throws is what the call fails with. */
   before: ((call: SwapCall) => void) | undefined;
   readonly calls: SwapCall[] = [];
   /** How often each slot was read since the last `forget()`. */
   readonly reads: Map<number, number> = new Map();
-  readonly stored: Map<number, Uint8Array> = new Map();
   /** The first rule of a swap device that the pool broke. */
   broken: string | undefined;
   opened = 0;
   closed = 0;
-  readonly #delay: (() => Promise<void>) | undefined;
   readonly #busy = new Set<number>();
 
-  constructor(options: MapSwapOptions) {
-    this.slots = options.slots;
-    this.#delay = options.delay;
-    this.async = options.delay !== undefined;
+  constructor(options: FakeSwapOptions) {
+    super(options);
   }
 
-  open(): void {
+  override open(): void {
     this.opened++;
   }
 
-  close(): void | Promise<void> {
+  override close(): void | Promise<void> {
     this.closed++;
-    return this.#delay?.();
-  }
-
-  write(slot: number, views: readonly Uint8Array[]): void | Promise<void> {
-    return this.#call(true, slot, views);
-  }
-
-  read(slot: number, views: readonly Uint8Array[]): void | Promise<void> {
-    return this.#call(false, slot, views);
+    return super.close();
   }
 
   /** Calls so far in one direction. */
@@ -72,28 +45,28 @@ export class MapSwap implements BlockSwapDevice {
   /** Starts all counts anew. */
   forget(): void {
     this.calls.length = 0;
+    this.made = 0;
     this.reads.clear();
   }
 
-  #call(out: boolean, slot: number, views: readonly Uint8Array[]): void | Promise<void> {
-    const pages = this.#pagesIn(slot, views);
-    const call = { out, slot, pages, index: this.calls.length + 1 };
+  protected override admit(call: SwapCall, views: readonly Uint8Array[]): void {
+    const { out, slot, pages } = call;
+    if (views.length === 0 || views.some((view) => view.length % PAGE_SIZE !== 0 || !view.length)) {
+      throw this.#break("views are not whole pages");
+    }
+    if (slot < 1 || slot + pages - 1 > this.slots) {
+      throw this.#break(`slots ${slot} to ${slot + pages - 1} of ${this.slots}`);
+    }
     this.calls.push(call);
-    const used = Array.from({ length: pages }, (_, i) => slot + i);
-    for (const s of used) {
+    for (let s = slot; s < slot + pages; s++) {
       if (this.#busy.has(s)) throw this.#break(`two calls overlap on slot ${s}`);
       if (!out && !this.stored.has(s)) throw this.#break(`slot ${s} was never written`);
     }
-    if (!this.#delay) {
-      this.#perform(call, views);
-      return;
-    }
-    for (const s of used) this.#busy.add(s);
-    return this.#delay()
-      .then(() => this.#perform(call, views))
-      .finally(() => {
-        for (const s of used) this.#busy.delete(s);
-      });
+    for (let s = slot; s < slot + pages; s++) this.#busy.add(s);
+  }
+
+  protected override release({ slot, pages }: SwapCall): void {
+    for (let s = slot; s < slot + pages; s++) this.#busy.delete(s);
   }
 
   #break(rule: string): Error {
@@ -101,40 +74,30 @@ export class MapSwap implements BlockSwapDevice {
     return new TypeError(`rule of swap devices broken: ${rule}`);
   }
 
-  #pagesIn(slot: number, views: readonly Uint8Array[]): number {
-    const bytes = views.reduce((sum, view) => sum + view.length, 0);
-    if (views.length === 0 || views.some((view) => view.length % PAGE_SIZE !== 0 || !view.length)) {
-      throw this.#break("views are not whole pages");
-    }
-    const pages = bytes / PAGE_SIZE;
-    if (slot < 1 || slot + pages - 1 > this.slots) {
-      throw this.#break(`slots ${slot} to ${slot + pages - 1} of ${this.slots}`);
-    }
-    return pages;
-  }
-
-  #perform(call: SwapCall, views: readonly Uint8Array[]): void {
-    let failure: { error: unknown } | undefined;
+  protected override move(call: SwapCall, views: readonly Uint8Array[]): void {
     try {
       this.before?.(call);
     } catch (error) {
-      failure = { error };
+      this.#spoil(call, views);
+      throw error;
     }
-    let slot = call.slot;
+    super.move(call, views);
+    if (call.out) return;
+    for (let s = call.slot; s < call.slot + call.pages; s++) {
+      this.reads.set(s, (this.reads.get(s) ?? 0) + 1);
+    }
+  }
+
+  /** What a call leaves behind that failed. */
+  #spoil({ out, slot }: SwapCall, views: readonly Uint8Array[]): void {
+    let at = slot;
     for (const view of views) {
-      for (let at = 0; at < view.length; at += PAGE_SIZE, slot++) {
-        const page = view.subarray(at, at + PAGE_SIZE);
-        if (failure) {
-          if (call.out) this.stored.set(slot, new Uint8Array(PAGE_SIZE).fill(0xbd));
-          else page.fill(0xbd);
-        } else if (call.out) this.stored.set(slot, page.slice());
-        else {
-          page.set(this.stored.get(slot) as Uint8Array);
-          this.reads.set(slot, (this.reads.get(slot) ?? 0) + 1);
-        }
-      }
+      if (!out) view.fill(0xbd);
+      else
+        for (const [s] of pagesOf(at, view))
+          this.stored.set(s, new Uint8Array(PAGE_SIZE).fill(0xbd));
+      at += view.length / PAGE_SIZE;
     }
-    if (failure) throw failure.error;
   }
 }
 

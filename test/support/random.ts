@@ -1,32 +1,24 @@
 import process from "node:process";
+import { Random as Numbers } from "../../src/random.ts";
 
-/** A small generator of repeatable random numbers (mulberry32). */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  /** 0 up to, not including, 2^32. */
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (t ^ (t >>> 14)) >>> 0;
-  }
-
+/** Random numbers of the library's kind, and what tests make of them. */
+export class Random extends Numbers {
   /** 0 up to, not including, `limit`. */
   below(limit: number): number {
-    return Math.floor((this.next() / 2 ** 32) * limit);
+    return Math.floor(this.fraction() * limit);
   }
 
+  /** True with a probability of 0 to 1. */
   chance(probability: number): boolean {
-    return this.next() < probability * 2 ** 32;
+    return this.fraction() < probability;
   }
 
-  pick<T>(list: readonly T[]): T {
+  /** True in so many of 100 cases. */
+  percent(percent: number): boolean {
+    return this.below(100) < percent;
+  }
+
+  pick<T>(list: ArrayLike<T>): T {
     return list[this.below(list.length)] as T;
   }
 

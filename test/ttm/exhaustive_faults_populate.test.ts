@@ -16,15 +16,9 @@ import {
   unpopulateTt,
 } from "../../src/ttm.ts";
 import { pattern } from "../support/bytes.ts";
-import { ALL_ORDERS, FAULT_CODES, withFault } from "../support/ttm_faults.ts";
-import { expectInvariants, expectUntouched } from "../support/ttm_invariants.ts";
-import {
-  CACHINGS,
-  expectContent,
-  SIZES,
-  ttmErrorOf,
-  writeContent,
-} from "../support/ttm_subject.ts";
+import { ALL_ORDERS, FAULT_CODES, withFault } from "./support/faults.ts";
+import { expectInvariants, expectUntouched } from "./support/invariants.ts";
+import { CACHINGS, expectContent, SIZES, ttmErrorOf, writeContent } from "./support/subject.ts";
 
 const SITES: readonly { site: FaultSite; times: number }[] = [
   { site: "alloc", times: 1 },

@@ -5,8 +5,8 @@
  */
 import { describe, expect, test } from "vitest";
 import { type FaultSite, populateTtSync } from "../../src/ttm.ts";
-import { ALL_ORDERS, type Attempt, FAULT_CODES, withFault } from "../support/ttm_faults.ts";
-import { SHAPES, type Shape, SMALLER_SHAPES, Subject, TITLE } from "../support/ttm_subject.ts";
+import { ALL_ORDERS, type Attempt, FAULT_CODES, withFault } from "./support/faults.ts";
+import { SHAPES, type Shape, SMALLER_SHAPES, Subject, TITLE } from "./support/subject.ts";
 
 const SITES: readonly { site: FaultSite; times: number }[] = [
   { site: "alloc", times: 1 },

@@ -12,8 +12,8 @@ import {
   Tt,
 } from "../../src/ttm.ts";
 import { CountingSignal } from "../support/signals.ts";
-import { FAULT_CODES, withFault } from "../support/ttm_faults.ts";
-import { expectInvariants } from "../support/ttm_invariants.ts";
+import { FAULT_CODES, withFault } from "./support/faults.ts";
+import { expectInvariants } from "./support/invariants.ts";
 import {
   expectContent,
   SHAPES,
@@ -22,7 +22,7 @@ import {
   Subject,
   TITLE,
   ttmErrorOf,
-} from "../support/ttm_subject.ts";
+} from "./support/subject.ts";
 
 const SITES: readonly { site: FaultSite }[] = [{ site: "slot" }, { site: "write" }];
 

@@ -5,7 +5,7 @@
 import { describe, expect, test } from "vitest";
 import { finiTt, populateTtSync, shrinkTtSync } from "../../src/ttm.ts";
 import { CountingSignal } from "../support/signals.ts";
-import { expectUntouched } from "../support/ttm_invariants.ts";
+import { expectUntouched } from "./support/invariants.ts";
 import {
   SHAPES,
   type Shape,
@@ -13,7 +13,7 @@ import {
   Subject,
   TITLE,
   ttmErrorOf,
-} from "../support/ttm_subject.ts";
+} from "./support/subject.ts";
 
 /** Populated once and shrunken as the shape says. */
 function shrunken(shape: Shape, content = true): Subject {

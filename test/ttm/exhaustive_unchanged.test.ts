@@ -6,7 +6,7 @@
 import { describe, expect, test } from "vitest";
 import { populateTtSync, shrinkTtSync, TT_FLAG_EXTERNAL, Tt } from "../../src/ttm.ts";
 import { CountingSignal } from "../support/signals.ts";
-import { SHAPES, type Shape, Subject, TITLE, ttmErrorOf } from "../support/ttm_subject.ts";
+import { SHAPES, type Shape, Subject, TITLE, ttmErrorOf } from "./support/subject.ts";
 
 /** All there is to see of a tt, and of what it shares; but where an interrupted restore goes on. */
 function snapshot({ global, tt, swap }: Subject): unknown {

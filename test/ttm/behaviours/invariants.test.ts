@@ -2,7 +2,9 @@
  * The invariants, each looked at after every step of a life: three tts that are populated, shrunken in
  * part, stopped, shrunken in the middle of a restore, restored, purged and ended, on top of each other.
  */
+
 import { describe, expect, test } from "vitest";
+import { isHandle, isPage } from "../../../src/engine/entry.ts";
 import { PAGE_SIZE } from "../../../src/index.ts";
 import {
   finiTt,
@@ -15,8 +17,6 @@ import {
 import { codeOf, Rig, stopAt } from "./rig.ts";
 
 type Look = (life: Life, step: string) => void;
-const isPage = (entry: number) => entry !== 0 && entry % 2 === 0;
-const isHandle = (entry: number) => entry % 2 === 1;
 
 class Life {
   readonly rig: Rig;
@@ -125,7 +125,7 @@ describe("invariants", () => {
         if (isHandle(entry) && index < cursor + read) expectMark(rig.wordsAt(shadow));
         const slot = isHandle(entry) ? entry : isPage(entry) && isHandle(shadow) ? shadow : 0;
         if (slot === 0) continue;
-        const copy = rig.swap.pages.get(slot >>> 1) as Uint8Array;
+        const copy = rig.swap.stored.get(slot >>> 1) as Uint8Array;
         expectMark(new Uint32Array(copy.buffer));
       }
     });

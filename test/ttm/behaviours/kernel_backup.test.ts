@@ -57,7 +57,7 @@ describe("kernel today: backup", () => {
     using rig = new Rig({ checksums: true });
     const tt = rig.filled(4);
     shrinkTtSync(rig.pool, tt);
-    const page = rig.swap.pages.get(3) as Uint8Array;
+    const page = rig.swap.stored.get(3) as Uint8Array;
     page[100] = (page[100] as number) ^ 1;
     for (let attempt = 0; attempt < 2; attempt++) {
       const error = errorOf(() => populateTtSync(rig.pool, tt));

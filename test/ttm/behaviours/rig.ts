@@ -3,9 +3,10 @@
  * and tts whose pages are marked. One page is one transfer, and a restored page keeps no copy in swap,
  * unless a test says otherwise.
  */
+
 import { expect } from "vitest";
+import { isPage } from "../../../src/engine/entry.ts";
 import {
-  type BlockSwapDevice,
   type BufferObject,
   type BufferOptions,
   createDeviceSync,
@@ -25,13 +26,10 @@ import {
   type TtmGlobal,
   type TtOptions,
 } from "../../../src/ttm.ts";
+import { StoreSwap, type SwapCall } from "../../support/fake_swap.ts";
 
 /** Swap space in a Map that notes its calls, and fails when it is told to. */
-export class Store implements BlockSwapDevice {
-  readonly name = "store";
-  readonly slots: number;
-  readonly async: boolean;
-  readonly pages: Map<number, Uint8Array> = new Map();
+export class Store extends StoreSwap {
   /** Slots of all pages written and read so far, in order. */
   writes: number[] = [];
   reads: number[] = [];
@@ -44,15 +42,14 @@ export class Store implements BlockSwapDevice {
   flushed = 0;
 
   constructor(slots: number, isAsync = false) {
-    this.slots = slots;
-    this.async = isAsync;
+    super(isAsync ? { slots, delay: () => Promise.resolve() } : { slots }, "store");
   }
 
-  open(): void {
+  override open(): void {
     this.opened++;
   }
 
-  close(): void {
+  override close(): void {
     this.closed++;
   }
 
@@ -61,31 +58,12 @@ export class Store implements BlockSwapDevice {
     this.flushed++;
   }
 
-  write(slot: number, views: readonly Uint8Array[]): void | Promise<void> {
-    return this.#call(true, slot, views);
-  }
-
-  read(slot: number, views: readonly Uint8Array[]): void | Promise<void> {
-    return this.#call(false, slot, views);
-  }
-
-  #call(out: boolean, first: number, views: readonly Uint8Array[]): void | Promise<void> {
-    if (this.async) return Promise.resolve().then(() => this.#move(out, first, views));
-    this.#move(out, first, views);
-  }
-
-  #move(out: boolean, first: number, views: readonly Uint8Array[]): void {
+  protected override move(call: SwapCall, views: readonly Uint8Array[]): void {
     this.views = views;
-    this.before?.(out, first);
-    let slot = first;
-    for (const view of views) {
-      for (let at = 0; at < view.length; at += PAGE_SIZE, slot++) {
-        const page = view.subarray(at, at + PAGE_SIZE);
-        if (out) this.pages.set(slot, page.slice());
-        else page.set(this.pages.get(slot) as Uint8Array);
-        (out ? this.writes : this.reads).push(slot);
-      }
-    }
+    this.before?.(call.out, call.slot);
+    super.move(call, views);
+    const slots = Array.from({ length: call.pages }, (_, i) => call.slot + i);
+    (call.out ? this.writes : this.reads).push(...slots);
   }
 
   /** Lets the k-th read or write from now on fail, once. */
@@ -221,7 +199,7 @@ export class Rig implements Disposable, AsyncDisposable {
 
   words(tt: Tt, index: number): Uint32Array {
     const entry = this.global.engine.entry(tt.vector + index);
-    if (entry === 0 || entry % 2 === 1) throw new Error(`page ${index} is not in memory`);
+    if (!isPage(entry)) throw new Error(`page ${index} is not in memory`);
     return this.wordsAt(entry);
   }
 
@@ -244,7 +222,7 @@ export class Rig implements Disposable, AsyncDisposable {
   shape(tt: Tt): string {
     const { engine } = this.global;
     const kinds = this.entries(tt).map((entry, i) => {
-      if (entry !== 0 && entry % 2 === 0) return "P";
+      if (isPage(entry)) return "P";
       const held = engine.shadow(tt.vector + i) !== 0;
       if (entry === 0) return held ? "," : ".";
       return held ? "h" : "H";
@@ -259,7 +237,7 @@ export class Rig implements Disposable, AsyncDisposable {
     const entries = this.entries(tt);
     for (let i = 0; i < entries.length; ) {
       const entry = entries[i] as number;
-      const order = entry !== 0 && entry % 2 === 0 ? engine.chunk(entry).order : -1;
+      const order = isPage(entry) ? engine.chunk(entry).order : -1;
       if (order >= 0) orders.push(order);
       i += order >= 0 ? 1 << order : 1;
     }
@@ -273,7 +251,7 @@ export class Rig implements Disposable, AsyncDisposable {
 
   /** Caching of each page that is in memory: 0 cached, 1 write-combined, 2 uncached. */
   caching(tt: Tt): number[] {
-    const pages = this.entries(tt).filter((entry) => entry !== 0 && entry % 2 === 0);
+    const pages = this.entries(tt).filter(isPage);
     return pages.map((page) => this.global.engine.chunk(page).caching);
   }
 

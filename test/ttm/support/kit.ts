@@ -1,8 +1,14 @@
-import { createDeviceSync, type Device, type DeviceOptions, PAGE_SIZE } from "../../src/index.ts";
-import { type Pool, populateTtSync, Tt, type TtmGlobal, type TtOptions } from "../../src/ttm.ts";
-import { pattern } from "./bytes.ts";
-import { writeContent } from "./ttm_subject.ts";
-import { ArraySwap } from "./ttm_swap.ts";
+import { isHandle } from "../../../src/engine/entry.ts";
+import {
+  createDeviceSync,
+  type Device,
+  type DeviceOptions,
+  PAGE_SIZE,
+} from "../../../src/index.ts";
+import { type Pool, populateTtSync, Tt, type TtmGlobal, type TtOptions } from "../../../src/ttm.ts";
+import { ArraySwap } from "../../support/array_swap.ts";
+import { pattern } from "../../support/bytes.ts";
+import { writeContent } from "./subject.ts";
 
 /** A device of so many pages, and the swap device that it has. */
 export interface Kit {
@@ -53,8 +59,8 @@ export function addressesOf({ engine }: TtmGlobal, { vector, numPages }: Tt): nu
 /** The slot of page `index` of a tt that has one: as a handle, or as a clean page. */
 export function slotOf({ engine }: TtmGlobal, { vector }: Tt, index: number): number {
   const entry = engine.entry(vector + index);
-  const handle = entry % 2 === 1 ? entry : engine.shadow(vector + index);
-  if (handle % 2 === 0) throw new Error(`page ${index} has no slot`);
+  const handle = isHandle(entry) ? entry : engine.shadow(vector + index);
+  if (!isHandle(handle)) throw new Error(`page ${index} has no slot`);
   return handle >>> 1;
 }
 

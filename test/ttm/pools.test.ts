@@ -3,11 +3,11 @@
  * chunks.
  */
 import { describe, expect, test } from "vitest";
-import { PAGE_SIZE } from "../src/index.ts";
-import { finiTt, Pool, populateTtSync, shrinkTtSync, Tt, unpopulateTt } from "../src/ttm.ts";
-import { failsSync } from "./support/errors.ts";
-import { CountingSignal } from "./support/signals.ts";
-import { expectInvariants, expectUntouched } from "./support/ttm_invariants.ts";
+import { PAGE_SIZE } from "../../src/index.ts";
+import { finiTt, Pool, populateTtSync, shrinkTtSync, Tt, unpopulateTt } from "../../src/ttm.ts";
+import { failsSync } from "../support/errors.ts";
+import { CountingSignal } from "../support/signals.ts";
+import { expectInvariants, expectUntouched } from "./support/invariants.ts";
 import {
   addressesOf,
   kit,
@@ -16,8 +16,8 @@ import {
   pooledPages,
   type Written,
   written,
-} from "./support/ttm_kit.ts";
-import { expectContent } from "./support/ttm_subject.ts";
+} from "./support/kit.ts";
+import { expectContent } from "./support/subject.ts";
 
 describe("a chunk that is freed", () => {
   test.each(["wc", "uc"] as const)(

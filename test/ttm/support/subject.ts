@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { createDeviceSync, type Device, PAGE_SIZE, TtmError } from "../../src/index.ts";
+import { createDeviceSync, type Device, PAGE_SIZE, TtmError } from "../../../src/index.ts";
 import {
   type Caching,
   finiTt,
@@ -8,10 +8,10 @@ import {
   shrinkTtSync,
   Tt,
   type TtmGlobal,
-} from "../../src/ttm.ts";
-import { pattern } from "./bytes.ts";
-import { expectInvariants, expectUntouched } from "./ttm_invariants.ts";
-import { ArraySwap } from "./ttm_swap.ts";
+} from "../../../src/ttm.ts";
+import { ArraySwap } from "../../support/array_swap.ts";
+import { pattern } from "../../support/bytes.ts";
+import { expectInvariants, expectUntouched } from "./invariants.ts";
 
 /** One case of an exhaustive test. */
 export interface Shape {

@@ -1,4 +1,7 @@
 /*
+ * What is done to the bytes of pages, wherever they lie: copies, zeros, checksums. Nothing here knows whose
+ * they are.
+ *
  * The checksum of a page, 32 bits. Whatever two pages hold, the chance that different ones have the same
  * is at most 2^-30 + 2^-32, over a key that each device draws at random.
  *
@@ -21,7 +24,31 @@
  * a chance of 2^-32 (Dietzfelbinger: Universal hashing and k-wise independent random variables via integer
  * arithmetic without primes, STACS 1996).
  */
-import { PAGE_SIZE, SUM_KEY, SUM_KEY_BYTES } from "./abi";
+import { PAGE_SHIFT, PAGE_SIZE, SUM_KEY, SUM_KEY_BYTES } from "./abi";
+
+// @ts-ignore: decorator
+@inline
+export function copyBytes(to: usize, from: usize, pages: u32): void {
+  memory.copy(to, from, (<usize>pages) << PAGE_SHIFT);
+}
+
+// @ts-ignore: decorator
+@inline
+export function clearPages(address: usize, pages: u32): void {
+  memory.fill(address, 0, (<usize>pages) << PAGE_SHIFT);
+}
+
+/** True when all 4096 bytes are zero; stops at the first 64 that are not. */
+export function isZero(address: usize): bool {
+  for (let at = address; at < address + PAGE_SIZE; at += 64) {
+    const any = v128.or(
+      v128.or(v128.load(at), v128.load(at, 16)),
+      v128.or(v128.load(at, 32), v128.load(at, 48)),
+    );
+    if (v128.any_true(any)) return false;
+  }
+  return true;
+}
 
 /** Bytes of a step: two vectors. */
 const STEP: usize = 32;

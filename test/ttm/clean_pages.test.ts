@@ -2,13 +2,13 @@
  * A page that came back keeps its slot until it may have been written: it leaves again for nothing.
  */
 import { describe, expect, test } from "vitest";
-import { type BufferObject, createDeviceSync, PAGE_SIZE } from "../src/index.ts";
-import { fileSwap } from "../src/swap/file.ts";
-import { shrinkTtSync } from "../src/ttm.ts";
-import { contentSync, expectSame, pattern } from "./support/bytes.ts";
-import { filled } from "./support/devices.ts";
-import { failsSync } from "./support/errors.ts";
-import { type Kit, kit, slotOf } from "./support/ttm_kit.ts";
+import { type BufferObject, createDeviceSync, PAGE_SIZE } from "../../src/index.ts";
+import { fileSwap } from "../../src/swap/file.ts";
+import { shrinkTtSync } from "../../src/ttm.ts";
+import { contentSync, expectSame, pattern } from "../support/bytes.ts";
+import { filled } from "../support/devices.ts";
+import { failsSync } from "../support/errors.ts";
+import { type Kit, kit, slotOf } from "./support/kit.ts";
 
 /** What is written to a page, so that it is clean no longer. */
 const ONE: Uint8Array = Uint8Array.of(1);

@@ -2,15 +2,15 @@
  * Who shares pools with whom: the DMA32 zone, siblings on one memory, coherent pools.
  */
 import { describe, expect, test } from "vitest";
-import { createDeviceSync, type Device, PAGE_SIZE } from "../src/index.ts";
-import { finiTt, Pool, populateTtSync, shrinkTtSync, Tt, unpopulateTt } from "../src/ttm.ts";
-import { contentSync, expectSame, pattern } from "./support/bytes.ts";
-import { filled } from "./support/devices.ts";
-import { failsSync } from "./support/errors.ts";
-import { expectInvariants, expectUntouched } from "./support/ttm_invariants.ts";
-import { addressesOf, kit, pooledPages, written } from "./support/ttm_kit.ts";
-import { expectContent } from "./support/ttm_subject.ts";
-import { ArraySwap } from "./support/ttm_swap.ts";
+import { createDeviceSync, type Device, PAGE_SIZE } from "../../src/index.ts";
+import { finiTt, Pool, populateTtSync, shrinkTtSync, Tt, unpopulateTt } from "../../src/ttm.ts";
+import { ArraySwap } from "../support/array_swap.ts";
+import { contentSync, expectSame, pattern } from "../support/bytes.ts";
+import { filled } from "../support/devices.ts";
+import { failsSync } from "../support/errors.ts";
+import { expectInvariants, expectUntouched } from "./support/invariants.ts";
+import { addressesOf, kit, pooledPages, written } from "./support/kit.ts";
+import { expectContent } from "./support/subject.ts";
 
 const ZONE = 512 * PAGE_SIZE;
 

@@ -5,7 +5,8 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { PAGE_SIZE, SUM_KEY, SUM_KEY_BYTES } from "../../assembly/abi.ts";
 import { collision } from "../support/collision.ts";
-import { Dice, EngineUnderTest, equal, forAll, must, program } from "./engine_under_test.ts";
+import { Random } from "../support/random.ts";
+import { EngineUnderTest, equal, forAll, must, program } from "./engine_under_test.ts";
 import { randomBytes } from "./page_content.ts";
 
 /** 16-bit words of a page, of a vector, and of a step of two vectors. */
@@ -51,7 +52,7 @@ function nh(page: Int16Array, key: Int16Array, from: number): number {
   return sum;
 }
 
-/** The checksum as assembly/checksum.ts describes it. */
+/** The checksum as assembly/page_bytes.ts describes it. */
 function reference(): number {
   const [a, b, c] = join;
   const p = BigInt(nh(words, keyWords, 0));
@@ -62,7 +63,7 @@ function reference(): number {
 describe("the checksum", () => {
   test("is that of the reference, for random pages and keys", () => {
     forAll(program(1), 100, ([word]) => {
-      const dice = new Dice(word!);
+      const dice = new Random(word!);
       randomBytes(page, dice);
       equal(sum(), reference(), `checksum of page ${word}`);
       randomBytes(key, dice);
@@ -91,13 +92,13 @@ describe("the checksum", () => {
   test("is the same for the same bytes in another page", () => {
     const two = new EngineUnderTest({ frames: 8, slots: 1, entries: 1 });
     const first = two.wasm.allocPages(2);
-    randomBytes(two.page(first * PAGE_SIZE), new Dice(5));
+    randomBytes(two.page(first * PAGE_SIZE), new Random(5));
     expect(two.wasm.pageCopy(first + 3, first)).toBe(0);
     expect(two.wasm.pageChecksum(first + 3)).toBe(two.wasm.pageChecksum(first));
   });
 
   test("changes with a single bit of each of the 4096 bytes", () => {
-    for (const make of [() => page.fill(0), () => randomBytes(page, new Dice(9))]) {
+    for (const make of [() => page.fill(0), () => randomBytes(page, new Random(9))]) {
       make();
       const before = sum();
       for (let at = 0; at < PAGE_SIZE; at++) {
@@ -149,7 +150,7 @@ describe.each(PAIRS)("a pair of words that changes by %i and %i", (x, y) => {
     ["q", 0],
     ["q", 1024],
   ] as const)("%s, pair at word %i: at most 2 of all values of a key word hide it", (half, at) => {
-    const dice = new Dice(x + y + at);
+    const dice = new Random(x + y + at);
     randomBytes(key, dice);
     randomBytes(page, dice);
     showOnly(half);
@@ -165,7 +166,7 @@ describe.each(PAIRS)("a pair of words that changes by %i and %i", (x, y) => {
 });
 
 /** Contents of the kinds that sums with fixed or related weights are blind to. */
-const CONTENTS: Record<string, (dice: Dice) => void> = {
+const CONTENTS: Record<string, (dice: Random) => void> = {
   zeros: () => {},
   "8 words are 1": (dice) => {
     for (let i = 0; i < 8; i++) words[dice.below(WORDS)] = 1;
@@ -177,17 +178,17 @@ const CONTENTS: Record<string, (dice: Dice) => void> = {
     for (let i = 0; i < PAGE_SIZE; i++) page[i] = dice.below(2);
   },
   "a counter": (dice) => {
-    const start = dice.word();
+    const start = dice.next();
     new Uint32Array(page.buffer, page.byteOffset, WORDS / 2).forEach((_, i, all) => {
       all[i] = start + i;
     });
   },
-  "one byte": (dice) => page.fill(dice.word()),
+  "one byte": (dice) => page.fill(dice.next()),
   random: (dice) => randomBytes(page, dice),
 };
 
 /** Exchanges two blocks of `size` bytes that differ, or changes a byte when there are none. */
-function exchange(size: number, dice: Dice): void {
+function exchange(size: number, dice: Random): void {
   for (let i = 0; i < 50; i++) {
     const a = size * dice.below(PAGE_SIZE / size);
     const b = size * dice.below(PAGE_SIZE / size);
@@ -200,13 +201,13 @@ function exchange(size: number, dice: Dice): void {
   page[dice.below(PAGE_SIZE)]! ^= 1;
 }
 
-const flipBits = (count: number) => (dice: Dice) => {
+const flipBits = (count: number) => (dice: Random) => {
   const places = new Set<number>();
   while (places.size < count) places.add(dice.below(PAGE_SIZE * 8));
   for (const place of places) page[place >> 3]! ^= 1 << (place & 7);
 };
 
-const DAMAGE: Record<string, (dice: Dice) => void> = {
+const DAMAGE: Record<string, (dice: Random) => void> = {
   "2 bits": flipBits(2),
   "3 bits": flipBits(3),
   "the highest bits of a pair": (dice) => {
@@ -235,7 +236,7 @@ const DAMAGE: Record<string, (dice: Dice) => void> = {
   ...Object.fromEntries(
     [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048].map((size) => [
       `blocks of ${size} bytes exchanged`,
-      (dice: Dice) => exchange(size, dice),
+      (dice: Random) => exchange(size, dice),
     ]),
   ),
 };
@@ -243,7 +244,7 @@ const DAMAGE: Record<string, (dice: Dice) => void> = {
 describe.each(Object.entries(CONTENTS))("in pages of this kind: %s", (_, make) => {
   test.each(Object.entries(DAMAGE))("%s: seen under every key", (_, damage) => {
     forAll(program(1), 40, ([word]) => {
-      const dice = new Dice(word!);
+      const dice = new Random(word!);
       page.fill(0);
       make(dice);
       const before = page.slice();
@@ -266,7 +267,7 @@ describe("over random keys", () => {
     const kinds = Object.values(DAMAGE);
     const keys = 60_000;
     forAll(program(1), 1, ([word]) => {
-      const dice = new Dice(word!);
+      const dice = new Random(word!);
       let same = 0;
       for (let i = 0; i < keys; i += 10) {
         page.fill(0);
@@ -276,10 +277,10 @@ describe("over random keys", () => {
         const after = page.slice();
         for (let n = 0; n < 10; n++) {
           for (let at = 0; at < 3; at++) {
-            join[at] = (BigInt(dice.word()) << 32n) | BigInt(dice.word());
+            join[at] = (BigInt(dice.next()) << 32n) | BigInt(dice.next());
           }
           // A new word of the first step, too: it changes what the sums are.
-          keyWords[dice.below(WORDS)] = dice.word();
+          keyWords[dice.below(WORDS)] = dice.next();
           if ((sumOf(before) ^ sumOf(after)) % 256 === 0) same++;
         }
       }
@@ -289,7 +290,7 @@ describe("over random keys", () => {
 
   test("a page that is made to collide under one key is seen under the others", () => {
     forAll(program(1), 20, ([word]) => {
-      const dice = new Dice(word!);
+      const dice = new Random(word!);
       randomBytes(key, dice);
       const { one, other } = collision(keyWords, (limit) => dice.below(limit));
       equal(sumOf(one), sumOf(other), "sums under the key it is made for");

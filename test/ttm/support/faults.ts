@@ -1,5 +1,5 @@
-import type { FaultSite, TtmGlobal } from "../../src/ttm.ts";
-import { ttmErrorOf } from "./ttm_subject.ts";
+import type { FaultSite, TtmGlobal } from "../../../src/ttm.ts";
+import { ttmErrorOf } from "./subject.ts";
 
 /** The code that an injected fault of a site ends an operation with. */
 export const FAULT_CODES: Readonly<Record<FaultSite, string>> = {

@@ -1,12 +1,12 @@
-import { type BlockSwapDevice, PAGE_SIZE } from "../../src/index.ts";
+import { PAGE_SIZE } from "../../src/index.ts";
+import { FakeSwap } from "./fake_swap.ts";
 
 /**
  * A swap device over one array: fast enough for millions of transfers of a page. It counts how often
  * each slot is read, refuses to read what was not written, and fails on demand, as badly as it may.
  */
-export class ArraySwap implements BlockSwapDevice {
+export class ArraySwap extends FakeSwap {
   readonly name = "array";
-  readonly slots: number;
   /** Content, slot 1 first. */
   readonly bytes: Uint8Array;
   /** Reads of each slot since the last `forget()`; the first is unused. */
@@ -22,42 +22,34 @@ export class ArraySwap implements BlockSwapDevice {
 
   /** @param keeps whether it keeps content; without, it is for tests that look at metadata only */
   constructor(slots: number, keeps = true) {
-    this.slots = slots;
+    super({ slots });
     this.#keeps = keeps;
     this.bytes = new Uint8Array(keeps ? slots * PAGE_SIZE : 0);
     this.reads = new Uint32Array(slots + 1);
     this.#written = new Uint8Array(slots + 1);
   }
 
-  write(slot: number, views: readonly Uint8Array[]): void {
-    let at = slot;
-    for (const view of views) {
-      const pages = view.length / PAGE_SIZE;
-      if (this.#keeps) this.#store(view, at);
-      this.#written.fill(1, at, at + pages);
-      this.pagesOut += pages;
-      at += pages;
-    }
+  protected override put(slot: number, view: Uint8Array): void {
+    const pages = view.length / PAGE_SIZE;
+    if (this.#keeps) this.#store(view, slot);
+    this.#written.fill(1, slot, slot + pages);
+    this.pagesOut += pages;
   }
 
-  read(slot: number, views: readonly Uint8Array[]): void {
-    let at = slot;
-    for (const view of views) {
-      const pages = view.length / PAGE_SIZE;
-      if (this.readFailure !== undefined) {
-        view.fill(0xbd);
-        throw this.readFailure;
-      }
-      for (let i = at; i < at + pages; i++) {
-        if (this.#written[i] === 0) throw new Error(`slot ${i} is read, but was never written`);
-        this.reads[i] = (this.reads[i] as number) + 1;
-      }
-      if (this.#keeps) {
-        view.set(this.bytes.subarray((at - 1) * PAGE_SIZE, (at - 1 + pages) * PAGE_SIZE));
-      }
-      this.pagesIn += pages;
-      at += pages;
+  protected override take(slot: number, view: Uint8Array): void {
+    const pages = view.length / PAGE_SIZE;
+    if (this.readFailure !== undefined) {
+      view.fill(0xbd);
+      throw this.readFailure;
     }
+    for (let i = slot; i < slot + pages; i++) {
+      if (this.#written[i] === 0) throw new Error(`slot ${i} is read, but was never written`);
+      this.reads[i] = (this.reads[i] as number) + 1;
+    }
+    if (this.#keeps) {
+      view.set(this.bytes.subarray((slot - 1) * PAGE_SIZE, (slot - 1 + pages) * PAGE_SIZE));
+    }
+    this.pagesIn += pages;
   }
 
   #store(view: Uint8Array, slot: number): void {

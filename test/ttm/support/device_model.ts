@@ -4,14 +4,14 @@ import {
   type Mapping,
   PAGE_SIZE,
   TtmError,
-} from "../../src/index.ts";
-import { FAULT_SITES } from "../../src/ttm.ts";
-import { expectSame, pattern } from "./bytes.ts";
-import { systemError } from "./errors.ts";
-import type { Random } from "./random.ts";
-import { CountingSignal } from "./signals.ts";
-import { expectInvariants } from "./ttm_invariants.ts";
-import type { ArraySwap } from "./ttm_swap.ts";
+} from "../../../src/index.ts";
+import { FAULT_SITES } from "../../../src/ttm.ts";
+import type { ArraySwap } from "../../support/array_swap.ts";
+import { expectSame, pattern } from "../../support/bytes.ts";
+import { systemError } from "../../support/errors.ts";
+import type { Random } from "../../support/random.ts";
+import { CountingSignal } from "../../support/signals.ts";
+import { expectInvariants } from "./invariants.ts";
 
 /** A buffer, and beside it a plain array of what it has to show. */
 interface Entry {

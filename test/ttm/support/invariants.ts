@@ -1,5 +1,6 @@
-import { NR_ORDERS, PAGE_SIZE } from "../../assembly/abi.ts";
-import { type Pool, TT_FLAG_SWAPPED, type Tt, type TtmGlobal } from "../../src/ttm.ts";
+import { NR_ORDERS, PAGE_SIZE } from "../../../assembly/abi.ts";
+import { isHandle, isPage } from "../../../src/engine/entry.ts";
+import { type Pool, TT_FLAG_SWAPPED, type Tt, type TtmGlobal } from "../../../src/ttm.ts";
 
 type Engine = TtmGlobal["engine"];
 
@@ -101,7 +102,7 @@ function survey({ engine }: TtmGlobal, tt: Tt): Holding {
     const entry = engine.entry(tt.vector + i);
     const shadow = engine.shadow(tt.vector + i);
     must(entry !== 0, `entry ${i} has content`);
-    if (entry % 2 === 0) {
+    if (!isHandle(entry)) {
       i += pageChunk(engine, tt, i, entry, holding);
     } else if (shadow !== 0) {
       must(
@@ -130,7 +131,7 @@ function pageChunk(engine: Engine, tt: Tt, i: number, address: number, holding: 
     );
     const shadow = engine.shadow(tt.vector + i + j);
     if (shadow !== 0) holding.kept++;
-    if (shadow % 2 === 1) holding.clean++;
+    if (isHandle(shadow)) holding.clean++;
   }
   holding.pages += pages;
   holding.chunks++;
@@ -145,7 +146,7 @@ function heldChunk(engine: Engine, tt: Tt, i: number, address: number, holding: 
       engine.shadow(tt.vector + i + j) === address + j * PAGE_SIZE,
       `held ${i + j} is of its chunk`,
     );
-    must(engine.entry(tt.vector + i + j) % 2 === 1, `content of held entry ${i + j} is in swap`);
+    must(isHandle(engine.entry(tt.vector + i + j)), `content of held entry ${i + j} is in swap`);
   }
   holding.held += pages;
   holding.handles += pages;
@@ -170,7 +171,7 @@ function flagsAgree(global: TtmGlobal, tt: Tt, holding: Holding): void {
 function cachingAgrees({ engine }: TtmGlobal, tt: Tt): void {
   for (let i = 0; tt.vector >= 0 && i < tt.numPages; i++) {
     const entry = engine.entry(tt.vector + i);
-    if (entry % 2 === 1) continue;
+    if (isHandle(entry)) continue;
     const caching = CACHING[engine.chunk(entry).caching];
     must(caching === tt.caching || (!tt.populated && caching === "cached"), `caching of page ${i}`);
   }
@@ -182,7 +183,7 @@ function mappingsAgree({ engine }: TtmGlobal, tt: Tt): void {
   let covered = 0;
   for (const [first, { pages }] of tt.dma) {
     const entry = engine.entry(tt.vector + first);
-    must(entry !== 0 && entry % 2 === 0, `mapping of entry ${first} is one of a page`);
+    must(isPage(entry), `mapping of entry ${first} is one of a page`);
     must(pages === 1 << engine.chunk(entry).order, `mapping of entry ${first} is as its chunk`);
     covered += pages;
   }

@@ -5,13 +5,13 @@
 
 import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { type BufferObject, createDeviceSync, PAGE_SIZE, ramSwap } from "../src/index.ts";
-import { fileSwap } from "../src/swap/file.ts";
-import { content, contentSync, expectSame, pattern } from "./support/bytes.ts";
-import { filled } from "./support/devices.ts";
-import { fails, failsSync } from "./support/errors.ts";
-import { TempFolder } from "./support/files.ts";
-import { type Kit, kit, slotOf } from "./support/ttm_kit.ts";
+import { type BufferObject, createDeviceSync, PAGE_SIZE, ramSwap } from "../../src/index.ts";
+import { fileSwap } from "../../src/swap/file.ts";
+import { content, contentSync, expectSame, pattern } from "../support/bytes.ts";
+import { filled } from "../support/devices.ts";
+import { fails, failsSync } from "../support/errors.ts";
+import { TempFolder } from "../support/files.ts";
+import { type Kit, kit, slotOf } from "./support/kit.ts";
 
 /** Changes one bit of a page in swap; a second time, it is as it was. */
 function flip({ swap, global }: Kit, bo: BufferObject, page: number, at: number): number {

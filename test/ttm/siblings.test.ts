@@ -1,12 +1,12 @@
 /* Devices on one memory share what there is: one order in which pages leave, one background loop, one count. */
 import { describe, expect, test } from "vitest";
-import { type BufferObject, createDeviceSync, type Device, PAGE_SIZE } from "../src/index.ts";
-import type { TraceEvent } from "../src/ttm.ts";
-import { content, contentSync, expectSame, expectZeros, pattern } from "./support/bytes.ts";
-import { until } from "./support/delays.ts";
-import { expectAllFree, filled } from "./support/devices.ts";
-import { MapSwap } from "./support/map_swap.ts";
-import { seeded } from "./support/random.ts";
+import { type BufferObject, createDeviceSync, type Device, PAGE_SIZE } from "../../src/index.ts";
+import type { TraceEvent } from "../../src/ttm.ts";
+import { content, contentSync, expectSame, expectZeros, pattern } from "../support/bytes.ts";
+import { until } from "../support/delays.ts";
+import { expectAllFree, filled } from "../support/devices.ts";
+import { MapSwap } from "../support/map_swap.ts";
+import { seeded } from "../support/random.ts";
 
 const PAGES = 16;
 

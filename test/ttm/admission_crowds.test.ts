@@ -3,16 +3,16 @@
  * the same operations one by one.
  */
 import { describe, expect, test } from "vitest";
-import { type BufferObject, type Device, PAGE_SIZE, ramSwap } from "../src/index.ts";
-import { Pool, populateTt, shrinkTt, swapoutTt, Tt } from "../src/ttm.ts";
-import { content, expectSame, pattern } from "./support/bytes.ts";
-import { type Cost, costOf, crowd, expectRest } from "./support/crowd.ts";
-import { Gate, randomDelay, settles, turn, until } from "./support/delays.ts";
-import { defaultDevice, expectAllFree } from "./support/devices.ts";
-import { fails, failsSync } from "./support/errors.ts";
-import { MapSwap } from "./support/map_swap.ts";
-import { Random, SEED, seeded } from "./support/random.ts";
-import { expectContent as expectTtContent, writeContent } from "./support/ttm_subject.ts";
+import { type BufferObject, type Device, PAGE_SIZE, ramSwap } from "../../src/index.ts";
+import { Pool, populateTt, shrinkTt, swapoutTt, Tt } from "../../src/ttm.ts";
+import { content, expectSame, pattern } from "../support/bytes.ts";
+import { type Cost, costOf, crowd, expectRest } from "../support/crowd.ts";
+import { Gate, randomDelay, settles, turn, until } from "../support/delays.ts";
+import { defaultDevice, expectAllFree } from "../support/devices.ts";
+import { fails, failsSync } from "../support/errors.ts";
+import { MapSwap } from "../support/map_swap.ts";
+import { Random, SEED, seeded } from "../support/random.ts";
+import { expectContent as expectTtContent, writeContent } from "./support/subject.ts";
 
 const immediately = () => new Promise<void>((resolve) => setImmediate(resolve));
 

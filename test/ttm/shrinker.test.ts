@@ -3,11 +3,11 @@
  * they throw is a failure, never something that a promise waits for.
  */
 import { describe, expect, test } from "vitest";
-import { type BufferObject, type Device, PAGE_SIZE, TtmError } from "../src/index.ts";
-import type { Shrinker } from "../src/ttm.ts";
-import { contentSync, expectSame, pattern } from "./support/bytes.ts";
-import { settles } from "./support/delays.ts";
-import { filled, ramDevice } from "./support/devices.ts";
+import { type BufferObject, type Device, PAGE_SIZE, TtmError } from "../../src/index.ts";
+import type { Shrinker } from "../../src/ttm.ts";
+import { contentSync, expectSame, pattern } from "../support/bytes.ts";
+import { settles } from "../support/delays.ts";
+import { filled, ramDevice } from "../support/devices.ts";
 
 /** A device whose frames are all pinned, one of them to be had if a shrinker lets go of it. */
 function full(): { device: Device; held: BufferObject; fresh: BufferObject } {
@@ -246,4 +246,74 @@ test("a shrinker is told by the name it had when it was registered", async () =>
   device.global.shrinkers.register(odd as Shrinker);
   odd.name = Object.create(null);
   expect((await failureOf(fresh.populate())).message).toMatch(/shrinker cache failed: x/);
+});
+
+describe("the registry", () => {
+  /** A shrinker of so many pages, which are buffers that it unpins; it notes what it is asked for. */
+  function cache(device: Device, name: string, pages: number, part: object = {}) {
+    const asked: number[] = [];
+    const bos = Array.from({ length: pages }, (_, i) => filled(device, 1, i));
+    for (const bo of bos) bo.pinSync();
+    const made = shrinker({
+      name,
+      countObjects: () => bos.length,
+      scanObjects: (control: { nrToScan: number }) => {
+        asked.push(control.nrToScan);
+        const some = bos.splice(0, control.nrToScan);
+        for (const bo of some) {
+          bo.unpin();
+          bo.destroy();
+        }
+        return some.length > 0 ? some.length : -1;
+      },
+      ...part,
+    });
+    device.global.shrinkers.register(made);
+    return { made, asked, left: () => bos.length };
+  }
+
+  test("has them in the order of registration, the pools' first, each as often as it was registered", () => {
+    const { shrinkers, poolShrinker } = ramDevice({ memory: 16, swap: 16 }).global;
+    const [one, other] = [shrinker({ name: "one" }), shrinker({ name: "other" })];
+    const before = shrinkers.list;
+    expect(before[0]).toBe(poolShrinker);
+    shrinkers.register(one);
+    shrinkers.register(other);
+    expect(shrinkers.list).toEqual([...before, one, other]);
+    shrinkers.unregister(one);
+    shrinkers.unregister(one);
+    expect(shrinkers.list).toEqual([...before, other]);
+    expect(before.length).toBe(shrinkers.list.length - 1);
+  });
+
+  test("asks the next one only for what the one before did not free", () => {
+    const device = ramDevice({ memory: 16, swap: 16 });
+    const one = cache(device, "one", 6);
+    const other = cache(device, "other", 10);
+    device.createBuffer(8 * PAGE_SIZE).populateSync();
+    expect([one.left(), other.left()]).toEqual([0, 8]);
+    expect(other.asked).toEqual([2]);
+    device.check();
+  });
+
+  test.each([
+    ["its batch", { batch: 2 }, [2, 2, 1]],
+    ["fewer, the dearer a page of it is", { batch: 4, seeks: 4 }, [2, 2, 1]],
+    ["one at least", { batch: 1, seeks: 100 }, [1, 1, 1, 1, 1]],
+  ])("asks for %s at a time", (_, part, asked) => {
+    const device = ramDevice({ memory: 16, swap: 16 });
+    const one = cache(device, "one", 16, part);
+    device.createBuffer(5 * PAGE_SIZE).populateSync();
+    expect(one.asked).toEqual(asked);
+    expect(one.left()).toBe(11);
+  });
+
+  test("does not ask who was taken out", () => {
+    const device = ramDevice({ memory: 16, swap: 16 });
+    const one = cache(device, "one", 8);
+    const other = cache(device, "other", 8);
+    device.global.shrinkers.unregister(one.made);
+    device.createBuffer(4 * PAGE_SIZE).populateSync();
+    expect([one.asked, other.asked]).toEqual([[], [4]]);
+  });
 });

@@ -3,14 +3,14 @@
  * call, so that timers set before an operation fire in the middle of it.
  */
 import { describe, expect, test } from "vitest";
-import { type BlockSwapDevice, type Device, PAGE_SIZE, type View } from "../src/index.ts";
-import { fileSwap } from "../src/swap/file.ts";
-import { content, contentSync, expectSame, pattern } from "./support/bytes.ts";
-import { turn } from "./support/delays.ts";
-import { blockDevice, filled } from "./support/devices.ts";
-import { fails } from "./support/errors.ts";
-import { MapSwap } from "./support/map_swap.ts";
-import { CountingSignal } from "./support/signals.ts";
+import { type BlockSwapDevice, type Device, PAGE_SIZE, type View } from "../../src/index.ts";
+import { fileSwap } from "../../src/swap/file.ts";
+import { content, contentSync, expectSame, pattern } from "../support/bytes.ts";
+import { turn } from "../support/delays.ts";
+import { blockDevice, filled } from "../support/devices.ts";
+import { fails } from "../support/errors.ts";
+import { MapSwap } from "../support/map_swap.ts";
+import { CountingSignal } from "../support/signals.ts";
 
 const PAGES = 3000;
 

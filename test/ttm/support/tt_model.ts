@@ -1,4 +1,4 @@
-import { PAGE_SIZE, TtmError } from "../../src/index.ts";
+import { PAGE_SIZE, TtmError } from "../../../src/index.ts";
 import {
   FAULT_SITES,
   finiTt,
@@ -21,14 +21,14 @@ import {
   Tt,
   type TtmGlobal,
   unpopulateTt,
-} from "../../src/ttm.ts";
-import { pattern } from "./bytes.ts";
-import { systemError } from "./errors.ts";
-import type { Random } from "./random.ts";
-import { CountingSignal } from "./signals.ts";
-import { expectInvariants } from "./ttm_invariants.ts";
-import { expectContent, writeContent } from "./ttm_subject.ts";
-import type { ArraySwap } from "./ttm_swap.ts";
+} from "../../../src/ttm.ts";
+import type { ArraySwap } from "../../support/array_swap.ts";
+import { pattern } from "../../support/bytes.ts";
+import { systemError } from "../../support/errors.ts";
+import type { Random } from "../../support/random.ts";
+import { CountingSignal } from "../../support/signals.ts";
+import { expectInvariants } from "./invariants.ts";
+import { expectContent, writeContent } from "./subject.ts";
 
 /** A tt, and beside it a plain array of what it has to show. */
 interface Entry {

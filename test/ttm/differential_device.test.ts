@@ -4,12 +4,12 @@
  * clean pages must give their slots up.
  */
 import { expect, test } from "vitest";
-import { createDeviceSync, type Device, PAGE_SIZE, ramSwap } from "../src/index.ts";
-import { fileSwap } from "../src/swap/file.ts";
-import { seeded } from "./support/random.ts";
-import { DeviceModel, type ModelOptions } from "./support/ttm_device_model.ts";
-import { OPS, OPS_TIMEOUT } from "./support/ttm_ops.ts";
-import { ArraySwap } from "./support/ttm_swap.ts";
+import { createDeviceSync, type Device, PAGE_SIZE, ramSwap } from "../../src/index.ts";
+import { fileSwap } from "../../src/swap/file.ts";
+import { ArraySwap } from "../support/array_swap.ts";
+import { seeded } from "../support/random.ts";
+import { DeviceModel, type ModelOptions } from "./support/device_model.ts";
+import { OPS, OPS_TIMEOUT } from "./support/ops.ts";
 
 const FRAMES = 192;
 const SLOTS = 256;

@@ -1,10 +1,15 @@
 import { describe, expect, test } from "vitest";
-import { type BlockSwapDevice, type BufferObject, type Device, PAGE_SIZE } from "../src/index.ts";
-import { content, contentSync, expectSame, expectZeros, pattern } from "./support/bytes.ts";
-import { Gate, turn, until } from "./support/delays.ts";
-import { blockDevice, expectAllFree } from "./support/devices.ts";
-import { fails, failsSync } from "./support/errors.ts";
-import { MapSwap } from "./support/map_swap.ts";
+import {
+  type BlockSwapDevice,
+  type BufferObject,
+  type Device,
+  PAGE_SIZE,
+} from "../../src/index.ts";
+import { content, contentSync, expectSame, expectZeros, pattern } from "../support/bytes.ts";
+import { Gate, turn, until } from "../support/delays.ts";
+import { blockDevice, expectAllFree } from "../support/devices.ts";
+import { fails, failsSync } from "../support/errors.ts";
+import { MapSwap } from "../support/map_swap.ts";
 
 /** A device whose swap calls wait at a gate, and a buffer that fills half of the memory. */
 async function gated(pages: number): Promise<{

@@ -3,14 +3,14 @@
  * them, TTM_SEED for those that failed.
  */
 import { expect, test } from "vitest";
-import { createDeviceSync, PAGE_SIZE, type RamSwapDevice, ramSwap } from "../src/index.ts";
-import { fileSwap } from "../src/swap/file.ts";
-import type { BlockSwapDevice } from "../src/swap/types.ts";
-import { Pool, type TtmGlobalOptions } from "../src/ttm.ts";
-import { seeded } from "./support/random.ts";
-import { OPS, OPS_TIMEOUT } from "./support/ttm_ops.ts";
-import { ArraySwap } from "./support/ttm_swap.ts";
-import { TtModel } from "./support/ttm_tt_model.ts";
+import { createDeviceSync, PAGE_SIZE, type RamSwapDevice, ramSwap } from "../../src/index.ts";
+import { fileSwap } from "../../src/swap/file.ts";
+import type { BlockSwapDevice } from "../../src/swap/types.ts";
+import { Pool, type TtmGlobalOptions } from "../../src/ttm.ts";
+import { ArraySwap } from "../support/array_swap.ts";
+import { seeded } from "../support/random.ts";
+import { OPS, OPS_TIMEOUT } from "./support/ops.ts";
+import { TtModel } from "./support/tt_model.ts";
 
 const SLOTS = 800;
 
