@@ -26,7 +26,14 @@ export { fillCommit, fillPrepare } from "./fill";
 export { shrinkCommit, shrinkPrepare } from "./shrink";
 
 // What the store behind the slots has taken, refused, and can give back.
-export { slotRetry, slotsAside, slotsBack, slotsDiscard, slotsReach, slotsTook } from "./swap_space";
+export {
+  slotRetry,
+  slotsAside,
+  slotsBack,
+  slotsDiscard,
+  slotsReach,
+  slotsTook,
+} from "./swap_space";
 
 // Content.
 export {

@@ -201,7 +201,7 @@ export function slotsDiscard(from: u32): u32 {
       const first = <u32>ctz(gone);
       const count = <u32>ctz(~(gone >> first));
       addRun((index << 6) + first + 1, count);
-      gone &= count < 64 ? ~(((<u64>1 << count) - 1) << first) : 0;
+      gone &= count < 64 ? ~((((<u64>1) << count) - 1) << first) : 0;
     }
   }
   set(H_SLOTS_END, min(get(H_SLOTS_END), slotsReach()));
