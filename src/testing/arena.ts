@@ -11,8 +11,8 @@ const FILLER = 0xa5a5a5a5;
 
 let noise: Uint32Array | undefined;
 
-/** Random words, of which a page is a stretch. */
-function noiseOf(): Uint32Array {
+/** Random words, of which content is a stretch. */
+export function noiseOf(): Uint32Array {
   const random = new Random(1);
   noise ??= Uint32Array.from({ length: 32 * WORDS }, () => random.next());
   return noise;
