@@ -14,7 +14,10 @@ import type { ShortWrite, SlotRange, SwapRun } from "./types.ts";
 export interface RecordStore {
   /** Bytes of a record that was set, unchanged; they are only read. */
   get(id: number): RecordBytes | Promise<RecordBytes>;
-  /** Makes a record, or replaces it: all of it, or, if it throws, none. It may keep `bytes`, which are its own. */
+  /**
+   * Makes a record, or replaces it by one of the same length: all of it, or, if it throws, none. It may keep `bytes`,
+   * which are its own. Replacing must work in a store that is full, so a record may not give up its room for it.
+   */
   set(id: number, bytes: View): unknown;
   /** Ends a record that was set, or one whose `set` threw and that there may not be. */
   delete(id: number): unknown;
@@ -100,6 +103,11 @@ export class PageRecords {
   /** Bytes in the store, of pages that count and of those beside them. */
   get bytes(): number {
     return this.#pages * PAGE_SIZE;
+  }
+
+  /** The id of the record that the page of a slot is in, if there is one: for tests and messages. */
+  recordOf(slot: number): number | undefined {
+    return this.#rows.get(slot)?.id;
   }
 
   /** As `SyncSwapDevice.readSync`. */
@@ -189,14 +197,16 @@ export class PageRecords {
     return short;
   }
 
-  /** Pages to be one record: a new one, or one all of whose pages that count are among them. */
+  /** Pages to be one record: a new one, or one as long all of whose pages that count are among them. */
   #piece(pages: readonly Page[]): Piece {
     const old = new Map<Row, number>();
     for (const { slot } of pages) {
       const row = this.#rows.get(slot);
       if (row) old.set(row, (old.get(row) ?? 0) + 1);
     }
-    const [row] = [...old].find(([row, count]) => row.live === count) ?? [];
+    const fits = (row: Row, count: number) =>
+      row.live === count && row.slots.length === pages.length;
+    const [row] = [...old].find(([row, count]) => fits(row, count)) ?? [];
     const bytes = new Uint8Array(pages.length * PAGE_SIZE);
     pages.forEach(({ view, at }, i) => {
       bytes.set(view.subarray(at, at + PAGE_SIZE), i * PAGE_SIZE);

@@ -21,6 +21,7 @@ class MapRecords implements RecordStore {
   set(id: number, bytes: Uint8Array): void {
     this.#count("set", id);
     const before = this.map.get(id)?.length ?? 0;
+    if (before > 0 && before !== bytes.length) throw new Error("replaced by another length");
     if (this.pages * PAGE_SIZE + bytes.length - before > this.room * PAGE_SIZE) {
       throw Object.assign(new Error("no more room"), { code: "ENOSPC" });
     }
@@ -91,6 +92,7 @@ describe("records", () => {
     expectPages(records, 5, 3);
     expectPages(records, 1, 4, 5);
     expect([records.records, records.bytes]).toEqual([2, 5 * PAGE_SIZE]);
+    expect([10, 1, 2, 3].map((slot) => records.recordOf(slot))).toEqual([1, 1, 2, undefined]);
   });
 
   test("are read once a call, however many of their pages are wanted", () => {
@@ -117,8 +119,10 @@ describe("records", () => {
     expect(store.map.size).toBe(3);
     store.calls = [];
     records.writeSync([run(1, 11)]);
-    // All that counted in it was replaced: no second record, and nothing to delete.
-    expect(store.calls).toEqual(["set"]);
+    expect(store.calls).toEqual(["set", "delete"]);
+    // All that counts in it is replaced by as much: no second record, and nothing to delete.
+    records.writeSync([run(2, 12)]);
+    expect(store.calls).toEqual(["set", "delete", "set"]);
     expectPages(records, 1, 11, 12, 13);
     expect([records.records, records.bytes]).toEqual([3, 3 * PAGE_SIZE]);
     records.writeSync([run(1, 21, 22, 23)]);
