@@ -6,7 +6,7 @@
  */
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { codeOf } from "../errors.ts";
-import type { View } from "../host_types.ts";
+import type { HostSignal, View } from "../host_types.ts";
 import { assertWhole } from "../options.ts";
 import type { ShortWrite, SlotRange, SwapRun } from "./types.ts";
 
@@ -121,12 +121,12 @@ export class PageRecords {
   }
 
   /** As `AsyncSwapDevice.read`. */
-  read(runs: readonly SwapRun[], signal?: AbortSignal): Promise<void> {
+  read(runs: readonly SwapRun[], signal?: HostSignal): Promise<void> {
     return runAwaiting(this.#read(runs), this.#parallel, signal);
   }
 
   /** As `AsyncSwapDevice.write`. */
-  write(runs: readonly SwapRun[], signal?: AbortSignal): Promise<void | ShortWrite> {
+  write(runs: readonly SwapRun[], signal?: HostSignal): Promise<void | ShortWrite> {
     return runAwaiting(this.#write(runs), this.#parallel, signal);
   }
 
@@ -388,7 +388,7 @@ function outcomeNow(call: () => unknown): Outcome {
   }
 }
 
-async function runAwaiting<T>(steps: Steps<T>, parallel: number, signal?: AbortSignal): Promise<T> {
+async function runAwaiting<T>(steps: Steps<T>, parallel: number, signal?: HostSignal): Promise<T> {
   let next = steps.next();
   while (!next.done) next = steps.next(await allOf(next.value, parallel, signal));
   return next.value;
@@ -398,7 +398,7 @@ async function runAwaiting<T>(steps: Steps<T>, parallel: number, signal?: AbortS
 async function allOf(
   calls: Calls,
   parallel: number,
-  signal: AbortSignal | undefined,
+  signal: HostSignal | undefined,
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   let begun = 0;
