@@ -221,7 +221,7 @@ function dropBareImports(outputs) {
 }
 
 /**
- * @param {Partial<import("esbuild").BuildOptions> & Pick<import("esbuild").BuildOptions, "entryPoints">} options
+ * @param {Pick<import("esbuild").BuildOptions, "entryPoints" | "minifyIdentifiers" | "minifySyntax">} options
  * @returns {Promise<Map<string, string>>} texts by their path in dist/
  */
 async function chunks(options) {
@@ -284,7 +284,8 @@ function required(path, text, names) {
   const IMPORT = /^import(?:\{([^{}]*)\}| ([\w$]+) )from"([^"]+)";/;
   for (let found = IMPORT.exec(code); found; found = IMPORT.exec(code)) {
     const [statement, list, whole, from = ""] = found;
-    const names = list === undefined ? whole : `{${list.replace(/([\w$]+) as ([\w$]+)/g, "$1:$2")}}`;
+    const names =
+      list === undefined ? whole : `{${list.replace(/([\w$]+) as ([\w$]+)/g, "$1:$2")}}`;
     head.push(`const ${names}=require("${from.replace(/^(\..*)\.js$/, "$1.cjs")}");`);
     code = code.slice(statement.length);
   }
