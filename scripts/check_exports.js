@@ -25,13 +25,13 @@ const KEPT = {
   "assembly/index.ts pageCopy": "bench/copy measures what one page a call costs",
   "assembly/index.ts pageChecksum": "what the checksum promises is tested on any page",
   "src/access.ts Access": "the type of what its functions take",
+  "src/access.ts Accessed": "the type of what its functions take",
   "src/cli/reader.ts interruption": "its test looks at the signal by itself",
   "src/engine/entry.ts isHandle": "the forms of an entry have one home, for tests too",
   "src/engine/module.ts bytesOf": "the text of the engine is tested against the engine",
   "src/engine/module.workerd.ts engineModule": "the build puts it in the place of module.ts",
   "src/ttm/admission.ts NEED_NONE": "its test asks for nothing",
   "src/ttm/frames.ts Transits": "its test makes one",
-  "src/ttm/shrinker.ts scanNow": "tests drive a scan at a stretch without a device",
   "src/ttm/task.ts interrupted": "its test looks for the very error",
 };
 

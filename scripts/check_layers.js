@@ -15,7 +15,9 @@ import { isMain } from "./paths.js";
  */
 export const LAYERS = [
   [["src/index.ts", "src/ttm.ts", "src/store.ts", "src/testing.ts", "src/testing/", "src/cli/"]],
+  [["src/create.ts"]],
   [["src/device.ts"]],
+  [["src/hibernation.ts"]],
   [["src/buffer_object.ts", "src/debugfs.ts"]],
   [["src/access.ts"]],
   [["src/bdev.ts"]],
@@ -53,22 +55,7 @@ const FACES = { "assembly/": "assembly/abi.ts" };
  */
 
 /** @type {Known} */
-const KNOWN = {
-  up: [
-    "src/access.ts -> src/buffer_object.ts",
-    "src/access.ts -> src/device.ts",
-    "src/buffer_object.ts -> src/device.ts",
-    "src/debugfs.ts -> src/device.ts",
-    "src/options.ts -> src/ttm/task.ts",
-    "src/reclaim.ts -> src/buffer_object.ts",
-  ],
-  circles: [
-    ...["src/access.ts", "src/buffer_object.ts", "src/debugfs.ts", "src/device.ts"],
-    ...["src/reclaim.ts", "src/ttm/driver.ts", "src/ttm/global.ts", "src/ttm/pool.ts"],
-    ...["src/ttm/pool_shrinker.ts", "src/ttm/restore.ts", "src/ttm/room.ts", "src/ttm/shrink.ts"],
-    ...["src/ttm/transfer.ts", "src/ttm/tt.ts"],
-  ],
-};
+const KNOWN = { up: [], circles: [] };
 
 /**
  * @typedef {object} Place

@@ -8,7 +8,7 @@ const MASK = 0x35;
 
 /**
  * Bytes below 128 are one character: `byte ^ MASK`. The others are two: a mark, and what they are without their
- * highest bit. The mark is the character of a byte that does not occur. The text begins with it, and with the character
+ * highest bit. The mark is the character of a byte that does not occur, with its highest bit or without. The text begins with it, and with the character
  * of a zero.
  *
  * @param {Uint8Array} bytes
@@ -16,7 +16,7 @@ const MASK = 0x35;
  */
 export function engineText(bytes) {
   let free = 0;
-  while (free < 128 && bytes.includes(free)) free++;
+  while (free < 128 && (bytes.includes(free) || bytes.includes(free | 128))) free++;
   const mark = free ^ MASK;
   const codes = [mark, MASK];
   for (const byte of bytes) {

@@ -4,17 +4,29 @@
  * and uses them. The pages' lock is held from the first transfer to the last byte copied, so nobody sees a
  * buffer half moved; while an operation waits it is free, and the pages can be reclaimed.
  */
-import type { BufferObject } from "./buffer_object.ts";
-import type { Device } from "./device.ts";
+import type { Bdev } from "./bdev.ts";
 import { TtmError, type TtmOperation } from "./errors.ts";
+import type { Signal } from "./host_types.ts";
+import type { Lock } from "./lock.ts";
+import type { Reclaimable } from "./reclaim.ts";
 import { assertStack } from "./stack.ts";
 import { lacks, type Need } from "./ttm/admission.ts";
 import { KEEP_NONE, type Keep, populate, populateSync } from "./ttm/restore.ts";
-import { type Released, Shrink } from "./ttm/shrink.ts";
-import { type AsyncTask, interruptible, type Signal, type Task } from "./ttm/task.ts";
+import { Shrink } from "./ttm/shrink.ts";
+import type { Released } from "./ttm/shrinker.ts";
+import { type AsyncTask, interruptible, type Task } from "./ttm/task.ts";
 import type { Tt } from "./ttm/tt.ts";
 import { nextTurn, timeLeft } from "./ttm/turns.ts";
 import { heldByOthers, run, runSync } from "./ttm/work.ts";
+
+/** A buffer, as far as its pages can be used. */
+export interface Accessed extends Reclaimable {
+  /** Whose turn it is; the pages have a lock of their own, which reclaim tries too. */
+  readonly turn: Lock;
+  readonly destroyed: boolean;
+  /** @throws TypeError when it is destroyed, or its device closed */
+  assertAlive(): void;
+}
 
 /** What is done, what may stop it, and what it will overwrite. */
 export interface Access extends Task {
@@ -41,17 +53,17 @@ export function copying(signal: Signal | undefined): Access {
  * Runs `use` while every page of `bo` is in memory. `use` notes that the buffer was used, and is the last thing
  * that is done on the spot: nothing fails after it.
  */
-export function withPagesSync<T>(device: Device, bo: BufferObject, a: Access, use: () => T): T {
+export function withPagesSync<T>(bdev: Bdev, bo: Accessed, a: Access, use: () => T): T {
   begin(bo, a);
   const hit = useInMemory(bo, a, use);
   if (hit) return hit.result;
   assertStack();
   lockSync(bo, a.op);
-  const end = bringIn(device, bo, a, use, true);
-  device.kswapd.wake();
+  const end = bringIn(bdev, bo, a, use, true);
+  bdev.kswapd.wake();
   if ("result" in end) return end.result;
   const { failure } = end;
-  if (device.global.admission.inside > 0 && lacks(failure)) throw heldByOthers(a, failure);
+  if (bdev.global.admission.inside > 0 && lacks(failure)) throw heldByOthers(a, failure);
   throw failure;
 }
 
@@ -59,22 +71,16 @@ export function withPagesSync<T>(device: Device, bo: BufferObject, a: Access, us
 type End<T> = { readonly result: T } | { readonly failure: unknown };
 
 /** Brings in all of a buffer whose pages are locked, at a stretch, and uses it; lets go of the pages and the turn. */
-function bringIn<T>(
-  device: Device,
-  bo: BufferObject,
-  a: Access,
-  use: () => T,
-  hasTurn: boolean,
-): End<T> {
+function bringIn<T>(bdev: Bdev, bo: Accessed, a: Access, use: () => T, hasTurn: boolean): End<T> {
   const { tt } = bo;
   const fresh = tt.vector < 0;
   try {
-    const failure = populateSync(device.pool, a, tt, keepOf(tt, a));
+    const failure = populateSync(bdev.pool, a, tt, keepOf(tt, a));
     // Shrinkers, devices and signals of the user's may have destroyed it meanwhile.
     bo.assertAlive();
-    return failure === undefined ? { result: useOrRelease(device, bo, fresh, use) } : { failure };
+    return failure === undefined ? { result: useOrRelease(bdev, bo, fresh, use) } : { failure };
   } finally {
-    unlockPages(device, bo);
+    unlockPages(bdev, bo);
     if (hasTurn) bo.turn.unlock();
   }
 }
@@ -87,65 +93,60 @@ const STRETCH_PAGES = 512;
  * take long. `undefined`: it has to go in as others do; also when it lacks what may be let go of in a moment.
  */
 function atAStretch<T>(
-  device: Device,
-  bo: BufferObject,
+  bdev: Bdev,
+  bo: Accessed,
   a: Access,
   use: () => T,
 ): { readonly result: T } | undefined {
-  const { admission, store } = device.global;
+  const { admission, store } = bdev.global;
   const { tt } = bo;
   const waits = !store.sync || tt.numPages > STRETCH_PAGES;
   if (waits || !admission.hasAlone(tt.numPages)) return undefined;
   assertStack();
   if (!tt.lock.tryLock()) return undefined;
-  const end = bringIn(device, bo, a, use, false);
-  device.kswapd.wake();
+  const end = bringIn(bdev, bo, a, use, false);
+  bdev.kswapd.wake();
   if ("result" in end) return end;
   if (lacks(end.failure) || wouldBlock(end.failure)) return undefined;
   throw end.failure;
 }
 
 /** Runs `use` while every page of `bo` is in memory; brings them in asynchronously. */
-export async function withPages<T>(
-  device: Device,
-  bo: BufferObject,
-  a: Access,
-  use: () => T,
-): Promise<T> {
+export async function withPages<T>(bdev: Bdev, bo: Accessed, a: Access, use: () => T): Promise<T> {
   begin(bo, a);
   if (timeLeft() && !bo.turn.held) {
-    const done = useInMemory(bo, a, use) ?? atAStretch(device, bo, a, use);
+    const done = useInMemory(bo, a, use) ?? atAStretch(bdev, bo, a, use);
     if (done) return done.result;
   }
-  return onTurn(device, bo, a, async (task) => {
+  return onTurn(bdev, bo, a, async (task) => {
     const unlessStopped = () => {
       if (task.stopped) throw task.stopped;
       return use();
     };
-    const soon = atAStretch(device, bo, { ...a, signal: task.signal }, unlessStopped);
+    const soon = atAStretch(bdev, bo, { ...a, signal: task.signal }, unlessStopped);
     if (soon) return soon.result;
     let done: { result: T } | undefined;
     const need = (): Need => ({
       frames: bo.tt.numPages,
       lacking: bo.tt.numPages - bo.tt.resident,
     });
-    const failure = await device.global.admission.run(task, need, async () => {
+    const failure = await bdev.global.admission.run(task, need, async () => {
       await lockPages(bo, task);
       try {
         const { tt } = bo;
         const fresh = tt.vector < 0;
-        const failure = await populate(device.pool, task, tt, keepOf(tt, a));
+        const failure = await populate(bdev.pool, task, tt, keepOf(tt, a));
         bo.assertAlive();
         if (failure !== undefined) return failure;
-        done = { result: useOrRelease(device, bo, fresh, unlessStopped) };
+        done = { result: useOrRelease(bdev, bo, fresh, unlessStopped) };
         return undefined;
       } finally {
-        unlockPages(device, bo);
+        unlockPages(bdev, bo);
         // Its pages can be had now: first by who found none, then by who is let in for it.
-        device.global.frames.transits.wakeNext();
+        bdev.global.frames.transits.wakeNext();
       }
     });
-    device.kswapd.wake();
+    bdev.kswapd.wake();
     if (!done) throw failure;
     return done.result;
   });
@@ -156,7 +157,7 @@ function wouldBlock(failure: unknown): boolean {
 }
 
 /** What every operation begins with. The getters of the caller's signal may do anything. */
-function begin(bo: BufferObject, task: Task): void {
+function begin(bo: Accessed, task: Task): void {
   interruptible(task);
   bo.assertAlive();
 }
@@ -165,43 +166,39 @@ function begin(bo: BufferObject, task: Task): void {
  * Uses a buffer on the spot if all of it is in memory and nobody else is at it. No lock is taken: nothing
  * of the user's runs here, and nothing has to be undone when the use fails.
  */
-function useInMemory<T>(
-  bo: BufferObject,
-  { copies }: Access,
-  use: () => T,
-): { result: T } | undefined {
+function useInMemory<T>(bo: Accessed, { copies }: Access, use: () => T): { result: T } | undefined {
   const { tt } = bo;
   if (!tt.populated || bo.turn.held || (tt.lock.held && !copies)) return undefined;
   return { result: use() };
 }
 
 /** Pages that `use` was to overwrite were not cleared: when it fails, nobody may see them. */
-function useOrRelease<T>(device: Device, bo: BufferObject, fresh: boolean, use: () => T): T {
+function useOrRelease<T>(bdev: Bdev, bo: Accessed, fresh: boolean, use: () => T): T {
   try {
     return use();
   } catch (error) {
-    if (fresh) device.pool.release(bo.tt);
+    if (fresh) bdev.pool.release(bo.tt);
     throw error;
   }
 }
 
 /** Runs what `begin` returns, if that is work, on a locked `bo`, at a stretch. */
 export function workSync(
-  device: Device,
-  bo: BufferObject,
+  bdev: Bdev,
+  bo: Accessed,
   a: Access,
   begun: (task: Task) => Released | Shrink,
 ): Released {
   begin(bo, a);
   assertStack();
   lockSync(bo, a.op);
-  const { global } = device;
+  const { global } = bdev;
   try {
     const work = begun(a);
     if (work instanceof Shrink) runSync(global, a, work);
     return work;
   } finally {
-    unlockPages(device, bo);
+    unlockPages(bdev, bo);
     bo.turn.unlock();
     global.frames.transits.wakeNext();
   }
@@ -209,21 +206,21 @@ export function workSync(
 
 /** The same for work that needs no memory, asynchronously. */
 export async function workAsync(
-  device: Device,
-  bo: BufferObject,
+  bdev: Bdev,
+  bo: Accessed,
   a: Access,
   begun: (task: Task) => Released | Shrink,
 ): Promise<Released> {
   begin(bo, a);
-  return onTurn(device, bo, a, async (task) => {
+  return onTurn(bdev, bo, a, async (task) => {
     let work!: Released;
-    await device.global.admission.giveUp(task, async () => {
+    await bdev.global.admission.giveUp(task, async () => {
       await lockPages(bo, task);
       try {
         work = begun(task);
         if (work instanceof Shrink) await run(task, work);
       } finally {
-        unlockPages(device, bo);
+        unlockPages(bdev, bo);
       }
     });
     return work;
@@ -237,8 +234,8 @@ function keepOf(tt: Tt, { keep }: Access): Keep {
 
 /** Runs `body` when it is its turn on `bo`: in the order of the calls. */
 function onTurn<T>(
-  device: Device,
-  bo: BufferObject,
+  bdev: Bdev,
+  bo: Accessed,
   { op, signal }: Task,
   body: (task: AsyncTask) => Promise<T>,
 ): Promise<T> {
@@ -258,22 +255,22 @@ function onTurn<T>(
       bo.turn.unlock();
     }
   };
-  return device.operations.start(op, signal, () => bo.destroyed, inTurn);
+  return bdev.operations.start(op, signal, () => bo.destroyed, inTurn);
 }
 
 /** Waits for whoever moves the pages of `bo`: a shrink, which ends by itself. */
-async function lockPages(bo: BufferObject, task: AsyncTask): Promise<void> {
+async function lockPages(bo: Accessed, task: AsyncTask): Promise<void> {
   if (bo.tt.lock.tryLock()) return;
   await task.wait(bo.tt.lock.queue, undefined);
 }
 
-function unlockPages(device: Device, bo: BufferObject): void {
-  device.reclaimer.settle(bo);
+function unlockPages(bdev: Bdev, bo: Accessed): void {
+  bdev.reclaimer.resources.settle(bo);
   bo.unlock();
 }
 
 /** @throws TtmError EBUSY: an async operation has its turn, or its pages are being written to swap */
-function lockSync(bo: BufferObject, op: TtmOperation): void {
+function lockSync(bo: Accessed, op: TtmOperation): void {
   if (!bo.turn.tryLock()) {
     const text = "an asynchronous operation on this buffer is in flight; await it first";
     throw new TtmError("EBUSY", op, text);

@@ -1,5 +1,6 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
 import { access, copying, withPages, withPagesSync, workAsync, workSync } from "./access.ts";
+import type { Bdev } from "./bdev.ts";
 import {
   type Bytes,
   bytesOf,
@@ -9,33 +10,21 @@ import {
   copyOut,
   lengthOf,
 } from "./bytes.ts";
-import type { Device } from "./device.ts";
 import { show, TtmError } from "./errors.ts";
-import type { View } from "./host_types.ts";
 import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
-import { Mapping } from "./mapping.ts";
+import { type MapOptions, Mapping, mapOptions } from "./mapping.ts";
 import { NOT_CLONED, notText } from "./not_bytes.ts";
-import { asSignal, assertBoolean, assertOptions, signalOf } from "./options.ts";
-import type { Loose } from "./reclaim.ts";
+import { type OperationOptions, signalOf } from "./options.ts";
+import { type Loose, NOWHERE, PURGEABLE, type Resource, UNEVICTABLE } from "./resource.ts";
 import { pagesOf } from "./size.ts";
 import { assertStack } from "./stack.ts";
 import type { Frames } from "./ttm/frames.ts";
-import { assertShrinkable, partial, type Released, Shrink } from "./ttm/shrink.ts";
-import type { Signal, Task } from "./ttm/task.ts";
+import { segmentsOf } from "./ttm/segments.ts";
+import { assertShrinkable, partial, Shrink } from "./ttm/shrink.ts";
+import type { Released } from "./ttm/shrinker.ts";
+import type { Task } from "./ttm/task.ts";
 import { TT_FLAG_DONTNEED, Tt, type TtOptions } from "./ttm/tt.ts";
-
-/** Options of every operation that may move pages. */
-export interface OperationOptions {
-  /** Looked at between two transfers; once aborted, the operation fails with EINTR; a retry resumes. */
-  readonly signal?: Signal | undefined;
-}
-
-/** Options of `map`. */
-export interface MapOptions extends OperationOptions {
-  /** Whether the views may be written to. Default: yes. */
-  readonly write?: boolean;
-}
 
 /** `"dontneed"`: the content may be thrown away under pressure; `"willneed"`: no longer. */
 export type Advice = "dontneed" | "willneed";
@@ -58,12 +47,13 @@ export class BufferObject implements Disposable {
   /** @internal */
   lruNext: LruNode | undefined = undefined;
   /** @internal The next of those whose pins ended, `null` behind the last; `undefined`: it is not among them. */
-  nextLoose: BufferObject | null | undefined = undefined;
+  nextLoose: Resource | null | undefined = undefined;
 
   /** @internal */
   readonly notCloned: symbol = NOT_CLONED;
 
-  readonly #device: Device;
+  readonly #bdev: Bdev;
+  readonly #removed: (bo: BufferObject) => void;
   readonly #size: number;
   readonly #priority: number;
   readonly #tt: Tt;
@@ -76,14 +66,21 @@ export class BufferObject implements Disposable {
   #destroyed = false;
 
   /** @internal Use `device.createBuffer`. */
-  constructor(device: Device, size: number, priority: number, tt: TtOptions & { id: number }) {
-    this.#device = device;
+  constructor(
+    bdev: Bdev,
+    removed: (bo: BufferObject) => void,
+    size: number,
+    priority: number,
+    tt: TtOptions & { id: number },
+  ) {
+    this.#bdev = bdev;
+    this.#removed = removed;
     this.#size = size;
     this.#priority = priority;
     this.#tt = new Tt(pagesOf(size), tt);
     this.#tt.evictable = true;
-    this.#frames = device.global.frames;
-    this.#loose = device.reclaimer.loose;
+    this.#frames = bdev.global.frames;
+    this.#loose = bdev.reclaimer.resources.loose;
   }
 
   /** Bytes. */
@@ -111,6 +108,16 @@ export class BufferObject implements Disposable {
     return this.#turn;
   }
 
+  /** @internal Where it stands in the order in which buffers leave. */
+  placeOf(pinned: boolean): number {
+    const { vector, resident, purgeable, pool } = this.#tt;
+    if (vector < 0) return NOWHERE;
+    if (resident === 0 || pinned) return UNEVICTABLE;
+    if (purgeable) return PURGEABLE;
+    // Pages for coherent DMA stay, unless they can be purged.
+    return pool?.coherent ? UNEVICTABLE : this.#priority;
+  }
+
   /** Pages of it that are in memory now. */
   get residentPages(): number {
     return this.#tt.resident;
@@ -128,7 +135,7 @@ export class BufferObject implements Disposable {
 
   /** @internal Whether it is destroyed, or about to be, as its device is closed. */
   get gone(): boolean {
-    return this.#destroyed || this.#device.closed;
+    return this.#destroyed || this.#bdev.closed;
   }
 
   /** @internal Whether it has content that is not in memory. */
@@ -149,7 +156,7 @@ export class BufferObject implements Disposable {
     if (length === 0) return;
     const a = access("populate", signalOf(options, "write"), overwritten(offset, length));
     this.#needed();
-    await withPages(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
+    await withPages(this.#bdev, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
   /**
@@ -164,7 +171,7 @@ export class BufferObject implements Disposable {
     if (length === 0) return;
     const a = access("populate", signalOf(options, "write"), overwritten(offset, length));
     this.#needed();
-    withPagesSync(this.#device, this, a, () => this.#copyIn(offset, length, bytes));
+    withPagesSync(this.#bdev, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
   /**
@@ -180,7 +187,7 @@ export class BufferObject implements Disposable {
     if (length === 0) return target;
     const a = copying(signalOf(options, "read"));
     if (this.#empty) clear(bytes);
-    else await withPages(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
+    else await withPages(this.#bdev, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
   }
 
@@ -196,7 +203,7 @@ export class BufferObject implements Disposable {
     if (length === 0) return target;
     const a = copying(signalOf(options, "read"));
     if (this.#empty) clear(bytes);
-    else withPagesSync(this.#device, this, a, () => this.#copyOut(offset, length, bytes));
+    else withPagesSync(this.#bdev, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
   }
 
@@ -210,7 +217,7 @@ export class BufferObject implements Disposable {
     this.assertAlive();
     const { signal, write } = mapOptions(options);
     if (write) this.#needed();
-    return withPages(this.#device, this, access("map", signal), () => this.#mapping(write));
+    return withPages(this.#bdev, this, access("map", signal), () => this.#mapping(write));
   }
 
   /**
@@ -223,7 +230,7 @@ export class BufferObject implements Disposable {
     this.assertAlive();
     const { signal, write } = mapOptions(options);
     if (write) this.#needed();
-    return withPagesSync(this.#device, this, access("map", signal), () => this.#mapping(write));
+    return withPagesSync(this.#bdev, this, access("map", signal), () => this.#mapping(write));
   }
 
   /**
@@ -233,7 +240,7 @@ export class BufferObject implements Disposable {
    */
   async pin(options?: OperationOptions): Promise<void> {
     this.assertAlive();
-    await withPages(this.#device, this, access("populate", signalOf(options, "pin")), () =>
+    await withPages(this.#bdev, this, access("populate", signalOf(options, "pin")), () =>
       this.#pin(),
     );
   }
@@ -246,7 +253,7 @@ export class BufferObject implements Disposable {
    */
   pinSync(options?: OperationOptions): void {
     this.assertAlive();
-    withPagesSync(this.#device, this, access("populate", signalOf(options, "pin")), () =>
+    withPagesSync(this.#bdev, this, access("populate", signalOf(options, "pin")), () =>
       this.#pin(),
     );
   }
@@ -273,7 +280,7 @@ export class BufferObject implements Disposable {
    */
   async populate(options?: OperationOptions): Promise<void> {
     this.assertAlive();
-    await withPages(this.#device, this, access("populate", signalOf(options, "populate")), () =>
+    await withPages(this.#bdev, this, access("populate", signalOf(options, "populate")), () =>
       this.#used(),
     );
   }
@@ -286,7 +293,7 @@ export class BufferObject implements Disposable {
    */
   populateSync(options?: OperationOptions): void {
     this.assertAlive();
-    withPagesSync(this.#device, this, access("populate", signalOf(options, "populate")), () =>
+    withPagesSync(this.#bdev, this, access("populate", signalOf(options, "populate")), () =>
       this.#used(),
     );
   }
@@ -300,7 +307,7 @@ export class BufferObject implements Disposable {
   async shrink(options?: OperationOptions): Promise<number> {
     this.assertAlive();
     const a = access("shrink", signalOf(options, "shrink"));
-    return partial(await workAsync(this.#device, this, a, (task) => this.#shrinkWork(task)));
+    return partial(await workAsync(this.#bdev, this, a, (task) => this.#shrinkWork(task)));
   }
 
   /**
@@ -312,7 +319,7 @@ export class BufferObject implements Disposable {
   shrinkSync(options?: OperationOptions): number {
     this.assertAlive();
     const a = access("shrink", signalOf(options, "shrink"));
-    return partial(workSync(this.#device, this, a, (task) => this.#shrinkWork(task)));
+    return partial(workSync(this.#bdev, this, a, (task) => this.#shrinkWork(task)));
   }
 
   /**
@@ -330,7 +337,7 @@ export class BufferObject implements Disposable {
     if (advice === "willneed") tt.flags &= ~TT_FLAG_DONTNEED;
     else tt.flags |= TT_FLAG_DONTNEED;
     if (tt.lock.tryLock()) this.unlock();
-    this.#device.reclaimer.settle(this);
+    this.#bdev.reclaimer.resources.settle(this);
     return !tt.purged;
   }
 
@@ -345,7 +352,7 @@ export class BufferObject implements Disposable {
     this.assertAlive();
     this.#assertUnpinned("destroy");
     assertStack();
-    this.#device.removed(this);
+    this.#removed(this);
     this.end();
   }
 
@@ -368,7 +375,7 @@ export class BufferObject implements Disposable {
 
   /** As `destroy`, but does nothing to a destroyed buffer or one whose device is closed. */
   [Symbol.dispose](): void {
-    if (!this.#destroyed && !this.#device.closed) this.destroy();
+    if (!this.#destroyed && !this.#bdev.closed) this.destroy();
   }
 
   /**
@@ -377,16 +384,16 @@ export class BufferObject implements Disposable {
    */
   unlock(): void {
     const tt = this.#tt;
-    const { pool, reclaimer } = this.#device;
+    const { pool, reclaimer } = this.#bdev;
     if (this.#destroyed) pool.release(tt);
     else if (tt.purgeable && tt.resident === 0 && tt.vector >= 0) pool.purge(tt);
-    if (tt.vector < 0) reclaimer.settle(this);
+    if (tt.vector < 0) reclaimer.resources.settle(this);
     tt.lock.unlock();
   }
 
   /** @internal */
   assertAlive(): void {
-    this.#device.assertOpen();
+    this.#bdev.assertOpen();
     if (this.#destroyed) throw new TypeError("this buffer is destroyed");
   }
 
@@ -420,7 +427,7 @@ export class BufferObject implements Disposable {
 
   #shrinkWork(task: Task): Released | Shrink {
     this.#assertUnpinned("shrink");
-    const { pool, global } = this.#device;
+    const { pool, global } = this.#bdev;
     if (this.#tt.purgeable) return { released: pool.purge(this.#tt) };
     assertShrinkable(pool, this.#tt);
     return new Shrink(global, task, [this.#tt], this.#tt.resident);
@@ -430,17 +437,17 @@ export class BufferObject implements Disposable {
   #needed(): void {
     if (!this.#tt.purgeable) return;
     this.#tt.flags &= ~TT_FLAG_DONTNEED;
-    this.#device.reclaimer.settle(this);
+    this.#bdev.reclaimer.resources.settle(this);
   }
 
   #used(): void {
-    this.#device.reclaimer.used(this);
+    this.#bdev.reclaimer.resources.used(this);
   }
 
   /** Pins it once more. What is called comes first: the counts change together, and nothing fails behind them. */
   #hold(): void {
     const tt = this.#tt;
-    this.#device.reclaimer.used(this, true);
+    this.#bdev.reclaimer.resources.used(this, true);
     if (tt.evictable) this.#frames.stuck += tt.resident;
     tt.evictable = false;
     this.#held++;
@@ -466,8 +473,8 @@ export class BufferObject implements Disposable {
   }
 
   #mapping(write: boolean): Mapping {
-    const segments = this.#segments(0, this.#size);
-    const { pool } = this.#device;
+    const segments = segmentsOf(this.#bdev.global.engine, this.#tt, 0, this.#size);
+    const { pool } = this.#bdev;
     if (write) {
       pool.dirty(this.#tt, 0, this.#tt.numPages, false);
       this.#tt.purged = false;
@@ -477,57 +484,25 @@ export class BufferObject implements Disposable {
     return mapping;
   }
 
-  /** Views on bytes [offset, offset + length), in order. */
-  #segments(offset: number, length: number): View[] {
-    const { engine } = this.#device.global;
-    const first = Math.floor(offset / PAGE_SIZE);
-    const count = pagesOf(offset + length) - first;
-    let skip = offset - first * PAGE_SIZE;
-    const { vector, numPages } = this.#tt;
-    const page = engine.pageAt(vector + first);
-    if (engine.chunkPages(page) >= count) return [engine.view(page + skip, length)];
-    let left = length;
-    const segments: View[] = [];
-    for (const { address, pages } of engine.vectorExtents(vector, numPages, first, count)) {
-      const bytes = Math.min(pages * PAGE_SIZE - skip, left);
-      segments.push(engine.view(address + skip, bytes));
-      left -= bytes;
-      skip = 0;
-    }
-    return segments;
-  }
-
   #copyIn(offset: number, length: number, source: CallerBytes): void {
     if (lengthOf(source) !== length)
       throw new TypeError("source was detached or resized meanwhile");
-    const { pool, global } = this.#device;
+    const { pool, global } = this.#bdev;
     this.#tt.purged = false;
     const first = Math.floor(offset / PAGE_SIZE);
     const pages = pagesOf(offset + length) - first;
     // What is written whole leaves as one piece in any case; a part of it should not tear it up.
     pool.dirty(this.#tt, first, pages, global.roomForClean && pages < this.#tt.numPages);
     this.#used();
-    copyIn(this.#segments(offset, length), source);
+    copyIn(segmentsOf(this.#bdev.global.engine, this.#tt, offset, length), source);
   }
 
   #copyOut(offset: number, length: number, target: CallerBytes): void {
     if (lengthOf(target) !== length)
       throw new TypeError("target was detached or resized meanwhile");
     this.#used();
-    copyOut(this.#segments(offset, length), target);
+    copyOut(segmentsOf(this.#bdev.global.engine, this.#tt, offset, length), target);
   }
-}
-
-const MAP_OPTIONS: readonly (keyof MapOptions)[] = ["write", "signal"];
-
-const MAP_DEFAULTS = { signal: undefined, write: true };
-
-function mapOptions(options?: MapOptions): { signal: Signal | undefined; write: boolean } {
-  if (options === undefined) return MAP_DEFAULTS;
-  assertOptions(options, MAP_OPTIONS, "map");
-  const { write = true } = options;
-  assertBoolean(write, "write");
-  return { signal: asSignal(options.signal), write };
 }
 
 /** Pages that a write covers whole. */

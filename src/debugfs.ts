@@ -1,5 +1,5 @@
 import { NR_ORDERS } from "../assembly/abi.ts";
-import type { Device } from "./device.ts";
+import type { Bdev } from "./bdev.ts";
 import { show } from "./errors.ts";
 import { assertStack } from "./stack.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
@@ -7,21 +7,21 @@ import type { TtmGlobal } from "./ttm/global.ts";
 /** Files of the kernel's debugfs directory `ttm`. */
 export type DebugfsName = "page_pool" | "page_pool_shrink" | "tt_shrink" | "buffer_objects";
 
-const FILES: Readonly<Record<DebugfsName, (device: Device) => string>> = {
+const FILES: Readonly<Record<DebugfsName, (bdev: Bdev, buffers: number) => string>> = {
   page_pool: ({ global }) => pagePool(global),
   page_pool_shrink: ({ global }) => pagePoolShrink(global),
   tt_shrink: ttShrink,
-  buffer_objects: (device) => `${device.stats().buffers}\n`,
+  buffer_objects: (_, buffers) => `${buffers}\n`,
 };
 
 /** @throws RangeError when there is no such file */
-export function debugfs(device: Device, name: DebugfsName): string {
+export function debugfs(bdev: Bdev, buffers: number, name: DebugfsName): string {
   if (typeof name !== "string" || !Object.hasOwn(FILES, name)) {
     throw new RangeError(
       `debugfs name must be one of ${Object.keys(FILES).join(", ")}, not ${show(name)}`,
     );
   }
-  return FILES[name](device);
+  return FILES[name](bdev, buffers);
 }
 
 /** Chunks pooled of each type and order, then pages pooled and their limit (ttm_pool_debugfs). */
@@ -46,7 +46,7 @@ function pagePoolShrink({ poolShrinker }: TtmGlobal): string {
 }
 
 /** Shrinks one buffer, and says how many pages that released (ttm_tt_debugfs_shrink). */
-function ttShrink({ reclaimer }: Device): string {
+function ttShrink({ reclaimer }: Bdev): string {
   assertStack();
   return `${reclaimer.shrinkOneSync()}\n`;
 }

@@ -1,50 +1,32 @@
-import { MAX_ORDER, PAGE_SIZE } from "../assembly/abi.ts";
-import { BufferObject, type OperationOptions } from "./buffer_object.ts";
+import { Bdev, type Memory } from "./bdev.ts";
+import { BufferObject } from "./buffer_object.ts";
 import { type DebugfsName, debugfs } from "./debugfs.ts";
-import { Engine } from "./engine/engine.ts";
-import { assertModule } from "./engine/instance.ts";
 import { show, TtmError } from "./errors.ts";
+import type { Hibernation } from "./hibernation.ts";
 import { ignoreOutcome } from "./host.ts";
-import type { EngineModule } from "./host_types.ts";
-import { Kswapd } from "./kswapd.ts";
+import type { Signal } from "./host_types.ts";
+import type { Kswapd } from "./kswapd.ts";
 import { NOT_CLONED } from "./not_bytes.ts";
-import { Force, Operations } from "./operations.ts";
-import { asSignal, assertBoolean, assertOptions, signalOf, takeOptions } from "./options.ts";
-import { PRIORITIES, Reclaim } from "./reclaim.ts";
+import { Force, type Operations } from "./operations.ts";
+import {
+  asSignal,
+  assertBoolean,
+  assertOptions,
+  type OperationOptions,
+  signalOf,
+} from "./options.ts";
+import type { Reclaim } from "./reclaim.ts";
+import { PRIORITIES } from "./resource.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
 import { assertStack } from "./stack.ts";
-import { ramSwap } from "./swap/ram.ts";
-import { closeSwap, openSwap } from "./swap/space.ts";
-import { adopt } from "./swap/store.ts";
-import type { SwapDevice } from "./swap/types.ts";
+import { closeSwap } from "./swap/space.ts";
 import { type Caching, cachingCode } from "./ttm/caching.ts";
 import type { FaultOptions, FaultSite } from "./ttm/fault.ts";
-import {
-  GLOBAL_OPTIONS,
-  type TraceEvent,
-  TtmGlobal,
-  type TtmGlobalOptions,
-  type TtmStats,
-} from "./ttm/global.ts";
-import { Pool, type PoolOptions } from "./ttm/pool.ts";
+import type { TraceEvent, TtmGlobal, TtmStats } from "./ttm/global.ts";
+import type { Pool, PoolOptions } from "./ttm/pool.ts";
 import { assertTarget, partial } from "./ttm/shrink.ts";
 import type { Shrunk } from "./ttm/shrinker.ts";
-import type { Signal } from "./ttm/task.ts";
 import { run, runSync } from "./ttm/work.ts";
-
-/** Options of `createDevice`. */
-export interface DeviceOptions extends TtmGlobalOptions {
-  /** Page frames in bytes, all there will ever be: 64 KiB up to nearly 4 GiB; whole pages of it. */
-  readonly memory: Size;
-  /** Where pages go under pressure. Default: `ramSwap()`. */
-  readonly swap?: SwapDevice;
-  /** First bytes of the memory that are its DMA32 zone, a multiple of 2 MiB. Default: all of it. */
-  readonly dma32?: Size;
-  /** Orders, coherent DMA and DMA32 of the pool that the buffers' pages come from. */
-  readonly pool?: PoolOptions;
-  /** The compiled engine, for hosts that neither compile inlined bytes nor resolve the package's. */
-  readonly module?: EngineModule;
-}
 
 /** Options of `createBuffer`. */
 export interface BufferOptions {
@@ -98,71 +80,56 @@ const BUFFER_OPTIONS: readonly (keyof BufferOptions)[] = ["caching", "dma", "pri
 const SHRINK_OPTIONS: readonly (keyof ShrinkOptions)[] = ["pages", "signal"];
 const CLOSE_OPTIONS: readonly (keyof CloseOptions)[] = ["force"];
 
-/** Buffers that a resume brings back at the same time. */
-const RESUMES_MAX = 32;
-
-const MEMORY_MIN = 64 * 1024;
-/** Spare vector entries: as many as needed, up to 24 MiB of untouched linear memory; 768 KiB in any case. */
-const SLACK_MAX = 2 ** 21;
-const SLACK_MIN = 2 ** 16;
-
 /** What the devices on one memory share. */
-interface Shared {
-  readonly global: TtmGlobal;
-  readonly reclaimer: Reclaim;
-  readonly kswapd: Kswapd;
-  /** Buffers that hibernation moved out, and that have not come back. */
-  readonly hibernated: Set<BufferObject>;
+interface Shared extends Memory {
+  readonly hibernation: Hibernation;
 }
 
 /** Owner of the memory, of the swap device and of all buffers (struct ttm_device). */
 export class Device implements Disposable, AsyncDisposable {
   /** @internal */
   readonly notCloned: symbol = NOT_CLONED;
-  readonly #pool: Pool;
-  readonly #operations: Operations;
+  readonly #bdev: Bdev;
   readonly #shared: Shared;
   readonly #buffers = new Set<BufferObject>();
-  #closed = false;
   #closing: Promise<void> | undefined;
   readonly #force = new Force();
 
   /** @internal Use `createDevice` or `createDeviceSync`. */
   constructor(shared: Shared, options: PoolOptions) {
     this.#shared = shared;
-    this.#pool = new Pool(shared.global, options);
+    this.#bdev = new Bdev(shared, options);
     if (shared.global.closed) {
       // By a getter of the options.
-      this.#pool.close();
+      this.#bdev.pool.close();
       throw new TypeError("this device is closed");
     }
-    this.#operations = new Operations(shared.global, this);
     shared.global.addDevice();
   }
 
   /** @internal */
   get pool(): Pool {
-    return this.#pool;
+    return this.#bdev.pool;
   }
 
   /** @internal */
   get reclaimer(): Reclaim {
-    return this.#shared.reclaimer;
+    return this.#bdev.reclaimer;
   }
 
   /** @internal */
   get operations(): Operations {
-    return this.#operations;
+    return this.#bdev.operations;
   }
 
   /** @internal */
   get kswapd(): Kswapd {
-    return this.#shared.kswapd;
+    return this.#bdev.kswapd;
   }
 
   /** The kernel's layer under this device, for `ttm-wasm/ttm`. */
   get global(): TtmGlobal {
-    return this.#pool.global;
+    return this.#bdev.global;
   }
 
   /**
@@ -176,7 +143,7 @@ export class Device implements Disposable, AsyncDisposable {
 
   /** Whether it is closed, or being closed: nothing new is begun then. */
   get closed(): boolean {
-    return this.#closed;
+    return this.#bdev.closed;
   }
 
   /**
@@ -202,7 +169,11 @@ export class Device implements Disposable, AsyncDisposable {
         `${formatSize(this.global.memory)}; use smaller buffers, or raise memory`;
       throw new TtmError("ENOMEM", "create", text);
     }
-    const bo = new BufferObject(this, bytes, priority, { caching, dma, id: this.global.nextId() });
+    const bo = new BufferObject(this.#bdev, this.#removed, bytes, priority, {
+      caching,
+      dma,
+      id: this.global.nextId(),
+    });
     this.#buffers.add(bo);
     return bo;
   }
@@ -320,7 +291,7 @@ export class Device implements Disposable, AsyncDisposable {
       const text = `${inFlight} operations are in flight; await them, or use close()`;
       throw new TtmError("EBUSY", "close", text);
     }
-    this.#closed = true;
+    this.#bdev.close();
     if (this.#last) this.global.close();
     this.operations.abort(this.#last);
     if (!this.#letGo()) return;
@@ -336,12 +307,12 @@ export class Device implements Disposable, AsyncDisposable {
 
   /** Closes the device, buffers and all, as `close({ force: true })`; nothing if it is closed. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#closed || this.#closing) await this.close({ force: true });
+    if (!this.#bdev.closed || this.#closing) await this.close({ force: true });
   }
 
   /** As `[Symbol.asyncDispose]`, with `closeSync`. */
   [Symbol.dispose](): void {
-    if (!this.#closed) this.closeSync({ force: true });
+    if (!this.#bdev.closed) this.closeSync({ force: true });
   }
 
   /**
@@ -353,78 +324,51 @@ export class Device implements Disposable, AsyncDisposable {
   async hibernate(options: OperationOptions = {}): Promise<number> {
     this.assertOpen();
     const signal = signalOf(options, "hibernate");
-    const resident = this.reclaimer.resident();
+    const noteHibernated = this.#shared.hibernation.begin();
     try {
       return await this.shrink({ signal });
     } finally {
-      this.#noteHibernated(resident);
+      noteHibernated();
     }
   }
 
-  /** As `hibernate`, at a stretch; for swap devices that are synchronous. */
+  /**
+   * As `hibernate`, at a stretch. Returns pages released.
+   *
+   * @throws TtmError as `hibernate` does; EWOULDBLOCK when the swap device is asynchronous
+   */
   hibernateSync(options: OperationOptions = {}): number {
     this.assertOpen();
     const signal = signalOf(options, "hibernate");
-    const resident = this.reclaimer.resident();
+    const noteHibernated = this.#shared.hibernation.begin();
     try {
       return this.shrinkSync({ signal });
     } finally {
-      this.#noteHibernated(resident);
+      noteHibernated();
     }
   }
 
   /**
    * Brings back what `hibernate` moved out, of all devices on the memory, as long as it fits; may be called
    * again after an error, and goes on then.
+   *
+   * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: what stopped it
    */
   async resume(options: OperationOptions = {}): Promise<void> {
     this.assertOpen();
     const signal = signalOf(options, "resume");
-    const { hibernated } = this.#shared;
-    const { store } = this.global;
-    // A store that takes time is given as much to do as it likes.
-    const width = store.sync ? 1 : Math.min(store.width, RESUMES_MAX);
-    const rest = hibernated.values();
-    let failed = false;
-    const resumeSome = async () => {
-      for (let next = rest.next(); !next.done && !failed; next = rest.next()) {
-        const bo = next.value;
-        try {
-          if (bo.inSwap) await bo.populate({ signal });
-        } catch (error) {
-          failed ||= this.#closed || !bo.gone;
-          this.#unlessGone(bo, error);
-        }
-        hibernated.delete(bo);
-      }
-    };
-    const all = await Promise.allSettled(Array.from({ length: width }, resumeSome));
-    for (const each of all) if (each.status === "rejected") throw each.reason;
+    await this.#shared.hibernation.resume(signal, () => this.closed);
   }
 
-  /** As `resume`, at a stretch; for swap devices that are synchronous. */
+  /**
+   * As `resume`, at a stretch.
+   *
+   * @throws TtmError as `resume` does; EWOULDBLOCK when the swap device is asynchronous
+   */
   resumeSync(options: OperationOptions = {}): void {
     this.assertOpen();
     const signal = signalOf(options, "resume");
-    const { hibernated } = this.#shared;
-    for (const bo of hibernated) {
-      try {
-        if (bo.inSwap) bo.populateSync({ signal });
-      } catch (error) {
-        this.#unlessGone(bo, error);
-      }
-      hibernated.delete(bo);
-    }
-  }
-
-  /** @throws error unless that is only what somebody else did meanwhile: destroyed `bo`, or closed its device */
-  #unlessGone(bo: BufferObject, error: unknown): void {
-    if (this.#closed || !bo.gone) throw error;
-  }
-
-  /** Notes those of `resident` that lost pages, however the hibernation ended. */
-  #noteHibernated(resident: readonly BufferObject[]): void {
-    for (const bo of resident) if (bo.inSwap) this.#shared.hibernated.add(bo);
+    this.#shared.hibernation.resumeSync(signal, () => this.closed);
   }
 
   /**
@@ -454,20 +398,19 @@ export class Device implements Disposable, AsyncDisposable {
    */
   debugfs(name: DebugfsName): string {
     this.assertOpen();
-    return debugfs(this, name);
+    return debugfs(this.#bdev, this.#buffers.size, name);
   }
 
   /** @internal */
   assertOpen(): void {
-    if (this.#closed) throw new TypeError("this device is closed");
-    this.global.assertSound("populate");
+    this.#bdev.assertOpen();
   }
 
-  /** @internal A buffer was destroyed. */
-  removed(bo: BufferObject): void {
+  /** A buffer was destroyed. */
+  readonly #removed = (bo: BufferObject): void => {
     this.#buffers.delete(bo);
-    this.#shared.hibernated.delete(bo);
-  }
+    this.#shared.hibernation.forget(bo);
+  };
 
   #shrinkOptions(options: ShrinkOptions): { pages: number; signal: Signal | undefined } {
     this.assertOpen();
@@ -479,7 +422,7 @@ export class Device implements Disposable, AsyncDisposable {
   }
 
   #assertClosable(force: boolean): void {
-    if (this.#closed) throw new TypeError("this device is closed");
+    if (this.#bdev.closed) throw new TypeError("this device is closed");
     if (this.#buffers.size === 0 || force) return;
     const text = `${this.#buffers.size} buffers are alive; destroy them, or close({ force: true })`;
     throw new TtmError("EBUSY", "close", text);
@@ -491,7 +434,7 @@ export class Device implements Disposable, AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    this.#closed = true;
+    this.#bdev.close();
     await this.operations.end(false, this.#force);
     let rest: Promise<void> | undefined;
     if (this.#last) {
@@ -510,7 +453,7 @@ export class Device implements Disposable, AsyncDisposable {
     const { global } = this;
     // Who moves pages of a buffer now frees it when he lets go of it.
     for (const bo of this.#buffers) {
-      this.#shared.hibernated.delete(bo);
+      this.#shared.hibernation.forget(bo);
       bo.end();
     }
     this.#buffers.clear();
@@ -520,74 +463,9 @@ export class Device implements Disposable, AsyncDisposable {
   }
 }
 
-const DEVICE_OPTIONS = [...GLOBAL_OPTIONS, "memory", "swap", "dma32", "pool", "module"] as const;
-
-/** `createDeviceSync` of index.ts, with the engine that its build brings along. */
-export function createDeviceSync(options: DeviceOptions, engine: () => WebAssembly.Module): Device {
-  const { device, opening } = make(options, engine);
-  if (!opening) return device;
-  const { store } = device.global;
-  // Once it is open, nobody is there to use it.
-  ignoreOutcome(opening.then(() => closeSwap(store)));
-  const text = `swap device ${store.name} opens asynchronously; use createDevice, which waits`;
-  throw new TtmError("EWOULDBLOCK", "open", text);
-}
-
-/** What `createDevice` and `createDeviceSync` begin with: `opening` while the swap device is being opened. */
-function make(
-  options: DeviceOptions,
-  engine: () => WebAssembly.Module,
-): { device: Device; opening: void | Promise<void> } {
-  const given = takeOptions(options, DEVICE_OPTIONS, "createDevice");
-  const { memory: size, swap: device = ramSwap(), dma32: zone, pool = {}, ...rest } = given;
-  const memory = parseSize(size as Size, "memory");
-  if (memory < MEMORY_MIN) {
-    const { memory: given } = options;
-    const hint = typeof given === "number" && given <= 4096 ? `; "${given} MiB" may be meant` : "";
-    throw new RangeError(
-      `memory of ${formatSize(memory)} is too small; the least is ${formatSize(MEMORY_MIN)}${hint}`,
-    );
-  }
-  const store = adopt(device);
-  const frames = Math.floor(memory / PAGE_SIZE);
-  const slots = store.slots || frames;
-  // Vectors of all that can be in memory or in swap, and as much again, for vectors are not moved to
-  // make room; of the largest buffer at least.
-  const slack = Math.min(Math.max(slots + frames, SLACK_MIN), SLACK_MAX);
-  const entries = slots + frames + Math.max(frames, slack);
-  const dma32 = zone === undefined ? frames : dma32Frames(zone, frames);
-  const geometry = { frames, slots, entries, ram: store.ram, dma32 };
-  const module: unknown = given.module ?? engine();
-  assertModule(module, "module");
-  const { module: _, ...settings } = rest;
-  const global = new TtmGlobal(new Engine(geometry, module), store, settings);
-  const reclaimer = new Reclaim(global);
-  const hibernated = new Set<BufferObject>();
-  const made = new Device({ global, reclaimer, kswapd: new Kswapd(global), hibernated }, pool);
-  global.shrinkers.register(reclaimer);
-  return { device: made, opening: openSwap(store) };
-}
-
-/** `createDevice` of index.ts, with the engine that its build brings along. */
-export async function createDevice(
-  options: DeviceOptions,
-  engine: () => WebAssembly.Module,
-): Promise<Device> {
-  const { device, opening } = make(options, engine);
-  await opening;
-  return device;
-}
-
 function forced(options: CloseOptions): boolean {
   assertOptions(options, CLOSE_OPTIONS, "close");
   const { force = false } = options;
   assertBoolean(force, "force");
   return force;
-}
-
-function dma32Frames(size: Size, frames: number): number {
-  const zone = parseSize(size, "dma32") / PAGE_SIZE;
-  if (zone >= frames) return frames;
-  if (zone % 2 ** MAX_ORDER !== 0) throw new RangeError("dma32 must be a multiple of 2 MiB");
-  return zone;
 }

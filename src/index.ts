@@ -1,31 +1,30 @@
 import {
   createDevice as create,
   createDeviceSync as createSync,
-  type Device,
   type DeviceOptions,
-} from "./device.ts";
+} from "./create.ts";
+import type { Device } from "./device.ts";
 import { engineModule } from "./engine/module.ts";
 
 export { PAGE_SIZE } from "../assembly/abi.ts";
 export type {
   Advice,
   BufferObject,
-  MapOptions,
-  OperationOptions,
 } from "./buffer_object.ts";
 export type { Bytes } from "./bytes.ts";
+export type { DeviceOptions } from "./create.ts";
 export type { DebugfsName } from "./debugfs.ts";
 export type {
   BufferOptions,
   CloseOptions,
   Device,
-  DeviceOptions,
   DeviceStats,
   ShrinkOptions,
 } from "./device.ts";
 export { TtmError, type TtmErrorCode, type TtmOperation } from "./errors.ts";
-export type { EngineModule, HostSignal, View } from "./host_types.ts";
-export type { Mapping } from "./mapping.ts";
+export type { EngineModule, HostSignal, Signal, View } from "./host_types.ts";
+export type { MapOptions, Mapping } from "./mapping.ts";
+export type { OperationOptions } from "./options.ts";
 export type { Size } from "./size.ts";
 export { type RamSwapOptions, ramSwap } from "./swap/ram.ts";
 export type {
@@ -50,7 +49,6 @@ export type {
 } from "./ttm/global.ts";
 export type { Limits, Watermarks } from "./ttm/limits.ts";
 export type { PoolOptions } from "./ttm/pool.ts";
-export type { Signal } from "./ttm/task.ts";
 
 /**
  * Creates a device: its memory, sized once and for all, on a swap device.

@@ -1,5 +1,25 @@
-import type { View } from "./host_types.ts";
+import type { Signal, View } from "./host_types.ts";
 import { NOT_CLONED, notText } from "./not_bytes.ts";
+import { asSignal, assertBoolean, assertOptions, type OperationOptions } from "./options.ts";
+
+/** Options of `map`. */
+export interface MapOptions extends OperationOptions {
+  /** Whether the views may be written to. Default: yes. */
+  readonly write?: boolean;
+}
+
+const MAP_OPTIONS: readonly (keyof MapOptions)[] = ["write", "signal"];
+
+const MAP_DEFAULTS = { signal: undefined, write: true };
+
+/** @throws TypeError for options that there are not, or that cannot be meant */
+export function mapOptions(options?: MapOptions): { signal: Signal | undefined; write: boolean } {
+  if (options === undefined) return MAP_DEFAULTS;
+  assertOptions(options, MAP_OPTIONS, "map");
+  const { write = true } = options;
+  assertBoolean(write, "write");
+  return { signal: asSignal(options.signal), write };
+}
 
 /**
  * A buffer's pages in memory, pinned until `unmap()`: views straight on linear memory, no copy.

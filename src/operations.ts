@@ -1,7 +1,8 @@
 import { TtmError, type TtmOperation } from "./errors.ts";
 import { after } from "./host.ts";
+import type { Signal } from "./host_types.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
-import { AsyncTask, type Signal, type TaskOwner } from "./ttm/task.ts";
+import { AsyncTask, type TaskOwner } from "./ttm/task.ts";
 
 /** How long a close that aborts waits for a device that is at work (milliseconds). */
 const FORCE_GRACE_MS = 100;

@@ -1,6 +1,6 @@
 /* Options by name: what cannot be meant is refused where it is set, and each getter is read once. */
 import { show } from "./errors.ts";
-import type { Signal } from "./ttm/task.ts";
+import type { Signal } from "./host_types.ts";
 
 /**
  * Refuses options that there are not.
@@ -46,6 +46,12 @@ export function takeOptions<T extends object>(
   return taken;
 }
 
+/** Options of every operation that may move pages. */
+export interface OperationOptions {
+  /** Looked at between two transfers; once aborted, the operation fails with EINTR; a retry resumes. */
+  readonly signal?: Signal | undefined;
+}
+
 const SIGNAL = ["signal"] as const;
 
 /**
@@ -53,10 +59,7 @@ const SIGNAL = ["signal"] as const;
  *
  * @throws TypeError for other options, and for what is no signal
  */
-export function signalOf(
-  options: { readonly signal?: Signal | undefined } | undefined,
-  what: string,
-): Signal | undefined {
+export function signalOf(options: OperationOptions | undefined, what: string): Signal | undefined {
   if (options === undefined) return undefined;
   assertOptions(options, SIGNAL, what);
   return asSignal(options.signal);

@@ -2,12 +2,11 @@
  * The kernel's layer as it is under `Device` and `BufferObject`: pools, tts, shrinkers, limits, faults.
  * `device.global` is the `TtmGlobal` of a device; more pools and tts can be made on it.
  */
-export type { Caching } from "./ttm/caching.ts";
+export type { Caching, PoolType } from "./ttm/caching.ts";
 export { type DmaMapping, Iommu } from "./ttm/dma.ts";
 export { FAULT_SITES, FaultAttr, type FaultOptions, type FaultSite, Faults } from "./ttm/fault.ts";
 export {
   type Allocated,
-  type PoolType,
   type TraceEvent,
   TtmGlobal,
   type TtmGlobalOptions,
@@ -28,8 +27,7 @@ export {
   unpopulateTt,
 } from "./ttm/operation.ts";
 export { Pool, type PoolOptions } from "./ttm/pool.ts";
-export { PoolShrinker } from "./ttm/pool_shrinker.ts";
-export type { RestoreState } from "./ttm/restore.ts";
+export { type PoolMemory, PoolShrinker } from "./ttm/pool_shrinker.ts";
 export {
   type Scan,
   type ScanSteps,
@@ -40,6 +38,8 @@ export {
   ShrinkerRegistry,
 } from "./ttm/shrinker.ts";
 export {
+  type PageSource,
+  type RestoreState,
   TT_FLAG_DONTNEED,
   TT_FLAG_EXTERNAL,
   TT_FLAG_EXTERNAL_MAPPABLE,

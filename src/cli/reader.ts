@@ -1,10 +1,10 @@
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import type { BufferObject } from "../buffer_object.ts";
 import { TtmError } from "../errors.ts";
+import type { Signal } from "../host_types.ts";
 import type { Mapping } from "../mapping.ts";
 import { Random } from "../random.ts";
 import { pagesOf } from "../size.ts";
-import type { Signal } from "../ttm/task.ts";
 import { BATCH_PAGES, TRANSFER_PAGES_MAX } from "../ttm/transfer.ts";
 import type { Objects } from "./objects.ts";
 import { Retry } from "./retry.ts";

@@ -19,7 +19,7 @@ export function noiseOf(): Uint32Array {
 }
 
 /** A page of content: no two look alike. */
-export function pageOf(seed: number): Uint32Array {
+function pageOf(seed: number): Uint32Array {
   const words = noiseOf();
   const mark = new Random(Math.imul(seed, 0x9e3779b1)).next();
   const from = mark % (words.length - WORDS);

@@ -1,4 +1,5 @@
-import type { Device, DeviceOptions } from "../device.ts";
+import type { DeviceOptions } from "../create.ts";
+import type { Device } from "../device.ts";
 import { after } from "../host.ts";
 import type { HostSignal } from "../host_types.ts";
 import type { SlotRange } from "../swap/types.ts";

@@ -1,4 +1,5 @@
-import type { Device, DeviceOptions } from "../device.ts";
+import type { DeviceOptions } from "../create.ts";
+import type { Device } from "../device.ts";
 import { messageOf, show } from "../errors.ts";
 import { createDevice as ownCreateDevice } from "../index.ts";
 import { assertOptions } from "../options.ts";

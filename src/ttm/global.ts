@@ -9,12 +9,11 @@ import { SwapSpace } from "../swap/space.ts";
 import type { Store } from "../swap/store.ts";
 import type { SwapDeviceBase } from "../swap/types.ts";
 import { Admission } from "./admission.ts";
-import { type Caching, SHARED_TYPES } from "./caching.ts";
+import { type PoolType, SHARED_TYPES } from "./caching.ts";
 import { Iommu } from "./dma.ts";
 import { Faults } from "./fault.ts";
 import { Frames } from "./frames.ts";
 import { LimitSettings, type Limits, type Watermarks, watermarksOf } from "./limits.ts";
-import type { Pool } from "./pool.ts";
 import { PoolShrinker } from "./pool_shrinker.ts";
 import { ShrinkerRegistry } from "./shrinker.ts";
 import type { AsyncTask } from "./task.ts";
@@ -67,16 +66,6 @@ function guarded(trace: Trace): Trace {
       report(error);
     }
   };
-}
-
-/** A list of free chunks for each order, of one caching; of one pool if it is its own. */
-export interface PoolType {
-  /** As debugfs calls it. */
-  readonly name: string;
-  /** How its pages are cached. */
-  readonly caching: Caching;
-  /** The pool that it belongs to, if it is not shared. */
-  readonly pool?: Pool;
 }
 
 /** Pages that tts hold, in all and of DMA32 pools. */
@@ -158,7 +147,7 @@ export class TtmGlobal {
   /** @internal Tts with pages in memory that keep their slots, the oldest first. */
   readonly clean: Set<Tt> = new Set();
   /** The shrinker that gives pooled pages back; the first one registered. */
-  readonly poolShrinker: PoolShrinker = new PoolShrinker(this);
+  readonly poolShrinker: PoolShrinker;
   readonly #counters: TtmStats = {
     pagesOut: 0,
     pagesIn: 0,
@@ -202,6 +191,7 @@ export class TtmGlobal {
     this.#transferPages = transferPagesOf(transferPages);
     this.stats = readings(this.#counters);
     this.allocated = readings(this.#allocated);
+    this.poolShrinker = new PoolShrinker(this);
     this.shrinkers.register(this.poolShrinker);
     const global = this;
     this.admission = new Admission({

@@ -4,22 +4,18 @@
  */
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { TtmError, type TtmOperation } from "../errors.ts";
+import type { Signal } from "../host_types.ts";
 import { asSignal, assertBoolean, assertOptions, takeOptions } from "../options.ts";
 import { assertStack } from "../stack.ts";
 import { lacks, NEED_NOTHING, type Need } from "./admission.ts";
 import { Claim } from "./frames.ts";
 import type { TtmGlobal } from "./global.ts";
-import { Pool } from "./pool.ts";
+import { Pool, poolOf } from "./pool.ts";
 import { KEEP_NONE, populate, populateSync } from "./restore.ts";
-import {
-  assertOurs,
-  assertShrinkable,
-  assertTarget,
-  partial,
-  type Released,
-  Shrink,
-} from "./shrink.ts";
-import { AsyncTask, interruptible, type Signal, type Task } from "./task.ts";
+import { segmentsOf } from "./segments.ts";
+import { assertOurs, assertShrinkable, assertTarget, partial, Shrink } from "./shrink.ts";
+import type { Released } from "./shrinker.ts";
+import { AsyncTask, interruptible, type Task } from "./task.ts";
 import { TT_FLAG_DONTNEED, Tt } from "./tt.ts";
 import { heldByOthers, run, runSync, throwFailure } from "./work.ts";
 
@@ -262,12 +258,9 @@ export function kmapTt(
   if (!tt.populated || tt.vector < 0) {
     throw new TtmError("EFAULT", "map", "this tt is not populated; populate it first");
   }
-  const { engine } = own.global;
   // What is mapped may be written: what swap has of it is no longer worth anything.
   own.dirty(tt, first, count, false);
-  return engine
-    .vectorExtents(tt.vector, tt.numPages, first, count)
-    .map(({ address, pages }) => engine.view(address, pages * PAGE_SIZE));
+  return segmentsOf(own.global.engine, tt, first * PAGE_SIZE, count * PAGE_SIZE);
 }
 
 function busy(op: TtmOperation): TtmError {
@@ -290,8 +283,9 @@ function poolFor(pool: Pool, tt: Tt): Pool {
 
 /** The same for an operation that was begun: a close waits for it. */
 function ownPool(pool: Pool, tt: Tt): Pool {
-  const own = tt.pool && tt.resident > 0 ? tt.pool : pool;
-  if ((tt.pool ?? own).global === pool.global) return own;
+  const from = poolOf(tt) as Pool | undefined;
+  const own = from && tt.resident > 0 ? from : pool;
+  if ((from ?? own).global === pool.global) return own;
   throw new TypeError("pool: the pages of this tt are in the memory of another device");
 }
 

@@ -13,7 +13,13 @@ import { assertStack } from "../stack.ts";
 import { type Caching, COHERENT_TYPES, cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
 import { allocatedOf, countersOf, TtmGlobal } from "./global.ts";
-import { TT_FLAG_PRIV_POPULATED, TT_FLAG_PRIV_SHRUNKEN, TT_FLAG_SWAPPED, type Tt } from "./tt.ts";
+import {
+  type PageSource,
+  TT_FLAG_PRIV_POPULATED,
+  TT_FLAG_PRIV_SHRUNKEN,
+  TT_FLAG_SWAPPED,
+  type Tt,
+} from "./tt.ts";
 
 /** Options of a `Pool`. */
 export interface PoolOptions {
@@ -32,7 +38,7 @@ export interface PoolOptions {
  * default are kept, cleared, in a pool type for the next who wants that caching; coherent chunks
  * always. Cached ones are not pooled, as in the kernel: they go straight back to the allocator.
  */
-export class Pool {
+export class Pool implements PageSource {
   /** What it shares with all pools on its memory. */
   readonly global: TtmGlobal;
   /** Whether its chunks are allocated for coherent DMA. */
@@ -249,6 +255,11 @@ export class Pool {
     this.#closed = true;
     if (this.coherent) this.global.removeTypes(this.#types, COHERENT_TYPES.length);
   }
+}
+
+/** The pool of a tt that has a vector. */
+export function poolOf(tt: Tt): Pool {
+  return tt.pool as Pool;
 }
 
 function orderMask(orders: readonly number[] | undefined, beneficialOrder: number): number {

@@ -1,6 +1,15 @@
 import { MAX_ORDER, NR_ORDERS } from "../../assembly/abi.ts";
-import type { TtmGlobal } from "./global.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { PoolType } from "./caching.ts";
 import { SHRINK_EMPTY, SHRINK_STOP, type ShrinkControl, type Shrinker } from "./shrinker.ts";
+
+/** A memory with pool types: a `TtmGlobal`. */
+export interface PoolMemory {
+  /** @internal */
+  readonly engine: Engine;
+  /** Pool types by their index in the engine. */
+  readonly types: readonly (PoolType | undefined)[];
+}
 
 /**
  * Gives pooled chunks back to the allocator, one list (type and order) after the other, so that none
@@ -13,18 +22,18 @@ export class PoolShrinker implements Shrinker {
   readonly seeks = 1;
   /** Pages of one scan. */
   readonly batch: number = (1 << (MAX_ORDER >> 1)) * NR_ORDERS;
-  readonly #global: TtmGlobal;
+  readonly #memory: PoolMemory;
   #next = 0;
 
   /** A device has one: `global.poolShrinker`. */
-  constructor(global: TtmGlobal) {
-    this.#global = global;
+  constructor(memory: PoolMemory) {
+    this.#memory = memory;
     Object.freeze(this);
   }
 
   /** Pages in pools, or SHRINK_EMPTY. */
   countObjects(): number {
-    return this.#global.engine.pooledPages || SHRINK_EMPTY;
+    return this.#memory.engine.pooledPages || SHRINK_EMPTY;
   }
 
   /** Frees about `nrToScan` pages; SHRINK_STOP when there were none. */
@@ -41,12 +50,12 @@ export class PoolShrinker implements Shrinker {
 
   /** Frees until at most `limit` pages are pooled. */
   drain(limit: number): void {
-    while (this.#global.engine.pooledPages > limit) this.#freeOne();
+    while (this.#memory.engine.pooledPages > limit) this.#freeOne();
   }
 
   /** Frees one chunk of the next list that has one. Returns its pages, 0 when all are empty. */
   #freeOne(): number {
-    const { engine, types } = this.#global;
+    const { engine, types } = this.#memory;
     const lists = types.length * NR_ORDERS;
     for (let tried = 0; tried < lists; tried++) {
       const list = this.#next % lists;

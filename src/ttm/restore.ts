@@ -26,31 +26,20 @@ import { ENOMEM, HOW_KEEP, HOW_ORDERS } from "../../assembly/abi.ts";
 import type { FillWindow } from "../engine/engine.ts";
 import { codeOf, failureOf, TtmError } from "../errors.ts";
 import { cachingCode } from "./caching.ts";
-import type { DmaMapping } from "./dma.ts";
 import { Claim } from "./frames.ts";
 import { countersOf, type TtmGlobal } from "./global.ts";
-import type { Pool } from "./pool.ts";
+import { type Pool, poolOf } from "./pool.ts";
 import { claimRoom, hasRoom, noMemory, Room } from "./room.ts";
 import { AsyncTask, type Task } from "./task.ts";
 import { BATCH_PAGES, Mismatch, Moved, transfer } from "./transfer.ts";
 import {
-  poolOf,
+  type RestoreState,
   TT_FLAG_PRIV_POPULATED,
   TT_FLAG_PRIV_SHRUNKEN,
   TT_FLAG_SWAPPED,
   type Tt,
 } from "./tt.ts";
 import { border, Pending, run, runSync, throwFailure, type Work } from "./work.ts";
-
-/** Where a restore stands (struct ttm_pool_tt_restore). */
-export interface RestoreState {
-  /** Entries from 0 on that are pages. */
-  cursor: number;
-  /** Entries from `cursor` on that are read into the chunk held there. */
-  read: number;
-  /** Bus address of the held chunk, if the tt wants one. */
-  mapping: DmaMapping | undefined;
-}
 
 /** Entries that the caller is about to overwrite whole, so that they need no clearing. */
 export interface Keep {

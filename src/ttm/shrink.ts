@@ -8,12 +8,12 @@ import type { ShrinkItem } from "../engine/engine.ts";
 import { codeOf, failureOf, show, TtmError } from "../errors.ts";
 import type { Claim } from "./frames.ts";
 import { countersOf, type TtmGlobal } from "./global.ts";
-import type { Pool } from "./pool.ts";
+import { type Pool, poolOf } from "./pool.ts";
 import { dropHeld } from "./restore.ts";
+import type { Released } from "./shrinker.ts";
 import { AsyncTask, type Task } from "./task.ts";
 import { BATCH_PAGES, Moved, transfer } from "./transfer.ts";
 import {
-  poolOf,
   TT_FLAG_EXTERNAL,
   TT_FLAG_EXTERNAL_MAPPABLE,
   TT_FLAG_PRIV_POPULATED,
@@ -22,12 +22,6 @@ import {
   type Tt,
 } from "./tt.ts";
 import { border, Pending, type Work } from "./work.ts";
-
-/** What a shrink or a reclaim came to: pages released, and what stopped it, if anything did. */
-export interface Released {
-  readonly released: number;
-  readonly failure?: unknown;
-}
 
 /** Pages released; when there are none, what stopped it is thrown. */
 export function partial({ released, failure }: Released): number {

@@ -55,11 +55,15 @@ export interface Shrinker {
   scanObjects(control: ShrinkControl): number | ScanSteps | Scan;
 }
 
-/** Pages released, pages looked at, and what stopped the last scan that was stopped. */
-export interface Shrunk {
+/** What a shrink or a reclaim came to: pages released, and what stopped it, if anything did. */
+export interface Released {
   readonly released: number;
-  readonly scanned: number;
   readonly failure?: unknown;
+}
+
+/** The same, and pages looked at. */
+export interface Shrunk extends Released {
+  readonly scanned: number;
 }
 
 const BATCH = 128;

@@ -2,19 +2,13 @@
  * Tasks: what an operation is called in messages, and what may stop it. A sync operation looks at its signal
  * now and then; an async one also hears of an abort wherever it waits.
  */
+
 import { failureOf, TtmError, type TtmOperation, withoutStack } from "../errors.ts";
 import { after, newAbortController } from "../host.ts";
+import type { Signal } from "../host_types.ts";
 import { Waiter, type WaitQueue } from "../wait_queue.ts";
 
-/** What is looked at between two transfers: an `AbortSignal`, or anything with its two fields. */
-export interface Signal {
-  /** Whether the operation is to stop. */
-  readonly aborted: boolean;
-  /** Why; becomes the `cause` of the EINTR. */
-  readonly reason?: unknown;
-}
-
-/** What a driver runs: its name, for messages, and what may stop it. */
+/** What is at work: its name, for messages, and what may stop it. */
 export interface Task {
   readonly op: TtmOperation;
   readonly signal: Signal | undefined;

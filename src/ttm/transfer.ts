@@ -23,7 +23,7 @@ interface Run {
 }
 
 /** Pages that go to the store, or come from it, in one call. */
-export interface Call {
+interface Call {
   readonly out: boolean;
   pages: number;
   readonly runs: Run[];
@@ -36,7 +36,7 @@ export const TRANSFER_PAGES_MAX = 256;
 export const BATCH_PAGES = 512;
 
 /** What transfers need to know. */
-export interface TransferContext {
+interface TransferContext {
   readonly engine: Engine;
   readonly store: Store;
   readonly space: SwapSpace;

@@ -4,8 +4,6 @@ import { Lock } from "../lock.ts";
 import { assertBoolean, assertOptions, assertWhole } from "../options.ts";
 import { type Caching, cachingCode } from "./caching.ts";
 import type { DmaMapping } from "./dma.ts";
-import type { Pool } from "./pool.ts";
-import type { RestoreState } from "./restore.ts";
 
 // Bits of `Tt.flags`, numbered as in the RFC (ttm_tt.h).
 
@@ -23,6 +21,24 @@ export const TT_FLAG_DONTNEED: number = 1 << 4;
 export const TT_FLAG_PRIV_SHRUNKEN: number = 1 << 30;
 /** Every entry is a page. */
 export const TT_FLAG_PRIV_POPULATED: number = 1 << 31;
+
+/** Where a restore stands (struct ttm_pool_tt_restore). */
+export interface RestoreState {
+  /** Entries from 0 on that are pages. */
+  cursor: number;
+  /** Entries from `cursor` on that are read into the chunk held there. */
+  read: number;
+  /** Bus address of the held chunk, if the tt wants one. */
+  mapping: DmaMapping | undefined;
+}
+
+/** The pool that pages are from, as far as a tt knows it. */
+export interface PageSource {
+  /** Whether its pages stay mapped for DMA. */
+  readonly coherent: boolean;
+  /** Whether they are from the DMA32 zone. */
+  readonly dma32: boolean;
+}
 
 /** Options of a `Tt`. */
 export interface TtOptions {
@@ -66,7 +82,7 @@ export class Tt {
   /** @internal First entry in the engine, or -1. */
   vector = -1;
   /** Where its pages come from and go to, while it has a vector (struct ttm_pool_tt_restore, pool). */
-  pool: Pool | undefined = undefined;
+  pool: PageSource | undefined = undefined;
   /** @internal Whether a shrinker can have its pages: those of buffers that are not pinned. */
   evictable = false;
   /** Frames it holds: its pages, and the chunk of an interrupted restore. */
@@ -158,11 +174,6 @@ export class Tt {
     }
     return undefined;
   }
-}
-
-/** The pool of a tt that has a vector. */
-export function poolOf(tt: Tt): Pool {
-  return tt.pool as Pool;
 }
 
 function addresses(sg: readonly number[], numPages: number): readonly number[] {

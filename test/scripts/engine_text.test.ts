@@ -25,6 +25,12 @@ test.each([
   expect([...bytesOf(engineText(Uint8Array.from(all)))]).toEqual(all);
 });
 
+test.each([0, 1, 88, 126, 127])("byte %i occurs with its highest bit only", (byte) => {
+  const others = Array.from({ length: 127 }, (_, i) => i).filter((each) => each !== byte);
+  const bytes = [...others, byte | 128, 7, byte | 128, byte | 128];
+  expect([...bytesOf(engineText(Uint8Array.from(bytes)))]).toEqual(bytes);
+});
+
 test("the text is read where the host does not encode, too", () => {
   vi.stubGlobal("TextEncoder", undefined);
   try {

@@ -90,15 +90,15 @@ describe("kernel today: objects", () => {
     const { reclaimer } = rig.device;
     expect(reclaimer.countObjects()).toBe(SHRINK_EMPTY);
     const [a, b] = rig.buffers(2, 3) as [BufferObject, BufferObject];
-    expect(reclaimer.counts).toEqual({ purgeable: 0, shrinkable: 2, unevictable: 0 });
+    expect(reclaimer.resources.counts).toEqual({ purgeable: 0, shrinkable: 2, unevictable: 0 });
     expect(reclaimer.countObjects()).toBe(6);
     a.pinSync();
     b.shrinkSync();
-    expect(reclaimer.counts).toEqual({ purgeable: 0, shrinkable: 0, unevictable: 2 });
+    expect(reclaimer.resources.counts).toEqual({ purgeable: 0, shrinkable: 0, unevictable: 2 });
     expect(reclaimer.countObjects()).toBe(SHRINK_EMPTY);
     a.unpin();
     b.populateSync();
-    expect(reclaimer.counts).toEqual({ purgeable: 0, shrinkable: 2, unevictable: 0 });
+    expect(reclaimer.resources.counts).toEqual({ purgeable: 0, shrinkable: 2, unevictable: 0 });
   });
 
   test("lower priorities leave first, then the least recently used", () => {
@@ -181,7 +181,11 @@ describe("kernel today: objects", () => {
     a.destroy();
     await expect(shrinking).rejects.toThrow(TypeError);
     expect(rig.facts()).toMatchObject({ held: 0, slots: 0, broken: undefined });
-    expect(rig.device.reclaimer.counts).toEqual({ purgeable: 0, shrinkable: 0, unevictable: 0 });
+    expect(rig.device.reclaimer.resources.counts).toEqual({
+      purgeable: 0,
+      shrinkable: 0,
+      unevictable: 0,
+    });
   });
 
   test("hibernation moves out what can be moved, first to last, and tells how much", async () => {
@@ -272,9 +276,17 @@ describe("kernel today: objects", () => {
     using rig = new Rig();
     const [a, b] = rig.buffers(2, 4) as [BufferObject, BufferObject];
     expect(a.advise("dontneed")).toBe(true);
-    expect(rig.device.reclaimer.counts).toEqual({ purgeable: 1, shrinkable: 1, unevictable: 0 });
+    expect(rig.device.reclaimer.resources.counts).toEqual({
+      purgeable: 1,
+      shrinkable: 1,
+      unevictable: 0,
+    });
     expect(a.advise("willneed")).toBe(true);
-    expect(rig.device.reclaimer.counts).toEqual({ purgeable: 0, shrinkable: 2, unevictable: 0 });
+    expect(rig.device.reclaimer.resources.counts).toEqual({
+      purgeable: 0,
+      shrinkable: 2,
+      unevictable: 0,
+    });
     a.advise("dontneed");
     expect(rig.device.shrinkSync({ pages: 4 })).toBe(4);
     expect(a.advise("willneed")).toBe(false);

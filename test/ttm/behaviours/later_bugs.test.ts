@@ -50,24 +50,24 @@ describe("later bugs", () => {
     const counts = (shrinkable: number, unevictable: number) => ({
       ...{ purgeable: 0, shrinkable, unevictable },
     });
-    expect(reclaimer.counts).toEqual(counts(3, 0));
+    expect(reclaimer.resources.counts).toEqual(counts(3, 0));
     expect(a.shrinkSync()).toBe(2);
-    expect(reclaimer.counts).toEqual(counts(2, 1));
+    expect(reclaimer.resources.counts).toEqual(counts(2, 1));
     expect(reclaimer.resident()).toEqual([b, c]);
     a.populateSync();
-    expect(reclaimer.counts).toEqual(counts(3, 0));
+    expect(reclaimer.resources.counts).toEqual(counts(3, 0));
     expect(reclaimer.resident()).toEqual([b, c, a]);
     // A part of its pages is no reason to leave the list.
     rig.swap.failAt(true, 2);
     expect(rig.device.shrinkSync({ pages: 2 })).toBe(1);
     expect(b.residentPages).toBe(1);
-    expect(reclaimer.counts).toEqual(counts(3, 0));
+    expect(reclaimer.resources.counts).toEqual(counts(3, 0));
     expect(reclaimer.resident()).toEqual([b, c, a]);
     rig.swap.forget();
     expect(rig.device.shrinkSync()).toBe(5);
-    expect(reclaimer.counts).toEqual(counts(0, 3));
+    expect(reclaimer.resources.counts).toEqual(counts(0, 3));
     for (const bo of [a, b, c]) bo.destroy();
-    expect(reclaimer.counts).toEqual(counts(0, 0));
+    expect(reclaimer.resources.counts).toEqual(counts(0, 0));
   });
 
   test("a restore that finds no memory fails by itself: nobody else loses anything", () => {

@@ -90,7 +90,7 @@ export function expectInvariants(global: TtmGlobal, owned: readonly Owned[]): vo
 }
 
 function ownTypes(global: TtmGlobal): [number, { pool: Pool }][] {
-  return global.types.flatMap((type, i) => (type?.pool ? [[i, { pool: type.pool }]] : []));
+  return global.types.flatMap((type, i) => (type?.pool ? [[i, { pool: type.pool as Pool }]] : []));
 }
 
 /** Walks the entries of a tt: each is a page or a handle, and says where its content is. */

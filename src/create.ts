@@ -1,0 +1,103 @@
+import { MAX_ORDER, PAGE_SIZE } from "../assembly/abi.ts";
+import { Device } from "./device.ts";
+import { Engine } from "./engine/engine.ts";
+import { assertModule } from "./engine/instance.ts";
+import { TtmError } from "./errors.ts";
+import { Hibernation } from "./hibernation.ts";
+import { ignoreOutcome } from "./host.ts";
+import type { EngineModule } from "./host_types.ts";
+import { Kswapd } from "./kswapd.ts";
+import { takeOptions } from "./options.ts";
+import { Reclaim } from "./reclaim.ts";
+import { formatSize, parseSize, type Size } from "./size.ts";
+import { ramSwap } from "./swap/ram.ts";
+import { closeSwap, openSwap } from "./swap/space.ts";
+import { adopt } from "./swap/store.ts";
+import type { SwapDevice } from "./swap/types.ts";
+import { GLOBAL_OPTIONS, TtmGlobal, type TtmGlobalOptions } from "./ttm/global.ts";
+import type { PoolOptions } from "./ttm/pool.ts";
+
+/** Options of `createDevice`. */
+export interface DeviceOptions extends TtmGlobalOptions {
+  /** Page frames in bytes, all there will ever be: 64 KiB up to nearly 4 GiB; whole pages of it. */
+  readonly memory: Size;
+  /** Where pages go under pressure. Default: `ramSwap()`. */
+  readonly swap?: SwapDevice;
+  /** First bytes of the memory that are its DMA32 zone, a multiple of 2 MiB. Default: all of it. */
+  readonly dma32?: Size;
+  /** Orders, coherent DMA and DMA32 of the pool that the buffers' pages come from. */
+  readonly pool?: PoolOptions;
+  /** The compiled engine, for hosts that neither compile inlined bytes nor resolve the package's. */
+  readonly module?: EngineModule;
+}
+
+const MEMORY_MIN = 64 * 1024;
+/** Spare vector entries: as many as needed, up to 24 MiB of untouched linear memory; 768 KiB in any case. */
+const SLACK_MAX = 2 ** 21;
+const SLACK_MIN = 2 ** 16;
+
+const DEVICE_OPTIONS = [...GLOBAL_OPTIONS, "memory", "swap", "dma32", "pool", "module"] as const;
+
+/** `createDeviceSync` of index.ts, with the engine that its build brings along. */
+export function createDeviceSync(options: DeviceOptions, engine: () => WebAssembly.Module): Device {
+  const { device, opening } = make(options, engine);
+  if (!opening) return device;
+  const { store } = device.global;
+  // Once it is open, nobody is there to use it.
+  ignoreOutcome(opening.then(() => closeSwap(store)));
+  const text = `swap device ${store.name} opens asynchronously; use createDevice, which waits`;
+  throw new TtmError("EWOULDBLOCK", "open", text);
+}
+
+/** What `createDevice` and `createDeviceSync` begin with: `opening` while the swap device is being opened. */
+function make(
+  options: DeviceOptions,
+  engine: () => WebAssembly.Module,
+): { device: Device; opening: void | Promise<void> } {
+  const given = takeOptions(options, DEVICE_OPTIONS, "createDevice");
+  const { memory: size, swap: device = ramSwap(), dma32: zone, pool = {}, ...rest } = given;
+  const memory = parseSize(size as Size, "memory");
+  if (memory < MEMORY_MIN) {
+    const { memory: given } = options;
+    const hint = typeof given === "number" && given <= 4096 ? `; "${given} MiB" may be meant` : "";
+    throw new RangeError(
+      `memory of ${formatSize(memory)} is too small; the least is ${formatSize(MEMORY_MIN)}${hint}`,
+    );
+  }
+  const store = adopt(device);
+  const frames = Math.floor(memory / PAGE_SIZE);
+  const slots = store.slots || frames;
+  // Vectors of all that can be in memory or in swap, and as much again, for vectors are not moved to
+  // make room; of the largest buffer at least.
+  const slack = Math.min(Math.max(slots + frames, SLACK_MIN), SLACK_MAX);
+  const entries = slots + frames + Math.max(frames, slack);
+  const dma32 = zone === undefined ? frames : dma32Frames(zone, frames);
+  const geometry = { frames, slots, entries, ram: store.ram, dma32 };
+  const module: unknown = given.module ?? engine();
+  assertModule(module, "module");
+  const { module: _, ...settings } = rest;
+  const global = new TtmGlobal(new Engine(geometry, module), store, settings);
+  const reclaimer = new Reclaim(global);
+  const kswapd = new Kswapd(global);
+  const hibernation = new Hibernation(global, reclaimer);
+  const made = new Device({ global, reclaimer, kswapd, hibernation }, pool);
+  global.shrinkers.register(reclaimer);
+  return { device: made, opening: openSwap(store) };
+}
+
+/** `createDevice` of index.ts, with the engine that its build brings along. */
+export async function createDevice(
+  options: DeviceOptions,
+  engine: () => WebAssembly.Module,
+): Promise<Device> {
+  const { device, opening } = make(options, engine);
+  await opening;
+  return device;
+}
+
+function dma32Frames(size: Size, frames: number): number {
+  const zone = parseSize(size, "dma32") / PAGE_SIZE;
+  if (zone >= frames) return frames;
+  if (zone % 2 ** MAX_ORDER !== 0) throw new RangeError("dma32 must be a multiple of 2 MiB");
+  return zone;
+}
