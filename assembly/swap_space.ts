@@ -181,17 +181,17 @@ export function slotsBack(): i32 {
 }
 
 /**
- * Gives up free slots that the store has had a page in, from the word of unit `from` on: they are as if it
- * never had them, and lost ones are free again. Runs of them go to the extents, as many as fit. Returns the unit
- * to go on from; 0: that was all, and H_SLOTS_END tells how many slots the store has to keep, from the first on.
+ * Gives up free slots that the store has had a page in: they are as if it never had them, and lost ones are free
+ * again. Runs of them go to the extents, as many as fit. Returns 1 when there are more; 0 when that was all, and
+ * H_SLOTS_END tells the last slot that holds anything.
  */
-export function slotsDiscard(from: u32): u32 {
-  if (!from) slotsBack();
+export function slotsDiscard(): i32 {
+  slotsBack();
   resetExtents();
   const map = get(H_SWAP_MAP);
   const words = (get(H_SLOTS_END) + 63) >> 6;
-  for (let index = from >> 6; index < words; index++) {
-    if (get(H_EXTENTS) + 32 >= <u32>EXTENTS_MAX) return index << 6;
+  for (let index: u32 = 0; index < words; index++) {
+    if (get(H_EXTENTS) + 32 >= <u32>EXTENTS_MAX) return 1;
     const backed = load<u64>(backedAt(index));
     let gone = backed & ~mapWord(map, index);
     if (!gone) continue;
@@ -204,12 +204,19 @@ export function slotsDiscard(from: u32): u32 {
       gone &= count < 64 ? ~((((<u64>1) << count) - 1) << first) : 0;
     }
   }
-  set(H_SLOTS_END, min(get(H_SLOTS_END), slotsReach()));
+  set(H_SLOTS_END, min(get(H_SLOTS_END), lastInUse()));
   return 0;
 }
 
-/** Slots that a store would have to keep now, from the first on: up to the last in use, and some to spare. */
+/** Up to which slot any are in use. */
+// @ts-ignore: decorator
+@inline
+function lastInUse(): u32 {
+  return mapReach(get(H_SWAP_MAP), get(H_ASIDE_MAP));
+}
+
+/** Slots that a store would have to keep now, from the first on, with some to spare. */
 export function slotsReach(): u32 {
-  const reach = mapReach(get(H_SWAP_MAP), get(H_ASIDE_MAP));
-  return reach ? reach + TRIM_SPARE : 0;
+  const last = lastInUse();
+  return last ? last + TRIM_SPARE : 0;
 }

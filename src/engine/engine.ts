@@ -441,16 +441,16 @@ export class Engine {
    */
   slotsDiscard(): { readonly slot: number; readonly pages: number }[] {
     const runs: { slot: number; pages: number }[] = [];
-    let from = 0;
+    let more: number;
     do {
-      from = this.#wasm.slotsDiscard(from) >>> 0;
+      more = this.#wasm.slotsDiscard();
       for (let i = 0; i < this.#word(abi.H_EXTENTS); i++) {
         const { slot, pages } = this.#extent(i, 0);
         const last = runs[runs.length - 1];
         if (last && last.slot + last.pages === slot) last.pages += pages;
         else runs.push({ slot, pages });
       }
-    } while (from > 0);
+    } while (more > 0);
     return runs;
   }
 

@@ -46,7 +46,7 @@ export interface Exports {
   slotsAside(slot: number, count: number, why: number): number;
   slotRetry(lost: number): number;
   slotsBack(): number;
-  slotsDiscard(from: number): number;
+  slotsDiscard(): number;
   slotsReach(): number;
   check(): number;
 }

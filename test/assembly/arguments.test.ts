@@ -120,7 +120,7 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   slotsAside: ["slot", "count", "caching"],
   slotRetry: ["flag"],
   slotsBack: [],
-  slotsDiscard: ["slot"],
+  slotsDiscard: [],
   slotsReach: [],
   check: [],
 };

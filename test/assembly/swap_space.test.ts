@@ -11,7 +11,6 @@ import {
   H_SLOTS_END,
   H_SLOTS_USED,
   LOST,
-  TRIM_SPARE,
 } from "../../assembly/abi.ts";
 import type { Random } from "../support/random.ts";
 import { EngineUnderTest, equal, forAll, must, program, runProgram } from "./engine_under_test.ts";
@@ -155,17 +154,17 @@ class SpaceRun {
     const gone = new Set<number>();
     for (const slot of this.#backed) if (this.#state[slot] === "free") gone.add(slot);
     const told: number[] = [];
-    let from = 0;
+    let more: number;
     do {
-      from = this.e.wasm.slotsDiscard(from);
+      more = this.e.wasm.slotsDiscard();
       for (const { slot, pages } of this.e.extents()) {
         for (let i = 0; i < pages; i++) told.push(slot + i);
       }
-    } while (from > 0);
+    } while (more > 0);
     equal(told.join(), [...gone].sort((a, b) => a - b).join(), "slots discarded");
     for (const slot of gone) this.#backed.delete(slot);
     const reach = this.#state.lastIndexOf("used");
-    this.#end = Math.min(this.#end, reach > 0 ? reach + TRIM_SPARE : 0);
+    this.#end = Math.min(this.#end, Math.max(reach, 0));
     return "slotsDiscard";
   }
 
