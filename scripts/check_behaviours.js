@@ -65,7 +65,7 @@ export function readRows(text) {
     const cell = (/** @type {string} */ name) => cells[columns.indexOf(name)] ?? "";
     rows.push({
       number: cell("no"),
-      references: cell("ref").match(/\b[A-Z]\d+\b/g) ?? [],
+      references: cell("ref").match(/\b(?:[A-Z]\d+|3\.\d+)\b/g) ?? [],
       tests: Array.from(cell("test").matchAll(/`([^`]+)`/g), (match) => match[1] ?? ""),
     });
   }
