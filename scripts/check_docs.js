@@ -83,6 +83,11 @@ export function compareReferences(behaviours, references) {
     if (!listed.has(reference)) complaints.push(`docs/references.md does not list ${reference}`);
   }
   for (const [reference, rows] of listed) {
+    // Subjects of TTM today may have no row: then they do not apply here.
+    if (!used.has(reference) && !reference.startsWith("3.")) {
+      complaints.push(`docs/behaviours.md: ${reference} is in no row`);
+      continue;
+    }
     const found = (used.get(reference) ?? []).join(", ") || "-";
     if (rows !== found) {
       complaints.push(`docs/references.md: ${reference} is in rows ${found}, not ${rows}`);

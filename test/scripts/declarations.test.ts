@@ -52,12 +52,10 @@ describe("the roll-up", () => {
 
   test("declares once what two entries export, with what it mentions", () => {
     const { types, exports } = emitted({
-      "entry1.d.ts":
-        'export type { A, B } from "./a.ts";\nexport { C } from "./c.ts";\n',
+      "entry1.d.ts": 'export type { A, B } from "./a.ts";\nexport { C } from "./c.ts";\n',
       "entry2.d.ts": 'export { type A } from "./a.ts";\n',
       "a.d.ts": "/** An A; not a Z. */\nexport interface A {\n    b: B;\n}\nexport type B = 1;\n",
-      "c.d.ts":
-        'import type { A } from "./a.ts";\nexport declare class C {\n    a(): A;\n}\n',
+      "c.d.ts": 'import type { A } from "./a.ts";\nexport declare class C {\n    a(): A;\n}\n',
     });
     expect(types.match(/interface A\b/g)).toHaveLength(1);
     expect(types).toContain("An A; not a Z.");

@@ -49,7 +49,9 @@ describe("references", () => {
 
   test("lead to the list, and back to their rows", () => {
     const rows = behaviours(["E1", "S1"], ["E2", "S1 3.10"]);
-    expect(compareReferences(rows, references(["S1", "E1, E2"], ["3.10", "E2"]))).toEqual([]);
+    expect(
+      compareReferences(rows, references(["S1", "E1, E2"], ["3.10", "E2"], ["3.12", "-"])),
+    ).toEqual([]);
   });
 
   test("are missed when the list has them not, or names other rows", () => {
@@ -58,7 +60,7 @@ describe("references", () => {
     expect(compareReferences(rows, list)).toEqual([
       "docs/references.md does not list D3",
       "docs/references.md: S1 is in rows E1, not E2",
-      "docs/references.md: S3 is in rows -, not E1",
+      "docs/behaviours.md: S3 is in no row",
     ]);
   });
 });
