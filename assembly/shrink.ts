@@ -7,10 +7,10 @@
  *   prepared   entry = page     shadow = slot << 1
  *   committed  entry = handle   shadow = 0           page free
  *
- * A clean page, whose copy in swap is still valid (shadow = slot << 1 | 1), is ready as it is. One that keeps
- * a slot and was written since looks as a prepared one from the start: it is written to that slot. So a chunk
- * is marked from its prepare to its commit: another walk ends where it comes to one, and without the mark nothing
- * is committed.
+ * A clean page, whose copy in swap is still valid (shadow = slot << 1 | 1), needs no preparation. A page that keeps
+ * its slot and was written since is written to that slot; its entry and shadow look like those of a prepared page,
+ * although no prepare has come to it. That is why chunks are marked from prepare to commit: a second walk stops at a
+ * marked chunk, and a commit leaves alone what is not marked.
  */
 import {
   BATCH_PAGES_MAX,

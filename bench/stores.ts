@@ -39,13 +39,14 @@ export class WrappingSwap extends FakeSwap {
   }
 }
 
-/** Takes all pages, and keeps none. */
+/** Takes all pages, and keeps none. Its calls do nothing at all, as what is left is what is measured. */
 export class NoSwap extends FakeSwap {
   readonly name = "nothing";
 
+  override write(): void {}
+  override read(): void {}
   protected override put(): void {}
   protected override take(): void {}
-  protected override move(): void {}
 }
 
 /** A store whose calls take a while (milliseconds), however large they are, and do not wait for each other. */

@@ -1,6 +1,6 @@
 /**
- * Builds everything that is published or tested: `build/` (the engine, with and without debug
- * checks) and `dist/` (the library, the command line tool and their type declarations).
+ * Builds everything that is published or tested: `build/` (the engine, with assertions
+ * and without) and `dist/` (the library, the command line tool and their type declarations).
  *
  * Nothing outside Node is imported before `build()` runs, so that scripts/setup.js can ask
  * `isBuilt()` on a fresh checkout.

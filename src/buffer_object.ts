@@ -264,7 +264,7 @@ export class BufferObject implements Disposable {
    * @throws TypeError when it was unpinned as often as it was pinned
    */
   unpin(): void {
-    // A pin that could be begun can be ended: nothing is called before.
+    // No call comes before the counts change, so that an unpin cannot fail for want of stack.
     if (this.#pins === 0 || this.#destroyed) {
       this.assertAlive();
       throw new TypeError("unpin: this buffer is not pinned");
@@ -379,8 +379,8 @@ export class BufferObject implements Disposable {
   }
 
   /**
-   * @internal Lets go of the pages. What was said meanwhile takes effect: a buffer destroyed is freed, one
-   * that is not needed and all in swap is purged.
+   * @internal Lets go of the pages. What was asked for while they were locked takes effect now: a destroyed buffer
+   * is freed, one that is not needed and all in swap is purged.
    */
   unlock(): void {
     const tt = this.#tt;
@@ -444,7 +444,7 @@ export class BufferObject implements Disposable {
     this.#bdev.reclaimer.resources.used(this);
   }
 
-  /** Pins it once more. What is called comes first: the counts change together, and nothing fails behind them. */
+  /** Pins it once more. The calls come first, as they may fail; then the counts change together. */
   #hold(): void {
     const tt = this.#tt;
     this.#bdev.reclaimer.resources.used(this, true);
@@ -454,8 +454,8 @@ export class BufferObject implements Disposable {
   }
 
   /**
-   * Ends one pin or mapping. It calls nothing, so that what could be begun can be ended: the lists learn of it
-   * when they are looked at next.
+   * Ends one pin or mapping. It calls no other function, so that it cannot fail for want of stack; the LRU lists
+   * are brought up to date when they are looked at next.
    */
   #release(): void {
     this.#held--;
@@ -491,7 +491,8 @@ export class BufferObject implements Disposable {
     this.#tt.purged = false;
     const first = Math.floor(offset / PAGE_SIZE);
     const pages = pagesOf(offset + length) - first;
-    // What is written whole leaves as one piece in any case; a part of it should not tear it up.
+    // A buffer written whole gets slots side by side again when it leaves. One written in part keeps its slots, or
+    // its content would be scattered over swap.
     pool.dirty(this.#tt, first, pages, global.roomForClean && pages < this.#tt.numPages);
     this.#used();
     copyIn(segmentsOf(this.#bdev.global.engine, this.#tt, offset, length), source);

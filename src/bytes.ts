@@ -20,8 +20,8 @@ export type Bytes = ArrayBufferView | ArrayBuffer | SharedArrayBuffer;
 declare const real: unique symbol;
 
 /**
- * Bytes of a caller's: a Uint8Array by what it is, but it may be the caller's own, with properties that lie
- * and methods that keep what they are given. So it has none here, and the functions below use the host's.
+ * A caller's bytes: a Uint8Array, but perhaps of a class of the caller's, whose properties lie and whose methods
+ * keep what they are given. So this type has no members; the functions below use the host's own on it.
  */
 export interface CallerBytes {
   readonly [real]: true;
@@ -50,7 +50,7 @@ function realBytes(value: Bytes, name: string): ArrayBufferView {
   );
 }
 
-/** What somebody may have meant who gave this as bytes. */
+/** A hint for somebody who gave this value as bytes. */
 function hintOf(value: unknown, name: string): string {
   if (name === "target") {
     const length = typeof value === "number" ? value : "length";
@@ -75,7 +75,7 @@ function lengthBy(length: (of: unknown) => number, value: unknown): number | und
   }
 }
 
-/** What the host says of memory that is gone, with the argument's name. */
+/** The host's error for memory that is detached or too short by now, with the argument's name. */
 function inBounds<T>(look: () => T, name: string): T {
   try {
     return look();

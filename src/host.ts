@@ -30,7 +30,7 @@ const { now: dateNow } = Date;
 export const now: () => number =
   typeof performance?.now === "function" ? performance.now.bind(performance) : dateNow;
 
-/** What turns the event loop here, best first. Edge runtimes have some of it only to throw. */
+/** What turns the event loop here, best first. Some edge runtimes define these, but throw when they are called. */
 const turns: ((then: () => void) => void)[] = [];
 if (typeof setImmediate === "function") turns.push((then) => void setImmediate(then));
 if (typeof MessageChannel === "function") turns.push((then) => post(new MessageChannel(), then));
@@ -47,14 +47,15 @@ export function afterTurn(then: () => void): void {
       turn(then);
       return;
     } catch {
-      // With room left it is not supported. Without, nothing else is tried: Node dies of a half made channel.
+      // If there is stack left, the host does not support it, and the next one is tried. At the end of the
+      // stack nothing more is tried: Node crashes on a MessageChannel that was only half made.
       assertStack();
     }
   }
   soon(then);
 }
 
-/** Calls `then` once what is at work now has come to its end, before the event loop turns. */
+/** Calls `then` after the code that runs now, before the event loop turns: a microtask. */
 export function soon(then: () => void): void {
   void Promise.resolve().then(then);
 }

@@ -42,8 +42,8 @@ export class Lru<T extends LruNode> {
   }
 
   /**
-   * Puts `node` at the most recently used end, taking it out of the list it was in. Where it only moves to the
-   * end of its list nothing is called, so that nothing can end it in the middle.
+   * Puts `node` at the most recently used end, taking it out of the list it was in. To move it within its own list
+   * this calls no other function: a stack that is full cannot stop it half-way.
    */
   touch(node: T): void {
     const last = this.#last;

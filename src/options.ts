@@ -13,7 +13,7 @@ export function assertOptions(options: unknown, known: readonly string[], what: 
     throw new TypeError(`${what} takes an object of options, not ${show(options)}`);
   }
   for (const name in options) {
-    // What others have added to all objects is not meant for us.
+    // Properties that somebody added to Object.prototype are not meant for us.
     if (known.includes(name) || !Object.hasOwn(options, name)) continue;
     const near = known.find((each) => isNear(each, name));
     const hint = near === undefined ? `there are ${known.join(", ")}` : `did you mean ${near}?`;

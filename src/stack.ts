@@ -1,8 +1,8 @@
-/** Frames that have to fit, 10 KiB each: ours need one. */
+/** Stack that an operation of ours needs, in frames of 10 KiB each. */
 const FRAMES = 1;
-/** As many at first: V8 wants 40 KiB of stack to compile what runs for the first time. */
+/** The same at first: V8 needs 40 KiB of stack to compile a function when it runs for the first time. */
 const FRAMES_COLD = 6;
-/** Operations until what they run is compiled. */
+/** After so many operations all that they run counts as compiled. */
 const COLD = 4096;
 
 let begun = 0;
@@ -22,11 +22,11 @@ export function assertStack(): void {
 function nothing(..._: number[]): void {}
 
 /**
- * A host looks at the size of a function's frame when it is entered, and arguments lie in the frame of who calls.
- * So this one takes 10 KiB for the time of a call: those arguments are never passed.
+ * Needs a frame of 10 KiB. Hosts check for room when a function is entered, and a frame has room for the
+ * arguments of all calls in it: so the call with very many arguments makes it large, although it is never made.
  */
 function frame(more: number, pass: boolean): number {
-  // Not as its last act, for which JavaScriptCore would give the frame up.
+  // `1 +`, as JavaScriptCore drops the frame before a call whose result is returned as it is.
   if (!pass) return more > 1 ? 1 + frame(more - 1, false) : 0;
   // biome-ignore format: one argument a line would be too many
   nothing(

@@ -46,7 +46,7 @@ export async function child(): Promise<void> {
       send({ kind: "ram", measured: ramMeasurements(request.input, events) });
     }
   } catch (error) {
-    // What is not for the user to mend is a defect of ours, and named so; never a stack.
+    // An error that the user cannot mend is a bug of ours: it is called unexpected, and shown without its stack.
     const prefix = error instanceof CommandError ? "" : "unexpected: ";
     send({ kind: "error", text: prefix + firstLine(messageOf(error)) });
     process.exitCode = 1;
@@ -89,7 +89,7 @@ function ramMeasurements(input: JobInput, events: JobEvents): Measurements {
         closeSync(fd);
       }
     } catch (error) {
-      // The main job has warned about it.
+      // A file that changed: the main job has warned of it.
       if (!(error instanceof ChangedError)) throw error;
     }
   }

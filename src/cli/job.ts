@@ -66,7 +66,7 @@ export function runJob(input: JobInput, rss: Rss, idle: number, said: JobEvents)
   const garbage = new Garbage();
   const events: JobEvents = {
     progress(phase, done, total) {
-      // A round of measuring makes as much as a thousand reads.
+      // A round of measuring leaves as much garbage as a thousand reads.
       if (phase === "measure") garbage.collect();
       else garbage.tick();
       rss.sample();
@@ -234,13 +234,13 @@ function explained(error: unknown, input: JobInput, objects: Objects): unknown {
     failed === 0
       ? `all ${intact} objects written so far (${formatSize(bytes)}) were read back and are intact`
       : `of ${intact + failed} objects written so far only ${intact} could be read back intact`;
-  // What follows the first clause is advice for a programmer; ours is for who types options.
+  // Behind the first clause the library advises programmers; who types options gets a hint of ours instead.
   const [what] = firstLine(error.message).split("; ");
   return new CommandError(`${what}; ${hint(error, input)}; ${left}`);
 }
 
 function hint(error: TtmError, { swap, swapSize, memory }: JobInput): string {
-  // A cause is the system's; without one it is the pool's own count.
+  // With a cause it is the disk that is full; without one the pool has used all of its slots.
   if (error.code === "ENOSPC" && error.cause === undefined) {
     return `raise --swap-size (now ${formatSize(swapSize)})`;
   }

@@ -83,7 +83,7 @@ function parse(line: string): Message | undefined {
   try {
     return JSON.parse(line) as Message;
   } catch {
-    // A runtime's own words.
+    // No message of ours: something that the runtime itself printed.
     return undefined;
   }
 }

@@ -211,7 +211,7 @@ export class Engine {
 
   /** Free chunks of each order, 0..9. */
   freeChunks(): number[] {
-    // Not out of `abi` at a time: bundlers would keep all of it, as an object.
+    // With constants, not with names looked up in `abi`: for that bundlers would keep all of it, as an object.
     return Array.from({ length: abi.NR_ORDERS }, (_, order) => {
       const first = this.#word(abi.H_FREE_COUNT + order);
       return first + this.#word(abi.H_FREE_COUNT + abi.NR_ORDERS + order);
@@ -299,7 +299,7 @@ export class Engine {
 
   /**
    * Pages of entries [start, start + count) may have been written: they lose their slots, or with `keep`
-   * only what these are worth. Returns slots freed.
+   * keep them, though what lies there is out of date. Returns slots freed.
    */
   vectorDirty(
     vector: number,

@@ -28,7 +28,7 @@ function assertWebAssembly(): void {
 }
 
 /**
- * Its brand is asked for, not its class: a module may be of another realm.
+ * Looks at what the host says of its exports, not at its class: a module may be of another realm.
  *
  * @param name what the caller calls it
  * @throws TypeError when it is no module, or not the engine

@@ -14,8 +14,8 @@ export function engineModule(): WebAssembly.Module {
 }
 
 /**
- * The bytes that scripts/engine_text.js made this text of. A loop over all of it takes longer than compiling them,
- * when it runs for the first time: so the host does what it can, and ours goes by words.
+ * The bytes that scripts/engine_text.js made this text of. A loop over single bytes, when it runs for the
+ * first time, takes longer than compiling the engine: so the host encodes the text, and our loop takes four at a time.
  */
 export function bytesOf(text: string): Uint8Array<ArrayBuffer> {
   const parts = text.slice(2).split(text.charAt(0));
@@ -35,7 +35,7 @@ export function bytesOf(text: string): Uint8Array<ArrayBuffer> {
 
 function putCodes(text: string, bytes: Uint8Array<ArrayBuffer>): void {
   const { TextEncoder } = globalThis;
-  // Substitutes for it mostly have only the older half of it.
+  // Polyfills mostly have `encode` only: without `encodeInto` there is none of the host's own.
   const native = typeof TextEncoder?.prototype?.encodeInto === "function";
   if (native) new TextEncoder().encodeInto(text, bytes);
   else for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);

@@ -1,7 +1,7 @@
 /**
  * Fills the key of the checksums with random bytes: of `crypto` where there is one that gives them, else of
  * `Math.random`. Worklets have no `crypto`, and workerd's refuses outside of requests. Then a checksum sees
- * damage with the same chance, but who knows other numbers of `Math.random` may know the key.
+ * damage with the same chance, but whoever sees other numbers of `Math.random` may compute the key.
  */
 export function drawKey(key: Uint8Array<ArrayBuffer>): void {
   try {

@@ -61,7 +61,7 @@ export class Admission {
   #frames = 0;
   #lacking = 0;
   #alone = false;
-  /** Entries so far: tells who stayed whether somebody came meanwhile. */
+  /** How many were let in so far: who leaves compares it with what it was at the start, to see if others came. */
   #entries = 0;
   /** How often others have gone before the one that is first now. */
   #passes = 0;

@@ -9,7 +9,7 @@ import { WaitQueue } from "../wait_queue.ts";
 export class Frames {
   /** What all operations have claimed and not yet taken. */
   claimed = 0;
-  /** What those have taken that are still at it: they no longer lack it. */
+  /** Frames that operations claimed, have taken by now, and are still at work with. */
   taken = 0;
   /** What nobody but its owner can give up: pages of pinned buffers, and of tts that no shrinker knows. */
   stuck = 0;
@@ -79,7 +79,10 @@ export class Transits {
     this.wakeNext();
   }
 
-  /** Lets the next look again: there is something for it, or for those behind it nobody else will wake. */
+  /**
+   * Wakes the next in the queue, to look for frames again. Also called when there may be none for it: it then
+   * wakes the one behind it, which nobody else would do.
+   */
   wakeNext(): void {
     this.queue.shift()?.wake();
   }

@@ -74,9 +74,8 @@ export class Tt {
   readonly #lock: Lock = new Lock();
   readonly #dma: Map<number, DmaMapping> | undefined;
   /**
-   * TT_FLAG_DONTNEED may be set and cleared at any time. The others are not to be changed by hand: those
-   * that can be given count in sums that go by what they were, and SWAPPED and PRIV_... say what the entries
-   * are, which operations believe.
+   * TT_FLAG_DONTNEED may be set and cleared at any time. The others are not to be changed by hand: totals were
+   * counted by those that can be given, and operations rely on what SWAPPED and PRIV_... say of the entries.
    */
   flags: number;
   /** @internal First entry in the engine, or -1. */

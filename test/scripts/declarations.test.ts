@@ -52,12 +52,10 @@ describe("the roll-up", () => {
 
   test("declares once what two entries export, with what it mentions", () => {
     const { types, exports } = emitted({
-      "entry1.d.ts":
-        'export type { A, B } from "../package/a.ts";\nexport { C } from "../package/c.ts";\n',
-      "entry2.d.ts": 'export { type A } from "../package/a.ts";\n',
+      "entry1.d.ts": 'export type { A, B } from "./a.ts";\nexport { C } from "./c.ts";\n',
+      "entry2.d.ts": 'export { type A } from "./a.ts";\n',
       "a.d.ts": "/** An A; not a Z. */\nexport interface A {\n    b: B;\n}\nexport type B = 1;\n",
-      "c.d.ts":
-        'import type { A } from "../package/a.ts";\nexport declare class C {\n    a(): A;\n}\n',
+      "c.d.ts": 'import type { A } from "./a.ts";\nexport declare class C {\n    a(): A;\n}\n',
     });
     expect(types.match(/interface A\b/g)).toHaveLength(1);
     expect(types).toContain("An A; not a Z.");
@@ -69,8 +67,8 @@ describe("the roll-up", () => {
     [
       "a name that no entry exports",
       {
-        "entry.d.ts": 'export type { A } from "../package/a.ts";\n',
-        "a.d.ts": 'import type { B } from "../package/b.ts";\nexport interface A {\n    b: B;\n}\n',
+        "entry.d.ts": 'export type { A } from "./a.ts";\n',
+        "a.d.ts": 'import type { B } from "./b.ts";\nexport interface A {\n    b: B;\n}\n',
         "b.d.ts": "export interface B {\n}\n",
       },
       /A mentions B of b\.d\.ts, which no entry exports/,
@@ -78,8 +76,8 @@ describe("the roll-up", () => {
     [
       "two things of one name",
       {
-        "entry1.d.ts": 'export type { A } from "../package/a.ts";\n',
-        "entry2.d.ts": 'export type { A } from "../package/b.ts";\n',
+        "entry1.d.ts": 'export type { A } from "./a.ts";\n',
+        "entry2.d.ts": 'export type { A } from "./b.ts";\n',
         "a.d.ts": "export type A = 1;\n",
         "b.d.ts": "export type A = 2;\n",
       },
@@ -87,7 +85,7 @@ describe("the roll-up", () => {
     ],
     [
       "a statement of an unknown kind",
-      { "entry.d.ts": 'export * from "../package/a.ts";\n', "a.d.ts": "export type A = 1;\n" },
+      { "entry.d.ts": 'export * from "./a.ts";\n', "a.d.ts": "export type A = 1;\n" },
       /no import, export or declaration/,
     ],
   ])("refuses %s", (_, files, text) => {
