@@ -251,7 +251,11 @@ export class PageRecords {
       return { pages: before.reduce((sum, { pages }) => sum + pages.length, done), error };
     };
     if (codeOf(error) !== "ENOSPC") return short(left[0] as Piece, 0);
-    while (this.#patching) yield [() => this.#patching];
+    while (this.#patching) {
+      const [turn] = yield [() => this.#patching];
+      // Aborted, or not one that can wait.
+      if (isFailure(turn)) return short(left[0] as Piece, 0);
+    }
     let end = () => {};
     this.#patching = new Promise((resolve) => {
       end = resolve;
