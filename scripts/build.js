@@ -116,7 +116,7 @@ function writeEngineText() {
 
 /**
  * @typedef {object} Manifest
- * @property {string[]} names of the entries: "index", "ttm", "swap/ram"; each is built from `src/NAME.ts`
+ * @property {string[]} names of the entries: "index", "ttm", "swap/ram"; each is built from its `sourceOf`
  * @property {string[]} commands relative to the project
  */
 
@@ -129,6 +129,12 @@ function readManifest() {
     .map((path) => path.slice("./dist/".length, -".cjs".length));
   return { names, commands: Object.values(manifest.bin) };
 }
+
+/** @param {string} name of an entry, which may have dashes; @returns {string} its source, without the suffix */
+const sourceOf = (name) => `src/${name.replaceAll("-", "_")}`;
+
+/** What workers are started with, by a URL beside the module that does it: whole files, which import nothing. */
+const WORKERS = ["swap/opfs_worker"];
 
 /** The entry whose engine is the module of its own that workerd wants. */
 const WORKERD = "index.workerd";
@@ -227,13 +233,23 @@ function dropBareImports(outputs) {
 async function bundle({ names, commands }) {
   const esbuild = await import("esbuild");
   const scripts = commands.map((path) => path.slice("./dist/".length, -".js".length));
-  const sources = [...names, ...scripts].map((name) => ({ in: `src/${name}.ts`, out: name }));
+  const sources = [...names, ...scripts].map((name) => ({ in: `${sourceOf(name)}.ts`, out: name }));
   const entryPoints = [...sources, { in: WORKERD, out: WORKERD }];
   const { metafile, outputFiles } = await esbuild.build({ ...bundleOptions, entryPoints });
-  const foreign = Object.keys(metafile.inputs).find((path) => path.includes("node_modules"));
+  const workers = await esbuild.build({
+    ...bundleOptions,
+    entryPoints: WORKERS.map((name) => ({ in: `${sourceOf(name)}.ts`, out: name })),
+    splitting: false,
+  });
+  const foreign = Object.keys({ ...metafile.inputs, ...workers.metafile.inputs }).find((path) =>
+    path.includes("node_modules"),
+  );
   if (foreign) throw new Error(`${foreign} would be published, without its licence`);
   const outputs = new Map(
-    outputFiles.map((file) => [relative(distDir, file.path).split(sep).join("/"), file.text]),
+    [...outputFiles, ...workers.outputFiles].map((file) => [
+      relative(distDir, file.path).split(sep).join("/"),
+      file.text,
+    ]),
   );
   dropBareImports(outputs);
   /** @type {(text: string, options: import("esbuild").TransformOptions) => Promise<string>} */
@@ -327,12 +343,12 @@ function makeCommand(path) {
 function writeDeclarations(names) {
   const { types, exports } = rollUp(
     typesDir,
-    names.map((name) => `src/${name}.d.ts`),
+    names.map((name) => `${sourceOf(name)}.d.ts`),
   );
   writeDist("types.d.cts", `${TYPES_HEAD}${withTabs(types, "    ")}`);
   for (const name of names) {
     const up = "../".repeat(name.split("/").length - 1) || "./";
-    const list = exports.get(`src/${name}.d.ts`);
+    const list = exports.get(`${sourceOf(name)}.d.ts`);
     writeDist(`${name}.d.cts`, `export { ${list} } from "${up}types.cjs";\n`);
     writeDist(`${name}.d.ts`, `export * from "./${basename(name)}.cjs";\n`);
   }

@@ -23,7 +23,7 @@ const packageDir = join(workDir, "package");
  * @type {Record<"unpacked" | "engine" | "core", { most: number, what: string }>}
  */
 const BUDGETS = {
-  unpacked: { most: 412_000, what: "unpacked" },
+  unpacked: { most: 462_000, what: "unpacked" },
   engine: { most: 20 * 1024, what: "engine.wasm" },
   core: { most: 34 * 1024, what: "createDevice, bundled, minified and gzipped" },
 };
@@ -144,7 +144,7 @@ function checkReferences() {
   for (const name of names.filter((each) => /\.c?js$/.test(each))) {
     const text = textOf(name);
     if (text.includes("sourceMappingURL")) problems.push(`${name} has a source map`);
-    for (const [, path] of text.matchAll(/(?:from ?|require\()"(\.[^"]+)"/g))
+    for (const [, path] of text.matchAll(/(?:from ?|require\(|new URL\()"(\.[^"]+)"/g))
       wants(name, path ?? "");
   }
   for (const name of names.filter((each) => each.endsWith("/package.json"))) {
