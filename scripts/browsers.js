@@ -122,6 +122,22 @@ const CHROMIUM_FLAGS = [
 ];
 
 /**
+ * Gives a page `setQuota`, which sets how many bytes its origin may store; none: as many as before.
+ *
+ * @param {any} page
+ * @param {string} origin
+ */
+async function exposeQuota(page, origin) {
+  const session = await page.createCDPSession();
+  const setQuota = (/** @type {number | null} */ bytes) =>
+    session.send("Storage.overrideQuotaForOrigin", {
+      origin,
+      ...(bytes === null ? {} : { quotaSize: bytes }),
+    });
+  await page.exposeFunction("setQuota", setQuota);
+}
+
+/**
  * @param {"chrome" | "firefox"} browser
  * @param {string} path of its program
  * @returns {Promise<Browser>}
@@ -139,10 +155,12 @@ async function openPuppeteer(browser, path) {
       let failure;
       page.on("pageerror", (/** @type {any} */ error) => {
         const text = String(error?.stack ?? error);
-        // Firefox wants an icon, may not have it, and calls that an error of the page's.
-        if (!text.includes("favicon.ico")) failure ??= `failed: ${text}`;
+        // Firefox wants an icon, may not have it, and calls that an error of the page's; so it does with a
+        // worker that is not there, which the page hears of by an event.
+        if (!/favicon\.ico|Loading Worker/.test(text)) failure ??= `failed: ${text}`;
       });
       try {
+        if (browser === "chrome") await exposeQuota(page, new URL(url).origin);
         await page.goto(url);
         return await awaitTitle(async () => failure ?? (await page.title()));
       } finally {

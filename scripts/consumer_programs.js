@@ -4,7 +4,7 @@
  * - `node`, `deno`, `bun`: the runtime;
  * - `package:command`: a command of a package in test/consumers/;
  * - `./path`: a program that an earlier step has made;
- * - `workerd dist/main.js`: that module and those beside it, with `workerd test`;
+ * - `workerd dist/main.js`: that module and those beside it, with `workerd test`; perhaps with a class of Durable Objects;
  * - `chromium dist/index.html`, or another browser: that page, served from the project under a strict policy;
  *   or, after `--`, a command that serves it and prints where.
  */
@@ -183,14 +183,15 @@ async function runPage(name, [page = "", , word, ...args], folder, env) {
 /**
  * @param {string} program
  * @param {string} path of the main module
+ * @param {string | undefined} durable a class of Durable Objects in it
  * @param {Record<string, string>} env
  * @returns {Promise<Outcome>}
  */
-async function runWorkerd(program, path, env) {
+async function runWorkerd(program, path, durable, env) {
   if (!existsSync(path)) return { status: 1, output: `${path} was not made` };
   const folder = dirname(path);
   const { status, output } = await run(
-    [program, ...workerdTest(folder, basename(path))],
+    [program, ...workerdTest(folder, basename(path), durable)],
     folder,
     env,
   );
@@ -208,7 +209,10 @@ export async function runStep([word = "", ...args], folder, env) {
   if (word in BROWSERS) return runPage(word, args, folder, env);
   const command = commandOf(word, folder);
   if (command === undefined) return { status: 1, output: "", missing: `${word} is not installed` };
-  if (word === "workerd") return runWorkerd(command[0] ?? "", join(folder, args[0] ?? ""), env);
+  if (word === "workerd") {
+    const [main = "", durable] = args;
+    return runWorkerd(command[0] ?? "", join(folder, main), durable, env);
+  }
   return run([...command, ...args], folder, env);
 }
 
