@@ -80,14 +80,15 @@ export async function serve(folder) {
 
 /**
  * @param {() => Promise<string>} title of the page
+ * @param {number} [most] how long it may take (ms)
  * @returns {Promise<string>} the title that its script has set
  */
-async function awaitTitle(title) {
-  const until = Date.now() + PAGE_MS_MAX;
+async function awaitTitle(title, most = PAGE_MS_MAX) {
+  const until = Date.now() + most;
   for (;;) {
     const text = await title();
     if (text !== WAITING && text !== "") return text;
-    if (Date.now() > until) return `failed: nothing in ${PAGE_MS_MAX / 1000} s`;
+    if (Date.now() > until) return `failed: nothing in ${most / 1000} s`;
     await sleep(50);
   }
 }
@@ -95,7 +96,8 @@ async function awaitTitle(title) {
 /**
  * @typedef {object} Browser
  * @property {string} version
- * @property {(url: string) => Promise<string>} run opens a page and gives back its last title
+ * @property {(url: string, most?: number) => Promise<string>} run opens a page and gives back its last title, for
+ *   which it may take some time (ms)
  * @property {() => Promise<void>} close
  */
 
@@ -149,7 +151,7 @@ async function openPuppeteer(browser, path) {
   const opened = await launch({ browser, executablePath: path, headless: true, args });
   return {
     version: (await opened.version()).replace(/^.*\//, ""),
-    async run(url) {
+    async run(url, most) {
       const page = await opened.newPage();
       /** @type {string | undefined} */
       let failure;
@@ -162,7 +164,7 @@ async function openPuppeteer(browser, path) {
       try {
         if (browser === "chrome") await exposeQuota(page, new URL(url).origin);
         await page.goto(url);
-        return await awaitTitle(async () => failure ?? (await page.title()));
+        return await awaitTitle(async () => failure ?? (await page.title()), most);
       } finally {
         await page.close();
       }
