@@ -38,7 +38,7 @@ const TYPES = {
  * @returns {string}
  */
 function policy(html) {
-  const hashes = [...html.matchAll(/<script type="importmap">([\s\S]*?)<\/script>/g)].map(
+  const hashes = [...html.matchAll(/<script type="?importmap"?>([\s\S]*?)<\/script>/g)].map(
     ([, text]) =>
       `'sha256-${createHash("sha256")
         .update(text ?? "")
