@@ -1,4 +1,4 @@
-import { messageOf, show } from "../errors.ts";
+import { failureOf, messageOf, show } from "../errors.ts";
 import { assertOptions } from "../options.ts";
 import { pagesOf, parseSize, type Size } from "../size.ts";
 import { coded } from "./coded.ts";
@@ -81,10 +81,11 @@ export function durableObjectSwap(
       throw told(error);
     }
   };
-  const set = `INSERT OR REPLACE INTO ${table} VALUES (?, ?)`;
-  const get = `SELECT pages FROM ${table} WHERE id = ?`;
-  const remove = `DELETE FROM ${table} WHERE id = ?`;
-  const schema = `CREATE TABLE ${table} (id INTEGER PRIMARY KEY, pages BLOB)`;
+  const quoted = `"${table}"`;
+  const set = `INSERT OR REPLACE INTO ${quoted} VALUES (?, ?)`;
+  const get = `SELECT pages FROM ${quoted} WHERE id = ?`;
+  const remove = `DELETE FROM ${quoted} WHERE id = ?`;
+  const schema = `CREATE TABLE ${quoted} (id INTEGER PRIMARY KEY, pages BLOB)`;
   const store = {
     set: (id: number, bytes: Uint8Array) => void run(set, id, bytes),
     get(id: number): ArrayBuffer {
@@ -94,28 +95,35 @@ export function durableObjectSwap(
     delete: (id: number) => void run(remove, id),
   };
   let records = new PageRecords(store, { pages: ROW_PAGES });
+  const open = () => {
+    const tables = tablesOf(sql);
+    const name = table.toLowerCase();
+    if (tables.has(name)) throw coded("EBUSY", "it is in use by another device");
+    const find = "SELECT sql FROM sqlite_master WHERE name = ? COLLATE NOCASE";
+    for (const [text] of run(find, table)) {
+      if (text !== schema) throw coded("EEXIST", "it is there, and not one of swap pages");
+      run(`DROP TABLE ${quoted}`);
+    }
+    run(schema);
+    records = new PageRecords(store, { pages: ROW_PAGES });
+    tables.add(name);
+  };
   return {
     name: "durable-object",
     slots,
     open() {
-      const tables = tablesOf(sql);
-      const name = table.toLowerCase();
-      if (tables.has(name)) throw coded("EBUSY", `table ${table} is in use by another device`);
-      const find = "SELECT sql FROM sqlite_master WHERE name = ? COLLATE NOCASE";
-      for (const [text] of run(find, table)) {
-        if (text !== schema) throw coded("EEXIST", `table ${table} is not one of swap pages`);
-        run(`DROP TABLE ${table}`);
+      try {
+        open();
+      } catch (error) {
+        throw failureOf("open", error, `table ${table} cannot be had for swap`);
       }
-      run(schema);
-      records = new PageRecords(store, { pages: ROW_PAGES });
-      tables.add(name);
     },
     readSync: (runs) => records.readSync(runs),
     writeSync: (runs) => records.writeSync(runs),
     discard: (ranges) => records.discardSync(ranges),
     close() {
       tablesOf(sql).delete(table.toLowerCase());
-      run(`DROP TABLE IF EXISTS ${table}`);
+      run(`DROP TABLE IF EXISTS ${quoted}`);
     },
   };
 }

@@ -1,4 +1,4 @@
-import { show } from "../errors.ts";
+import { failureOf, show } from "../errors.ts";
 import { assertOptions } from "../options.ts";
 import { pagesOf, parseSize, type Size } from "../size.ts";
 import { OpfsFile } from "./opfs_file.ts";
@@ -65,7 +65,11 @@ function around<T extends { cut(end: number): void | Promise<void>; close(): Pro
     name: "opfs",
     slots,
     async open() {
-      file = await open();
+      try {
+        file = await open();
+      } catch (error) {
+        throw failureOf("open", error, "the OPFS swap file cannot be opened");
+      }
     },
     discard: (_, end) => file?.cut(end),
     async close() {

@@ -92,13 +92,10 @@ export class OpfsFile {
   write(runs: readonly SwapRun[]): void | ShortWrite {
     let pages = 0;
     for (const { slot, views } of runs) {
-      const [whole] = views;
-      let bytes = whole as View;
       // A call costs as much as copying 100 KiB and more.
-      if (views.length > 1) {
-        bytes = stagingOf(bytesOf(views));
-        gather(views, bytes);
-      }
+      const gathered = views.length > 1;
+      const bytes = gathered ? stagingOf(bytesOf(views)) : (views[0] as View);
+      if (gathered) gather(views, bytes);
       const from = (slot - 1) * PAGE_SIZE;
       let done = 0;
       try {

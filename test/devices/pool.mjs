@@ -27,8 +27,8 @@ async function seeded(run) {
 
 /** Buffers of a pool that is far too small for them, against arrays. */
 export async function poolModel(swap, sync) {
-  await using device = await createDevice({ memory: "1 MiB", swap });
-  await seeded(async (random) => {
+  const device = await createDevice({ memory: "1 MiB", swap });
+  const model = seeded(async (random) => {
     const buffers = [];
     const call = (object, name, ...args) =>
       sync && random(2) === 0 ? object[`${name}Sync`](...args) : object[name](...args);
@@ -63,7 +63,7 @@ export async function poolModel(swap, sync) {
     }
     device.check();
   });
-  await device.close({ force: true });
+  await model.finally(() => device.close({ force: true }));
 }
 
 /** Runs of pages written, read in other runs, and discarded, as a pool never would, against a map. */

@@ -1,6 +1,7 @@
 /* What holds inside an object. */
-import { createDevice } from "ttm-wasm";
+import { createDevice, PAGE_SIZE, TtmError } from "ttm-wasm";
 import { durableObjectSwap } from "ttm-wasm/swap/durable-object";
+import { swapDeviceTests } from "ttm-wasm/testing";
 import { assert, equal, fails, pattern, same, test } from "../../runtimes/check.mjs";
 import { deviceModel, poolModel } from "../pool.mjs";
 import { storage, tablesOf } from "./object.mjs";
@@ -17,6 +18,28 @@ test("arguments that cannot be meant are refused by name", async () => {
   await fails(TypeError, () => make({ table: "_cf_kv" }));
   await fails(TypeError, () => make({ name: "x" }));
 });
+
+/** A number of a table, 0 when it is not there. */
+function count(table, expression) {
+  if (!tablesOf(storage).some((line) => line.startsWith(`${table} `))) return 0;
+  return storage.sql.exec(`SELECT ${expression} AS count FROM ${table}`).one().count ?? 0;
+}
+
+let last = 0;
+const contract = swapDeviceTests({
+  createDevice,
+  create({ slots }) {
+    const table = `contract_${++last}`;
+    return { table, device: make({ size: slots * PAGE_SIZE, table }) };
+  },
+  second: ({ table }) => make({ table }),
+  bytes: ({ table }) => count(table, "sum(length(pages))"),
+  left: ({ table }) => tablesOf(storage).filter((line) => line.startsWith(`${table} `)).length,
+  // A page that was written alone has a row of its own.
+  damage: ({ table }) =>
+    storage.sql.exec(`DELETE FROM ${table} WHERE length(pages) = ${PAGE_SIZE}`),
+});
+for (const { name, run } of contract) test(`the contract: ${name}`, run);
 
 test("1,000 operations on buffers", () => poolModel(make({ size: "16 MiB" }), true));
 test("1,000 calls of the device", () => deviceModel(make()));
@@ -46,7 +69,8 @@ test("rows that hold nothing any more are deleted", async () => {
 test("two devices on one table are refused, on two they are not", async () => {
   const first = await createDevice({ memory: "1 MiB", swap: make() });
   const error = await fails("EBUSY", () => createDevice({ memory: "1 MiB", swap: make() }));
-  assert(/ttm_wasm_swap is in use/.test(error.message), error.message);
+  assert(error instanceof TtmError, "what open throws is no TtmError");
+  assert(/ttm_wasm_swap .* is in use/.test(error.message), error.message);
   await fails("EBUSY", () =>
     createDevice({ memory: "1 MiB", swap: make({ table: "TTM_wasm_swap" }) }),
   );

@@ -1,5 +1,6 @@
 /* What holds on pages and in workers. */
-import { createDevice } from "ttm-wasm";
+import { createDevice, PAGE_SIZE, TtmError } from "ttm-wasm";
+import { swapDeviceTests } from "ttm-wasm/testing";
 import { assert, equal, fails, pattern, same, test } from "../../runtimes/check.mjs";
 import { deviceModel, poolModel } from "../pool.mjs";
 
@@ -20,8 +21,35 @@ async function sizeOf(name) {
   return (await (await folder.getFileHandle(name)).getFile()).size;
 }
 
+/** The contract, with as much as can be seen of the files from outside. */
+function contractTests({ make, setQuota }) {
+  let last = 0;
+  const create = ({ slots }) => {
+    const name = `contract-${++last}`;
+    return { name, device: make({ size: slots * PAGE_SIZE, name }) };
+  };
+  const createSmall = async ({ slots, pages }) => {
+    const { usage } = await navigator.storage.estimate();
+    // Chromium gives room by the MiB, as far as there is one.
+    await setQuota(usage + 2 ** 20 + pages * PAGE_SIZE);
+    return create({ slots });
+  };
+  const tests = swapDeviceTests({
+    createDevice,
+    create,
+    ...(setQuota ? { createSmall } : {}),
+    second: ({ device, name }) => make({ size: device.slots * PAGE_SIZE, name }),
+    bytes: ({ name }) => sizeOf(name),
+    left: async () => (await filesThere()).length,
+    dispose: () => setQuota?.(null),
+  });
+  for (const { name, run } of tests) test(`the contract: ${name}`, run);
+}
+
 /** @param host how to make a device, a worker that holds the name `held`, and a quota, where it can be set */
 export function opfsTests({ sync, make, hold, setQuota }) {
+  contractTests({ make, setQuota });
+
   test("what kind of device it is", () => {
     const device = make({ size: "1 MiB" });
     equal(device.name, "opfs", "name");
@@ -95,6 +123,7 @@ export function opfsTests({ sync, make, hold, setQuota }) {
     const second = () =>
       createDevice({ memory: "1 MiB", swap: make({ size: "1 MiB", name: "held" }) });
     const error = await fails("EBUSY", second);
+    assert(error instanceof TtmError, "what open throws is no TtmError");
     assert(/held is in use/.test(error.message), error.message);
     await device.close();
     const other = hold();

@@ -15,19 +15,19 @@ const bundle = [
   "--log-level=warning",
 ];
 
-export const rows = ["chromium", "firefox"].flatMap((browser) => [
-  {
-    name: `opfs: ${browser}, web worker`,
-    about: browser,
-    files,
-    steps: [bundle, [browser, "devices/opfs/worker_page.html"]],
-    expects: PASSED,
-  },
-  {
-    name: `opfs: ${browser}, page`,
-    about: browser,
-    files,
-    steps: [bundle, [browser, "devices/opfs/page.html"]],
-    expects: PASSED,
-  },
-]);
+const row = (browser, kind, page) => ({
+  name: `opfs: ${browser}, ${kind}`,
+  about: browser,
+  files,
+  steps: [bundle, [browser, `devices/opfs/${page}`]],
+  expects: PASSED,
+});
+
+export const rows = [
+  ...["chromium", "firefox"].flatMap((browser) => [
+    row(browser, "web worker", "worker_page.html"),
+    row(browser, "page", "page.html"),
+  ]),
+  // That of WebKitGTK has no such file system.
+  row("webkit", "page", "page.html"),
+];
