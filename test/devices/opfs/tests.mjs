@@ -165,6 +165,37 @@ export function opfsTests({ sync, make, hold, setQuota }) {
 
   if (setQuota === undefined) return;
 
+  test("a write that a quota ends in its middle says how many pages it has stored", async () => {
+    const { usage } = await navigator.storage.estimate();
+    const swap = make({ size: "16 MiB", name: "short" });
+    await swap.open();
+    await setQuota(usage + 3 * 2 ** 20);
+    try {
+      // Neither calls nor runs end where a MiB does.
+      const bytes = pattern(5, 15 * PAGE_SIZE);
+      let short;
+      for (let first = 1; short === undefined; first += 240) {
+        const runs = Array.from({ length: 16 }, (_, i) => ({
+          slot: first + i * 15,
+          views: [bytes.subarray(0, 6 * PAGE_SIZE), bytes.subarray(6 * PAGE_SIZE)],
+        }));
+        short = await (swap.writeSync ?? swap.write)(runs);
+        if (short === undefined) continue;
+        equal(short.error.name, "QuotaExceededError", "why");
+        assert(short.pages > 0 && short.pages < 240, `${short.pages} of 240 pages were stored`);
+        for (let page = 0; page < short.pages; page++) {
+          const target = new Uint8Array(PAGE_SIZE);
+          await (swap.readSync ?? swap.read)([{ slot: first + page, views: [target] }]);
+          const at = (page % 15) * PAGE_SIZE;
+          same(target, bytes.subarray(at, at + PAGE_SIZE), `page ${page}`);
+        }
+      }
+    } finally {
+      await setQuota(null);
+      await swap.close();
+    }
+  });
+
   test("a quota that is used up is ENOSPC, and nothing is lost", async () => {
     const { usage } = await navigator.storage.estimate();
     const device = await createDevice({ memory: "2 MiB", swap: make({ size: "64 MiB" }) });
