@@ -99,3 +99,29 @@ test("a table that is gone is ENODEV, and what is in memory is kept", async () =
   same(await buffers[1].read(0, new Uint8Array(524_288)), pattern(1, 524_288));
   await device.close({ force: true });
 });
+
+test("what a transaction takes back is missed, not mistaken", async () => {
+  const device = await createDevice({ memory: "1 MiB", swap: make() });
+  const [kept, lost, stale] = [1, 2, 3].map(() => device.createBuffer("64 KiB"));
+  for (const [i, buffer] of [kept, stale].entries()) {
+    buffer.writeSync(0, pattern(i, 65_536));
+    buffer.shrinkSync();
+  }
+  await fails(SyntaxError, () =>
+    storage.transactionSync(() => {
+      lost.writeSync(0, pattern(7, 65_536));
+      // A part that is written leaves to where it was.
+      stale.writeSync(4096, pattern(8, 4096));
+      device.shrinkSync();
+      throw new SyntaxError("rolled back");
+    }),
+  );
+  await fails("ENODEV", () => lost.read(0, new Uint8Array(1)));
+  const error = await stale.read(0, new Uint8Array(1)).catch((thrown) => thrown);
+  assert(
+    ["EIO", "ENODEV"].includes(error.code),
+    `a page of before is taken for one of now: ${error}`,
+  );
+  same(await kept.read(0, new Uint8Array(65_536)), pattern(0, 65_536));
+  await device.close({ force: true });
+});
