@@ -227,55 +227,111 @@ function dropBareImports(outputs) {
 }
 
 /**
+ * @param {Pick<import("esbuild").BuildOptions, "entryPoints" | "minifyIdentifiers" | "minifySyntax" | "splitting">} options
+ * @returns {Promise<Map<string, string>>} texts by their path in dist/
+ */
+async function chunks(options) {
+  const esbuild = await import("esbuild");
+  const { metafile, outputFiles } = await esbuild.build({ ...bundleOptions, ...options });
+  const foreign = Object.keys(metafile.inputs).find((path) => path.includes("node_modules"));
+  if (foreign) throw new Error(`${foreign} would be published, without its licence`);
+  const outputs = new Map(
+    outputFiles.map((file) => [relative(distDir, file.path).split(sep).join("/"), file.text]),
+  );
+  dropBareImports(outputs);
+  return outputs;
+}
+
+/**
+ * @param {string} text
+ * @param {import("esbuild").TransformOptions} options
+ */
+const transform = async (text, options) => {
+  const esbuild = await import("esbuild");
+  return (await esbuild.transform(text, { target: TARGET, ...options })).code;
+};
+
+/**
  * @param {Manifest} manifest
  * @returns {Promise<Map<string, string>>} the files that run, by their path in dist/
  */
 async function bundle({ names, commands }) {
-  const esbuild = await import("esbuild");
   const scripts = commands.map((path) => path.slice("./dist/".length, -".js".length));
-  const sources = [...names, ...scripts].map((name) => ({ in: `${sourceOf(name)}.ts`, out: name }));
-  const entryPoints = [...sources, { in: WORKERD, out: WORKERD }];
-  const { metafile, outputFiles } = await esbuild.build({ ...bundleOptions, entryPoints });
-  const workers = await esbuild.build({
-    ...bundleOptions,
-    entryPoints: WORKERS.map((name) => ({ in: `${sourceOf(name)}.ts`, out: name })),
-    splitting: false,
-  });
-  const foreign = Object.keys({ ...metafile.inputs, ...workers.metafile.inputs }).find((path) =>
-    path.includes("node_modules"),
-  );
-  if (foreign) throw new Error(`${foreign} would be published, without its licence`);
-  const outputs = new Map(
-    [...outputFiles, ...workers.outputFiles].map((file) => [
-      relative(distDir, file.path).split(sep).join("/"),
-      file.text,
-    ]),
-  );
-  dropBareImports(outputs);
-  /** @type {(text: string, options: import("esbuild").TransformOptions) => Promise<string>} */
-  const transform = async (text, options) => (await esbuild.transform(text, options)).code;
-  const small = { minify: true, target: TARGET };
+  /** @type {(entries: string[]) => { in: string, out: string }[]} */
+  const made = (entries) => entries.map((name) => ({ in: `${sourceOf(name)}.ts`, out: name }));
+  const sources = made(names);
+  const tools = made(scripts);
+  const entryPoints = [...sources, ...tools, { in: WORKERD, out: WORKERD }];
+  const outputs = await chunks({ entryPoints });
+  const workers = await chunks({ entryPoints: made(WORKERS), splitting: false });
+  for (const [path, text] of workers) outputs.set(path, text);
   const modules = reached(outputs, [...names, WORKERD]);
   for (const [path, text] of [...outputs]) {
-    // What nobody steps through is small. Modules stay as one can read them, without the comments, which
-    // editors show from the declarations: those go with the white space, and that comes back.
-    if (!modules.has(path)) outputs.set(path, await transform(text, small));
-    else {
-      const bare = await transform(text, { minifyWhitespace: true, target: TARGET });
-      const spaced = await transform(bare, { target: TARGET });
-      // The zeros of src/stack.ts close up.
-      const module = withTabs(spaced, "  ").replace(/\b0, (?=0,)/g, "0,");
-      if ((await transform(module, { minifyWhitespace: true, target: TARGET })) !== bare) {
-        throw new Error(`${path} has a text that other white space has changed`);
-      }
-      outputs.set(path, module);
-    }
+    outputs.set(path, modules.has(path) ? await readable(path, text) : await small(text));
   }
-  for (const path of reached(outputs, names)) {
-    const code = await transform(outputs.get(path) ?? "", { ...small, format: "cjs" });
-    outputs.set(commonJs(path), code.replace(/(require\("\.[^"]+)\.js"\)/g, '$1.cjs")'));
+  // Bundled anew, so that names are short between the chunks, too.
+  const short = { minifyIdentifiers: true, minifySyntax: true };
+  for (const [path, text] of await chunks({ entryPoints: sources, ...short })) {
+    const code = await transform(text, {
+      minify: true,
+      define: { "import.meta.url": "undefined" },
+    });
+    outputs.set(commonJs(path), required(path, code, names));
   }
   return outputs;
+}
+
+/**
+ * Makes CommonJS of a minified module, which has its imports first and its exports last. Chunks form no circle, and
+ * nothing that they export is assigned once they have run, so each import is a constant; esbuild would write a getter
+ * for each export, and a property access for each use.
+ *
+ * @param {string} path of the module
+ * @param {string} text of it
+ * @param {readonly string[]} names of the entries
+ * @returns {string}
+ */
+function required(path, text, names) {
+  let [code = "", exported] = text.trimEnd().split(/export\{([^{}]*)\};$/);
+  /** @type {string[]} */
+  const head = ['"use strict";'];
+  const IMPORT = /^import(?:\{([^{}]*)\}| ([\w$]+) )from"([^"]+)";/;
+  for (let found = IMPORT.exec(code); found; found = IMPORT.exec(code)) {
+    const [statement, list, whole, from = ""] = found;
+    const names =
+      list === undefined ? whole : `{${list.replace(/([\w$]+) as ([\w$]+)/g, "$1:$2")}}`;
+    head.push(`const ${names}=require("${from.replace(/^(\..*)\.js$/, "$1.cjs")}");`);
+    code = code.slice(statement.length);
+  }
+  if (exported === undefined || /^(?:import|export)\b/.test(code)) {
+    throw new Error(`${path} imports or exports in a way that CommonJS is not made of`);
+  }
+  const list = exported.replace(/([\w$]+) as ([\w$]+)/g, "$2:$1");
+  // What an import of it gets that is itself compiled to CommonJS.
+  const mark = 'Object.defineProperty(module.exports,"__esModule",{value:!0});';
+  const entry = names.includes(path.slice(0, -".js".length));
+  return `${head.join("")}${code}module.exports={${list}};${entry ? mark : ""}\n`;
+}
+
+/** @param {string} text @returns {Promise<string>} what nobody steps through */
+const small = (text) => transform(text, { minify: true });
+
+/**
+ * Modules stay as one can read them, without the comments, which editors show from the declarations: those go
+ * with the white space, and that comes back.
+ *
+ * @param {string} path
+ * @param {string} text
+ * @returns {Promise<string>}
+ */
+async function readable(path, text) {
+  const bare = await transform(text, { minifyWhitespace: true });
+  // The zeros of src/stack.ts close up.
+  const spaced = withTabs(await transform(bare, {}), "  ").replace(/\b0, (?=0,)/g, "0,");
+  if ((await transform(spaced, { minifyWhitespace: true })) !== bare) {
+    throw new Error(`${path} has a text that other white space has changed`);
+  }
+  return spaced;
 }
 
 /**

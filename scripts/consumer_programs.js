@@ -6,7 +6,8 @@
  * - `./path`: a program that an earlier step has made;
  * - `workerd dist/main.js`: that module and those beside it, with `workerd test`; perhaps with a class of Durable Objects;
  * - `chromium dist/index.html`, or another browser: that page, served from the project under a strict policy;
- *   or, after `--`, a command that serves it and prints where.
+ *   or, after `--`, a command that serves it and prints where;
+ * - `fetch path`: what is served there, without a browser, and again by a command after `--`.
  */
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
@@ -28,6 +29,7 @@ const STEP_MS_MAX = 180_000;
 const ENV = {
   ...process.env,
   CI: "1",
+  CLOUDFLARE_CF_FETCH_ENABLED: "false",
   DO_NOT_TRACK: "1",
   NEXT_TELEMETRY_DISABLED: "1",
   NO_COLOR: "1",
@@ -166,15 +168,38 @@ async function startServer(command, cwd, env) {
  * @param {Record<string, string>} env
  * @returns {Promise<Outcome>}
  */
-async function runPage(name, [page = "", , word, ...args], folder, env) {
+async function runPage(name, args, folder, env) {
   const browser = await browserOf(name);
   if (browser === undefined) return { status: 1, output: "", missing: `${name} is not installed` };
+  return withServer(args, folder, env, async (url) => ({
+    status: 0,
+    output: await browser.run(url),
+  }));
+}
+
+/**
+ * @param {string} url
+ * @returns {Promise<Outcome>}
+ */
+async function fetched(url) {
+  const response = await fetch(url);
+  return { status: response.ok ? 0 : response.status, output: await response.text() };
+}
+
+/**
+ * @param {string[]} args path, and perhaps `--` and a command that serves it
+ * @param {string} folder
+ * @param {Record<string, string>} env
+ * @param {(url: string) => Promise<Outcome>} use
+ * @returns {Promise<Outcome>}
+ */
+async function withServer([path = "", , word, ...args], folder, env, use) {
   const command = word === undefined ? undefined : commandOf(word, folder);
   const server = command
     ? await startServer([...command, ...args], folder, env)
     : await serve(folder);
   try {
-    return { status: 0, output: await browser.run(server.url + page) };
+    return await use(server.url + path);
   } finally {
     server.close();
   }
@@ -207,6 +232,7 @@ async function runWorkerd(program, path, durable, env) {
  */
 export async function runStep([word = "", ...args], folder, env) {
   if (word in BROWSERS) return runPage(word, args, folder, env);
+  if (word === "fetch") return withServer(args, folder, env, fetched);
   const command = commandOf(word, folder);
   if (command === undefined) return { status: 1, output: "", missing: `${word} is not installed` };
   if (word === "workerd") {

@@ -20,7 +20,7 @@ import { install, isInstalled } from "./setup.js";
  *
  * @typedef {object} Row
  * @property {string} name
- * @property {Record<string, string | object>} files of the project: one of the sources, or JSON
+ * @property {Record<string, string | object>} files of the project: one of the sources, JSON, or bytes
  * @property {string[]} [links] packages of test/consumers/ that the project has too
  * @property {string[][]} steps commands, in the project; what each first word means is in consumer_programs.js
  * @property {string} [about] the program whose version is told; default: that of the first step
@@ -81,6 +81,7 @@ function makeProject(row, sources, outDir) {
     const file = join(folder, name);
     mkdirSync(dirname(file), { recursive: true });
     if (typeof content === "string") cpSync(join(sources, content), file, { recursive: true });
+    else if (content instanceof Uint8Array) writeFileSync(file, content);
     else writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`);
   }
   return folder;

@@ -10,32 +10,61 @@ export type TtmOperation =
   | "unpin"
   | "destroy";
 
-const ERRNO = {
-  EPERM: 1,
-  ENOENT: 2,
-  EINTR: 4,
-  EIO: 5,
-  EWOULDBLOCK: 11,
-  ENOMEM: 12,
-  EACCES: 13,
-  EFAULT: 14,
-  EBUSY: 16,
-  EEXIST: 17,
-  ENODEV: 19,
-  ENOTDIR: 20,
-  EISDIR: 21,
-  EINVAL: 22,
-  ENFILE: 23,
-  EMFILE: 24,
-  ENOSPC: 28,
-  EROFS: 30,
-  ENAMETOOLONG: 36,
-  ENOSYS: 38,
-  ELOOP: 40,
-} as const;
-
 /** Codes an operation can fail with; named and numbered as in Linux. */
-export type TtmErrorCode = keyof typeof ERRNO;
+export type TtmErrorCode =
+  | "EPERM"
+  | "ENOENT"
+  | "EINTR"
+  | "EIO"
+  | "EWOULDBLOCK"
+  | "ENOMEM"
+  | "EACCES"
+  | "EFAULT"
+  | "EBUSY"
+  | "EEXIST"
+  | "ENODEV"
+  | "ENOTDIR"
+  | "EISDIR"
+  | "EINVAL"
+  | "ENFILE"
+  | "EMFILE"
+  | "ENOSPC"
+  | "EROFS"
+  | "ENAMETOOLONG"
+  | "ENOSYS"
+  | "ELOOP";
+
+/**
+ * Each code with its number, and behind it what hosts and stores call such a failure, by `code`, `name` or `errno`
+ * (of either sign): all that is not here is EIO. "Full" is one thing, whoever set the limit, and so is what is gone
+ * while it is in use.
+ */
+const CODES: Readonly<Record<TtmErrorCode, string>> = {
+  EPERM:
+    "1 NotAllowedError SecurityError NotCapable PermissionDenied ERR_ACCESS_DENIED SQLITE_PERM SQLITE_AUTH",
+  ENOENT: "2 NotFoundError NotFound",
+  EINTR: "4 Interrupted",
+  EIO: "5",
+  EWOULDBLOCK: "11 EAGAIN WouldBlock",
+  ENOMEM: "12 SQLITE_NOMEM",
+  EACCES: "13",
+  EFAULT: "14",
+  EBUSY: "16 ETXTBSY Busy SQLITE_BUSY",
+  EEXIST: "17 AlreadyExists",
+  ENODEV: "19 6 9 116 ENXIO EBADF ESTALE InvalidStateError BadResource",
+  ENOTDIR: "20 NotADirectory",
+  EISDIR: "21 IsADirectory",
+  EINVAL: "22",
+  ENFILE: "23",
+  EMFILE: "24",
+  ENOSPC:
+    "28 27 122 EFBIG EDQUOT QuotaExceededError QUOTA_EXCEEDED_ERR StorageFull " +
+    "NS_ERROR_DOM_QUOTA_REACHED NS_ERROR_FILE_NO_DEVICE_SPACE SQLITE_FULL ERR_SQLITE_ERROR:13",
+  EROFS: "30 NoModificationAllowedError SQLITE_READONLY ERR_SQLITE_ERROR:8",
+  ENAMETOOLONG: "36",
+  ENOSYS: "38",
+  ELOOP: "40 FilesystemLoop",
+};
 
 const BRAND: unique symbol = Symbol.for("ttm-wasm.TtmError") as never;
 
@@ -60,7 +89,7 @@ export class TtmError extends Error {
   constructor(code: TtmErrorCode, op: TtmOperation, message: string, cause?: unknown) {
     super(`${code}: ${message}`, cause === undefined ? undefined : { cause });
     this.code = code;
-    this.errno = -ERRNO[code];
+    this.errno = -Number.parseInt(CODES[code], 10);
     this.op = op;
     Object.defineProperty(this, BRAND, { value: true });
   }
@@ -96,53 +125,17 @@ function look<T>(at: () => T, otherwise: T): T {
   }
 }
 
-/**
- * What hosts and stores call a failure, by `code` or `name`: all that is not here is EIO. "Full" is one thing,
- * whoever set the limit, and so is what is gone while it is in use.
- */
-const FOREIGN: Readonly<Partial<Record<TtmErrorCode, readonly string[]>>> = {
-  ENOSPC: [
-    ...["EDQUOT", "EFBIG", "QuotaExceededError", "QUOTA_EXCEEDED_ERR", "StorageFull"],
-    ...["NS_ERROR_DOM_QUOTA_REACHED", "NS_ERROR_FILE_NO_DEVICE_SPACE"],
-    ...["SQLITE_FULL", "ERR_SQLITE_ERROR 13"],
-  ],
-  EPERM: [
-    ...["NotAllowedError", "SecurityError", "NotCapable", "PermissionDenied"],
-    ...["ERR_ACCESS_DENIED", "SQLITE_PERM", "SQLITE_AUTH"],
-  ],
-  EROFS: ["NoModificationAllowedError", "SQLITE_READONLY", "ERR_SQLITE_ERROR 8"],
-  ENOENT: ["NotFoundError", "NotFound"],
-  ENODEV: ["ENXIO", "EBADF", "ESTALE", "InvalidStateError", "BadResource"],
-  ENOMEM: ["SQLITE_NOMEM"],
-  EBUSY: ["ETXTBSY", "Busy", "SQLITE_BUSY"],
-  EWOULDBLOCK: ["EAGAIN", "WouldBlock"],
-  EINTR: ["Interrupted"],
-  EEXIST: ["AlreadyExists"],
-  EISDIR: ["IsADirectory"],
-  ENOTDIR: ["NotADirectory"],
-  ELOOP: ["FilesystemLoop"],
-};
-
-/** The same for an `errno`, of either sign, beside those in `ERRNO`. */
-const FOREIGN_ERRNO: Readonly<Partial<Record<TtmErrorCode, readonly number[]>>> = {
-  ENOSPC: [27, 122], // EFBIG, EDQUOT
-  ENODEV: [6, 9, 116], // ENXIO, EBADF, ESTALE
-};
-
 /** `DOMException.QUOTA_EXCEEDED_ERR`: the one number that a `code` is known by. */
 const QUOTA_EXCEEDED = 22;
 
-const CODES: ReadonlyMap<unknown, TtmErrorCode> = codes();
-
-function codes(): Map<unknown, TtmErrorCode> {
-  const map = new Map<unknown, TtmErrorCode>();
-  for (const [name, errno] of Object.entries(ERRNO)) {
-    const code = name as TtmErrorCode;
-    const keys = [name, errno, ...(FOREIGN[code] ?? []), ...(FOREIGN_ERRNO[code] ?? [])];
-    for (const key of keys) map.set(key, code);
-  }
-  return map;
-}
+/** Our codes by what they are called, and by number. */
+const BY_NAME: ReadonlyMap<unknown, TtmErrorCode> = new Map(
+  Object.entries(CODES).flatMap(([code, names]) =>
+    [code, ...names.split(" ")].map(
+      (name) => [Number(name) || name, code as TtmErrorCode] as const,
+    ),
+  ),
+);
 
 /** Errors are wrapped in errors: how many are looked at. */
 const CAUSES_MAX = 8;
@@ -171,12 +164,12 @@ function ownCode(error: Foreign): TtmErrorCode | undefined {
   if (code === QUOTA_EXCEEDED) return "ENOSPC";
   const named = typeof code === "string";
   const keys = [
-    ...(named ? [code, typeof errcode === "number" ? `${code} ${errcode}` : undefined] : []),
+    ...(named ? [code, typeof errcode === "number" ? `${code}:${errcode}` : undefined] : []),
     typeof name === "string" ? name : undefined,
     // Beside a code of its own it may be the number of something else, such as a database.
     !named && typeof errno === "number" ? Math.abs(errno) : undefined,
   ];
-  return CODES.get(keys.find((key) => CODES.has(key)));
+  return BY_NAME.get(keys.find((key) => BY_NAME.has(key)));
 }
 
 /** Message of whatever was thrown, in whatever realm. */

@@ -52,21 +52,22 @@ const WASM_PAGE = 65536;
 const WASM_PAGES_MAX = 65535;
 const ITEM_WORDS = abi.ITEM_BYTES / 4;
 const EXTENT_WORDS = abi.EXTENT_BYTES / 4;
-const CHECKS: Readonly<Record<number, string>> = {
-  [abi.CHECK_FREE_LIST]: "a free list is broken",
-  [abi.CHECK_PAGE_TABLE]: "the page table is broken",
-  [abi.CHECK_OWNER]: "a chunk and its page vector disagree",
-  [abi.CHECK_PAGE_COUNT]: "page counts do not add up",
-  [abi.CHECK_SLOT]: "a swap slot is named twice, or not in use",
-  [abi.CHECK_SLOT_COUNT]: "swap slots have leaked",
-  [abi.CHECK_BITMAP]: "a bitmap and its summaries disagree",
-  [abi.CHECK_VECTOR]: "an entry outside every page vector is in use",
-  [abi.CHECK_POOL]: "a pool list is broken, or a pooled page is not zero",
-  [abi.CHECK_CLEAN]: "the count of clean pages is wrong",
-  [abi.CHECK_MOVING]: "the count of pages being moved is wrong",
-  [abi.CHECK_HELD]: "the count of held frames is wrong",
-  [abi.CHECK_ASIDE]: "what swap has taken or refused does not add up",
-};
+/** What the engine finds wrong, in the order of its numbers, from `CHECK_FREE_LIST` down. */
+const CHECKS: readonly string[] = [
+  "a free list is broken",
+  "the page table is broken",
+  "a chunk and its page vector disagree",
+  "page counts do not add up",
+  "a swap slot is named twice, or not in use",
+  "swap slots have leaked",
+  "a bitmap and its summaries disagree",
+  "an entry outside every page vector is in use",
+  "a pool list is broken, or a pooled page is not zero",
+  "the count of clean pages is wrong",
+  "the count of pages being moved is wrong",
+  "the count of held frames is wrong",
+  "what swap has taken or refused does not add up",
+];
 
 /** Bytes of linear memory that a geometry comes to, for a first look and for people. */
 function parts({ frames, slots, entries, ram }: EngineGeometry) {
@@ -448,7 +449,7 @@ export class Engine {
   /** What is wrong with the engine's state, if anything is. */
   check(): string | undefined {
     const rc = this.#wasm.check();
-    return rc === 0 ? undefined : (CHECKS[rc] ?? `check returned ${rc}`);
+    return rc === 0 ? undefined : (CHECKS[abi.CHECK_FREE_LIST - rc] ?? `check returned ${rc}`);
   }
 
   /**
