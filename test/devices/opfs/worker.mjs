@@ -1,6 +1,7 @@
 /* A web worker, started by worker_page.mjs, where the device is synchronous. */
 import { opfsSwap } from "ttm-wasm/swap/opfs";
-import { runTests } from "../../runtimes/check.mjs";
+import { runTests, test } from "../../runtimes/check.mjs";
+import { poolModel } from "../pool.mjs";
 import { opfsTests } from "./tests.mjs";
 
 /** The page can set a quota in Chromium only. */
@@ -22,6 +23,10 @@ if (new URLSearchParams(location.search).has("hold")) {
     make: opfsSwap,
     hold,
     setQuota: navigator.userAgent.includes("Chrome") ? setQuota : undefined,
+  });
+  test("in a web worker, too, another one may have the file", () => {
+    const worker = () => new Worker("./own_worker.mjs", { type: "module" });
+    return poolModel(opfsSwap({ size: "16 MiB", worker }), false);
   });
   postMessage({ result: JSON.stringify(await runTests()) });
 }

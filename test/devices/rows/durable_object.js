@@ -1,5 +1,7 @@
 /* The SQLite database of a Durable Object, in workerd, on disk. */
 
+const own = ["devices/durable_object", "devices/pool.mjs", "runtimes"];
+
 const bundle = [
   "esbuild:esbuild",
   "devices/durable_object/main.mjs",
@@ -21,7 +23,7 @@ export const rows = [
   {
     name: "durable-object: workerd",
     about: "workerd",
-    files: { devices: "devices", runtimes: "runtimes" },
+    files: Object.fromEntries(own.map((path) => [path, path])),
     // The second is the next life of the first, whose process ended with a device open.
     steps: [bundle, workerd("main"), workerd("next")],
   },
