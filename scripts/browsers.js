@@ -38,7 +38,7 @@ const TYPES = {
  * @returns {string}
  */
 function policy(html) {
-  const hashes = [...html.matchAll(/<script type="importmap">([\s\S]*?)<\/script>/g)].map(
+  const hashes = [...html.matchAll(/<script type="?importmap"?>([\s\S]*?)<\/script>/g)].map(
     ([, text]) =>
       `'sha256-${createHash("sha256")
         .update(text ?? "")
@@ -80,14 +80,15 @@ export async function serve(folder) {
 
 /**
  * @param {() => Promise<string>} title of the page
+ * @param {number} [most] how long it may take (ms)
  * @returns {Promise<string>} the title that its script has set
  */
-async function awaitTitle(title) {
-  const until = Date.now() + PAGE_MS_MAX;
+async function awaitTitle(title, most = PAGE_MS_MAX) {
+  const until = Date.now() + most;
   for (;;) {
     const text = await title();
     if (text !== WAITING && text !== "") return text;
-    if (Date.now() > until) return `failed: nothing in ${PAGE_MS_MAX / 1000} s`;
+    if (Date.now() > until) return `failed: nothing in ${most / 1000} s`;
     await sleep(50);
   }
 }
@@ -95,7 +96,8 @@ async function awaitTitle(title) {
 /**
  * @typedef {object} Browser
  * @property {string} version
- * @property {(url: string) => Promise<string>} run opens a page and gives back its last title
+ * @property {(url: string, most?: number) => Promise<string>} run opens a page and gives back its last title, for
+ *   which it may take some time (ms)
  * @property {() => Promise<void>} close
  */
 
@@ -122,6 +124,22 @@ const CHROMIUM_FLAGS = [
 ];
 
 /**
+ * Gives a page `setQuota`, which sets how many bytes its origin may store; none: as many as before.
+ *
+ * @param {any} page
+ * @param {string} origin
+ */
+async function exposeQuota(page, origin) {
+  const session = await page.createCDPSession();
+  const setQuota = (/** @type {number | null} */ bytes) =>
+    session.send("Storage.overrideQuotaForOrigin", {
+      origin,
+      ...(bytes === null ? {} : { quotaSize: bytes }),
+    });
+  await page.exposeFunction("setQuota", setQuota);
+}
+
+/**
  * @param {"chrome" | "firefox"} browser
  * @param {string} path of its program
  * @returns {Promise<Browser>}
@@ -133,18 +151,20 @@ async function openPuppeteer(browser, path) {
   const opened = await launch({ browser, executablePath: path, headless: true, args });
   return {
     version: (await opened.version()).replace(/^.*\//, ""),
-    async run(url) {
+    async run(url, most) {
       const page = await opened.newPage();
       /** @type {string | undefined} */
       let failure;
       page.on("pageerror", (/** @type {any} */ error) => {
         const text = String(error?.stack ?? error);
-        // Firefox wants an icon, may not have it, and calls that an error of the page's.
-        if (!text.includes("favicon.ico")) failure ??= `failed: ${text}`;
+        // Firefox wants an icon, may not have it, and calls that an error of the page's; so it does with a
+        // worker that is not there, which the page hears of by an event.
+        if (!/favicon\.ico|Loading Worker/.test(text)) failure ??= `failed: ${text}`;
       });
       try {
+        if (browser === "chrome") await exposeQuota(page, new URL(url).origin);
         await page.goto(url);
-        return await awaitTitle(async () => failure ?? (await page.title()));
+        return await awaitTitle(async () => failure ?? (await page.title()), most);
       } finally {
         await page.close();
       }

@@ -116,7 +116,7 @@ function writeEngineText() {
 
 /**
  * @typedef {object} Manifest
- * @property {string[]} names of the entries: "index", "ttm", "swap/ram"; each is built from `src/NAME.ts`
+ * @property {string[]} names of the entries: "index", "ttm", "swap/ram"; each is built from its `sourceOf`
  * @property {string[]} commands relative to the project
  */
 
@@ -129,6 +129,12 @@ function readManifest() {
     .map((path) => path.slice("./dist/".length, -".cjs".length));
   return { names, commands: Object.values(manifest.bin) };
 }
+
+/** @param {string} name of an entry, which may have dashes; @returns {string} its source, without the suffix */
+const sourceOf = (name) => `src/${name.replaceAll("-", "_")}`;
+
+/** What workers are started with, by a URL beside the module that does it: whole files, which import nothing. */
+const WORKERS = ["swap/opfs_worker"];
 
 /** The entry whose engine is the module of its own that workerd wants. */
 const WORKERD = "index.workerd";
@@ -221,7 +227,7 @@ function dropBareImports(outputs) {
 }
 
 /**
- * @param {Pick<import("esbuild").BuildOptions, "entryPoints" | "minifyIdentifiers" | "minifySyntax">} options
+ * @param {Pick<import("esbuild").BuildOptions, "entryPoints" | "minifyIdentifiers" | "minifySyntax" | "splitting">} options
  * @returns {Promise<Map<string, string>>} texts by their path in dist/
  */
 async function chunks(options) {
@@ -251,10 +257,14 @@ const transform = async (text, options) => {
  */
 async function bundle({ names, commands }) {
   const scripts = commands.map((path) => path.slice("./dist/".length, -".js".length));
-  const sources = names.map((name) => ({ in: `src/${name}.ts`, out: name }));
-  const tools = scripts.map((name) => ({ in: `src/${name}.ts`, out: name }));
+  /** @type {(entries: string[]) => { in: string, out: string }[]} */
+  const made = (entries) => entries.map((name) => ({ in: `${sourceOf(name)}.ts`, out: name }));
+  const sources = made(names);
+  const tools = made(scripts);
   const entryPoints = [...sources, ...tools, { in: WORKERD, out: WORKERD }];
   const outputs = await chunks({ entryPoints });
+  const workers = await chunks({ entryPoints: made(WORKERS), splitting: false });
+  for (const [path, text] of workers) outputs.set(path, text);
   const modules = reached(outputs, [...names, WORKERD]);
   for (const [path, text] of [...outputs]) {
     outputs.set(path, modules.has(path) ? await readable(path, text) : await small(text));
@@ -262,7 +272,11 @@ async function bundle({ names, commands }) {
   // Bundled anew, so that names are short between the chunks, too.
   const short = { minifyIdentifiers: true, minifySyntax: true };
   for (const [path, text] of await chunks({ entryPoints: sources, ...short })) {
-    outputs.set(commonJs(path), required(path, await small(text), names));
+    const code = await transform(text, {
+      minify: true,
+      define: { "import.meta.url": "undefined" },
+    });
+    outputs.set(commonJs(path), required(path, code, names));
   }
   return outputs;
 }
@@ -385,12 +399,12 @@ function makeCommand(path) {
 function writeDeclarations(names) {
   const { types, exports } = rollUp(
     typesDir,
-    names.map((name) => `src/${name}.d.ts`),
+    names.map((name) => `${sourceOf(name)}.d.ts`),
   );
   writeDist("types.d.cts", `${TYPES_HEAD}${withTabs(types, "    ")}`);
   for (const name of names) {
     const up = "../".repeat(name.split("/").length - 1) || "./";
-    const list = exports.get(`src/${name}.d.ts`);
+    const list = exports.get(`${sourceOf(name)}.d.ts`);
     writeDist(`${name}.d.cts`, `export { ${list} } from "${up}types.cjs";\n`);
     writeDist(`${name}.d.ts`, `export * from "./${basename(name)}.cjs";\n`);
   }

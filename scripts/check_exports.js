@@ -38,7 +38,7 @@ const KEPT = {
 /** @returns {Set<string>} paths of the modules whose exports are for users or for a shell */
 function entries() {
   const { exports, bin } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const files = [...Object.values(exports).map((target) => target.require), ...Object.values(bin)];
+  const files = [...Object.values(exports).map(({ require, default: module }) => require ?? module), ...Object.values(bin)];
   return new Set(
     files
       .filter((file) => /\.c?js$/.test(file ?? ""))

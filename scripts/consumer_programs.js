@@ -4,7 +4,7 @@
  * - `node`, `deno`, `bun`: the runtime;
  * - `package:command`: a command of a package in test/consumers/;
  * - `./path`: a program that an earlier step has made;
- * - `workerd dist/main.js`: that module and those beside it, with `workerd test`;
+ * - `workerd dist/main.js`: that module and those beside it, with `workerd test`; perhaps with a class of Durable Objects;
  * - `chromium dist/index.html`, or another browser: that page, served from the project under a strict policy;
  *   or, after `--`, a command that serves it and prints where;
  * - `fetch path`: what is served there, without a browser, and again by a command after `--`.
@@ -208,14 +208,15 @@ async function withServer([path = "", , word, ...args], folder, env, use) {
 /**
  * @param {string} program
  * @param {string} path of the main module
+ * @param {string | undefined} durable a class of Durable Objects in it
  * @param {Record<string, string>} env
  * @returns {Promise<Outcome>}
  */
-async function runWorkerd(program, path, env) {
+async function runWorkerd(program, path, durable, env) {
   if (!existsSync(path)) return { status: 1, output: `${path} was not made` };
   const folder = dirname(path);
   const { status, output } = await run(
-    [program, ...workerdTest(folder, basename(path))],
+    [program, ...workerdTest(folder, basename(path), durable)],
     folder,
     env,
   );
@@ -234,7 +235,10 @@ export async function runStep([word = "", ...args], folder, env) {
   if (word === "fetch") return withServer(args, folder, env, fetched);
   const command = commandOf(word, folder);
   if (command === undefined) return { status: 1, output: "", missing: `${word} is not installed` };
-  if (word === "workerd") return runWorkerd(command[0] ?? "", join(folder, args[0] ?? ""), env);
+  if (word === "workerd") {
+    const [main = "", durable] = args;
+    return runWorkerd(command[0] ?? "", join(folder, main), durable, env);
+  }
   return run([...command, ...args], folder, env);
 }
 

@@ -42,6 +42,22 @@ function statements(text) {
   return found;
 }
 
+/**
+ * Editors wrap what they show by themselves: a line that goes on in the next one is joined with it, and a comment that
+ * is one line then takes one line. Lists, tags and paragraphs stay. What is exported needs no `declare`.
+ *
+ * @param {string} text of a declaration
+ * @returns {string}
+ */
+function compact(text) {
+  const short = text.replace(/\/\*\*[\s\S]*?\*\//g, (comment) =>
+    comment
+      .replace(/([^\s*])\n *\* +(?=[^\s@*-])/g, "$1 ")
+      .replace(/^\/\*\*\n *\* (.*)\n *\*\/$/, "/** $1 */"),
+  );
+  return short.replace(/^export declare /m, "export ");
+}
+
 /** @param {string} text @returns {string} without its comments */
 const bare = (text) => text.replace(/\/\*[\s\S]*?\*\//g, "");
 
@@ -159,5 +175,5 @@ export function rollUp(folder, entries) {
     const names = [...list].map(([name, { type }]) => (type ? `type ${name}` : name));
     return /** @type {const} */ ([entry, names.sort().join(", ")]);
   });
-  return { types: `${texts.join("")}export {};\n`, exports: new Map(lists) };
+  return { types: `${texts.map(compact).join("")}export {};\n`, exports: new Map(lists) };
 }

@@ -1,5 +1,6 @@
 /* What the host's only way into the engine refuses, and what it lets be seen. */
 import { describe, expect, test } from "vitest";
+import { H_CLEAN, H_FREE_PAGES, H_HELD, H_MOVING, HEADER } from "../../assembly/abi.ts";
 import { createDevice, PAGE_SIZE } from "../../src/index.ts";
 import { filled } from "../support/devices.ts";
 import { failsSync } from "../support/errors.ts";
@@ -36,6 +37,24 @@ describe("the address of an entry", () => {
       failsSync("EFAULT", () => bo.writeSync(8, new Uint8Array(8)));
       failsSync("EFAULT", () => bo.mapSync());
     }
+  });
+});
+
+describe("a check that fails", () => {
+  test.each([
+    ["H_FREE_PAGES", H_FREE_PAGES, "a free list is broken"],
+    ["H_CLEAN", H_CLEAN, "the count of clean pages is wrong"],
+    ["H_MOVING", H_MOVING, "the count of pages being moved is wrong"],
+    ["H_HELD", H_HELD, "the count of held frames is wrong"],
+  ])("names what is wrong, with %s off by one", (_, field, text) => {
+    const { device, global } = kit({ memory: 16 });
+    filled(device, 3, 1);
+    const { buffer, byteOffset } = global.engine.view(HEADER + 4 * field, 4);
+    const word = new Uint32Array(buffer, byteOffset, 1);
+    word[0] = (word[0] as number) + 1;
+    expect(() => device.check()).toThrow(`the engine's state is broken: ${text}`);
+    word[0] = (word[0] as number) - 1;
+    device.check();
   });
 });
 

@@ -56,7 +56,9 @@ export async function runTests() {
     try {
       await run();
     } catch (error) {
-      failures.push(`${name}: ${error?.stack ?? error}`);
+      // Not every stack begins with the message.
+      const stack = String(error?.stack ?? "");
+      failures.push(`${name}: ${stack.includes(error?.message) ? stack : `${error}\n${stack}`}`);
     }
   }
   return { tests: tests.length, failures };

@@ -19,7 +19,13 @@ import {
   TtmError,
   type TtmErrorCode,
 } from "ttm-wasm";
+import {
+  type DurableObjectStorageLike,
+  type DurableObjectSwapOptions,
+  durableObjectSwap,
+} from "ttm-wasm/swap/durable-object";
 import { type FileSwapOptions, fileSwap } from "ttm-wasm/swap/file";
+import { type OpfsSwapOptions, type OpfsWorker, opfsSwap, serveOpfsSwap } from "ttm-wasm/swap/opfs";
 import { type RamSwapOptions, ramSwap as sameRamSwap } from "ttm-wasm/swap/ram";
 import { finiTt, Pool, populateTtSync, shrinkTtSync, type TraceEvent, Tt } from "ttm-wasm/ttm";
 
@@ -47,6 +53,31 @@ const mapSwap: BlockSwapDevice = {
     }
   },
 };
+
+/** What `@cloudflare/workers-types` declares, as far as it matters. */
+type SqlValue = ArrayBuffer | string | number | null;
+interface SqlCursor<T extends Record<string, SqlValue>> {
+  one(): T;
+  raw<U extends SqlValue[]>(): IterableIterator<U>;
+}
+interface ObjectStorage {
+  sql: {
+    // biome-ignore lint/suspicious/noExplicitAny: as it is declared there.
+    exec<T extends Record<string, SqlValue>>(query: string, ...bindings: any[]): SqlCursor<T>;
+    databaseSize: number;
+  };
+  sync(): Promise<void>;
+}
+
+/** Never called here: devices for browsers and Durable Objects, with the types of those. */
+export function elsewhere(storage: ObjectStorage): SwapDevice[] {
+  serveOpfsSwap();
+  const worker: () => OpfsWorker = () => new Worker("worker.js", { type: "module" });
+  const inFile: OpfsSwapOptions = { size: "1 GiB", name: "swap", worker };
+  const inTable: DurableObjectSwapOptions = { size: "1 GiB", table: "swap" };
+  const like: DurableObjectStorageLike = storage;
+  return [opfsSwap(inFile), durableObjectSwap(like, inTable)];
+}
 
 async function roundTrip(swap: SwapDevice): Promise<DeviceStats> {
   const memory: Size = "256 KiB";

@@ -1,8 +1,13 @@
 /* No types but the language's own: no DOM, no Node, no `using`. */
 import { createDevice, createDeviceSync, ramSwap, TtmError } from "ttm-wasm";
+import { durableObjectSwap } from "ttm-wasm/swap/durable-object";
 import { fileSwap } from "ttm-wasm/swap/file";
+import { opfsSwap } from "ttm-wasm/swap/opfs";
 import { ramSwap as sameRamSwap } from "ttm-wasm/swap/ram";
 import { finiTt, Pool, populateTtSync, Tt } from "ttm-wasm/ttm";
+
+/** Devices for other hosts, without the types of those. */
+export const elsewhere = [durableObjectSwap, opfsSwap];
 
 export async function run(): Promise<string> {
   const device = await createDevice({ memory: "1 MiB", swap: fileSwap({ size: "4 MiB" }) });
