@@ -2,6 +2,7 @@
  * The kernel's layer as it is under `Device` and `BufferObject`: pools, tts, shrinkers, limits, faults.
  * `device.global` is the `TtmGlobal` of a device; more pools and tts can be made on it.
  */
+export type { Adopted } from "./swap/adopt.ts";
 export type { Caching } from "./ttm/caching.ts";
 export { type DmaMapping, Iommu } from "./ttm/dma.ts";
 export type { Step, Steps } from "./ttm/driver.ts";
