@@ -38,6 +38,8 @@ export class Ownership {
   #cancel: () => void = () => {};
   /** When the store last said that it is ours. */
   #since = 0;
+  /** How long a claim has taken at most. */
+  #claimMs = 0;
   #beating: Promise<void> | undefined;
   #released = false;
   /** What it was lost to. */
@@ -57,12 +59,11 @@ export class Ownership {
 
   /** @throws TtmError EBUSY when the prefix is another's */
   async acquire(): Promise<void> {
-    const start = now();
     const other = await this.#claim([]);
     if (other) await this.#succeed(other);
     if (!this.#shelf.atomic) {
       // Whoever looked before this lock was there has put its own by then; the last one stays.
-      await wait(Math.max(SETTLE_MS, 4 * (now() - start)));
+      await wait(Math.max(SETTLE_MS, 4 * this.#claimMs));
       const last = await this.#claim([]);
       if (last) throw this.#busy("another pool took it at the same time");
     }
@@ -112,8 +113,12 @@ export class Ownership {
     await this.#shelf.release(this.owner);
   }
 
-  #claim(others: readonly string[]): Promise<Lock | undefined> {
-    return this.#shelf.claim({ owner: this.owner, beat: date() }, [this.owner, ...others]);
+  async #claim(others: readonly string[]): Promise<Lock | undefined> {
+    const start = now();
+    const lock = { owner: this.owner, beat: date() };
+    const other = await this.#shelf.claim(lock, [this.owner, ...others]);
+    this.#claimMs = Math.max(this.#claimMs, now() - start);
+    return other;
   }
 
   #schedule(): void {

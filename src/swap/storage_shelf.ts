@@ -40,8 +40,8 @@ export class StorageShelf implements Shelf {
       await this.#storage.setItemRaw(key, bytes);
       this.#kept.delete(key);
     } catch (error) {
-      // A file that is replaced is cut off first, so on a full disk neither is left: then this one is.
-      if (known && storeCode(error) === "ENOSPC") this.#kept.set(key, bytes);
+      // A file that is replaced is cut off first, so on a full disk neither is left but this.
+      if (known && storeCode(error) !== "ENODEV") this.#kept.set(key, bytes);
       else if (!known) await this.#storage.removeItem(key).catch(() => {});
       throw error;
     }
