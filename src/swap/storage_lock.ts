@@ -4,6 +4,7 @@
  */
 import { TtmError } from "../errors.ts";
 import { after, afterQuietly, now } from "../host.ts";
+import { NOBODY } from "./storage_shelf.ts";
 import type { Lock, Shelf } from "./storage_types.ts";
 
 const { now: date } = Date;
@@ -141,7 +142,7 @@ export class Ownership {
 
   async #beatOnce(): Promise<void> {
     if (this.#released || this.#lost) return;
-    const other = await this.#claim([]);
+    const other = await this.#claim([NOBODY]);
     if (other) {
       const text = `${this.#what} was taken over by another pool, with all that was in it`;
       this.#lost = new TtmError("ENODEV", "restore", text);

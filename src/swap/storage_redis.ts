@@ -29,14 +29,16 @@ const RENEW_AT_ONCE = 500;
  */
 const CLAIM: string = [
   'local stands = redis.call("GET", KEYS[1])',
-  "if stands then local owner, free = cjson.decode(stands).owner, false",
+  "if stands then",
+  "local ok, lock = pcall(cjson.decode, stands)",
+  'local owner, free = ok and type(lock) == "table" and lock.owner or "", false',
   "for i = 3, #ARGV do free = free or ARGV[i] == owner end",
   "if not free then return stands end end",
   'redis.call("DEL", KEYS[1]) redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2]) return false',
 ].join(" ");
 const RELEASE: string = [
   'local stands = redis.call("GET", KEYS[1])',
-  "if stands and cjson.decode(stands).owner == ARGV[1]",
+  "if stands and string.find(stands, ARGV[1], 1, true)",
   'then redis.call("DEL", KEYS[1]) end',
 ].join(" ");
 const REPLACE: string = [

@@ -7,6 +7,8 @@ import type { Lock, Shelf, StorageLike } from "./storage_types.ts";
 const RAW = { type: "arrayBuffer" };
 /** Calls at the same time where many keys are dealt with. */
 const AT_ONCE = 16;
+/** Values that are kept here at most until the store has room for them again. */
+const KEPT_MAX = 16;
 
 /**
  * The keys of a prefix through the storage itself. A driver without raw values gets them as base64, by the
@@ -18,8 +20,13 @@ export class StorageShelf implements Shelf {
   readonly #lockKey: string;
   readonly #prefix: string;
   readonly #lockTtl: number;
-  /** Values that a store lost, as it was too full to replace them. */
+  /**
+   * Values that the store lost: a file is cut off before it is written anew, and on a full disk somebody else may
+   * take the room in between.
+   */
   readonly #kept = new Map<string, View>();
+  /** What is kept is being given back: nobody else may touch it. */
+  #giving: Promise<void> | undefined;
 
   /** @param lockTtl seconds that a lock is good for, where the store can end it by itself */
   constructor(storage: StorageLike, prefix: string, lockTtl: number) {
@@ -36,18 +43,44 @@ export class StorageShelf implements Shelf {
   }
 
   async set(key: string, bytes: View, known: boolean): Promise<void> {
+    await this.#settle(key, known ? KEPT_MAX : 1);
     try {
       await this.#storage.setItemRaw(key, bytes);
       this.#kept.delete(key);
     } catch (error) {
-      // A file that is replaced is cut off first, so on a full disk neither is left but this.
-      if (known && storeCode(error) !== "ENODEV") this.#kept.set(key, bytes);
-      else if (!known) await this.#storage.removeItem(key).catch(() => {});
+      if (!known) await this.#storage.removeItem(key).catch(() => {});
+      else if (storeCode(error) !== "ENODEV") this.#kept.set(key, bytes);
+      if (known && storeCode(error) === "ENOSPC") return;
       throw error;
     }
   }
 
+  /**
+   * Gives the store what it has lost, before the value of another key takes the room.
+   *
+   * @throws what the store throws, when as many as `most` stay kept
+   */
+  async #settle(key: string, most: number): Promise<void> {
+    while (this.#giving) await this.#giving;
+    if (this.#kept.size === 0 || this.#kept.has(key)) return;
+    let failure: unknown;
+    this.#giving = this.#give().catch((error) => {
+      failure = error;
+    });
+    await this.#giving;
+    this.#giving = undefined;
+    if (this.#kept.size >= most) throw failure;
+  }
+
+  async #give(): Promise<void> {
+    for (const [key, bytes] of this.#kept) {
+      await this.#storage.setItemRaw(key, bytes);
+      this.#kept.delete(key);
+    }
+  }
+
   async remove(key: string): Promise<void> {
+    while (this.#giving) await this.#giving;
     this.#kept.delete(key);
     throwIfError(await this.#storage.removeItem(key));
   }
@@ -75,18 +108,24 @@ export class StorageShelf implements Shelf {
   }
 }
 
-/** A lock as a store gives it back, parsed or not; none when it is nothing that was ever one. */
+/** A lock that cannot be read: that of an owner whose disk is full, or nobody's. */
+export const NOBODY = "";
+
+/** A lock as a store gives it back, parsed or not. */
 export function lockOf(value: unknown): Lock | undefined {
   throwIfError(value);
-  if (typeof value === "string") {
-    try {
-      return lockOf(JSON.parse(value));
-    } catch {
-      return undefined;
-    }
+  if (value === null || value === undefined) return undefined;
+  const { owner, beat } = parsed(value) as Partial<Lock>;
+  const known = typeof owner === "string" && typeof beat === "number";
+  return known ? { owner, beat } : { owner: NOBODY, beat: 0 };
+}
+
+function parsed(value: unknown): object {
+  try {
+    return Object(typeof value === "string" ? JSON.parse(value) : value);
+  } catch {
+    return {};
   }
-  const { owner, beat } = (value ?? {}) as Partial<Lock>;
-  return typeof owner === "string" && typeof beat === "number" ? { owner, beat } : undefined;
 }
 
 /** Drivers for files give back the error of a read instead of throwing it. */
