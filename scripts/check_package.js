@@ -18,12 +18,13 @@ const packageDir = join(workDir, "package");
 /**
  * What the package may weigh (bytes). `core` is what a page that makes devices loads: a quarter of that is the engine,
  * and the rest is what every device can do (ARCHITECTURE.md, "The engine is inlined"). `unpacked` has every module
- * twice, for `import` so that it can be read and for `require` without white space.
+ * twice, for `import` so that it can be read and for `require` without white space; a fifth of it is `testing`,
+ * which only authors of swap devices load.
  *
  * @type {Record<"unpacked" | "engine" | "core", { most: number, what: string }>}
  */
 const BUDGETS = {
-  unpacked: { most: 412_000, what: "unpacked" },
+  unpacked: { most: 512_000, what: "unpacked" },
   engine: { most: 20 * 1024, what: "engine.wasm" },
   core: { most: 34 * 1024, what: "createDevice, bundled, minified and gzipped" },
 };

@@ -3,7 +3,7 @@
  * call, so that timers set before an operation fire in the middle of it.
  */
 import { describe, expect, test } from "vitest";
-import { type BlockSwapDevice, type Device, PAGE_SIZE, type View } from "../src/index.ts";
+import { type BlockSwapDevice, type Device, PAGE_SIZE, type SyncSwapDevice } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
 import { content, contentSync, expectSame, pattern } from "./support/bytes.ts";
 import { turn } from "./support/delays.ts";
@@ -21,19 +21,19 @@ function work(): void {
 }
 
 /** A swap file on a disk that takes its time, and never lets go of the event loop. */
-function slowFile(called: () => void): BlockSwapDevice {
+function slowFile(called: () => void): SyncSwapDevice {
   const file = fileSwap({ size: PAGES * PAGE_SIZE });
   return {
     ...file,
-    write(slot, views) {
+    writeSync(runs) {
       called();
       work();
-      return file.write(slot, views);
+      return file.writeSync(runs);
     },
-    read(slot, views) {
+    readSync(runs) {
       called();
       work();
-      return file.read(slot, views);
+      file.readSync(runs);
     },
   };
 }
@@ -118,12 +118,12 @@ describe.each(kinds)("with $kind", ({ create }) => {
 
 test("the event loop turns between many short operations on a synchronous device", async () => {
   const swap = fileSwap({ size: 64 * PAGE_SIZE });
-  const slow = {
+  const slow: SyncSwapDevice = {
     ...swap,
-    write(slot: number, views: readonly View[]) {
+    writeSync(runs) {
       const end = performance.now() + 5; // shorter than a single operation may hold the event loop
       while (performance.now() < end);
-      return swap.write(slot, views);
+      return swap.writeSync(runs);
     },
   };
   const device = blockDevice(64, slow);

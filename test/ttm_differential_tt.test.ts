@@ -3,9 +3,9 @@
  * them, TTM_SEED for those that failed.
  */
 import { expect, test } from "vitest";
-import { createDeviceSync, PAGE_SIZE, type RamSwapDevice, ramSwap } from "../src/index.ts";
+import { createDeviceSync, PAGE_SIZE, ramSwap } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
-import type { BlockSwapDevice } from "../src/swap/types.ts";
+import type { SwapDevice } from "../src/swap/types.ts";
 import { Pool, type TtmGlobalOptions } from "../src/ttm.ts";
 import { seeded } from "./support/random.ts";
 import { OPS, OPS_TIMEOUT } from "./support/ttm_ops.ts";
@@ -14,11 +14,7 @@ import { TtModel } from "./support/ttm_tt_model.ts";
 
 const SLOTS = 800;
 
-async function run(
-  swap: BlockSwapDevice | RamSwapDevice,
-  options: TtmGlobalOptions,
-  fails?: ArraySwap,
-): Promise<void> {
+async function run(swap: SwapDevice, options: TtmGlobalOptions, fails?: ArraySwap): Promise<void> {
   await seeded(async (random) => {
     const memory = 600 * PAGE_SIZE;
     using device = createDeviceSync({ memory, dma32: "2 MiB", swap, ...options });

@@ -5,7 +5,7 @@ import { TtmError } from "../errors.ts";
 import { assertOptions } from "../options.ts";
 import { pagesOf, parseSize, type Size } from "../size.ts";
 import { openPath, openPrivate, type SwapFile } from "./file_open.ts";
-import type { BlockSwapDevice } from "./types.ts";
+import type { ShortWrite, SwapRun, SyncSwapDevice } from "./types.ts";
 
 /** Options of `fileSwap`. */
 export interface FileSwapOptions {
@@ -52,7 +52,7 @@ type Vectored = (fd: number, views: readonly Uint8Array[], at: number) => number
  * @throws TypeError, RangeError when an option is not what it should be. Opening it, in
  *   `createDevice`, throws `TtmError` with the system's code, naming the path.
  */
-export function fileSwap(options: FileSwapOptions): BlockSwapDevice {
+export function fileSwap(options: FileSwapOptions): SyncSwapDevice {
   if (options === undefined) {
     throw new TypeError('fileSwap needs at least a size: fileSwap({ size: "1 GiB" })');
   }
@@ -83,15 +83,18 @@ export function fileSwap(options: FileSwapOptions): BlockSwapDevice {
       file = path === undefined ? openPrivate(directory) : openPath(path, overwrite);
       fd = file.fd;
     },
-    write(slot, views) {
-      if (timer) keep = Math.max(keep, endOf(slot, views));
-      transfer(fd, slot, views, writeSync as Positioned, writevSync as Vectored, true);
+    writeSync(runs) {
+      if (timer) for (const run of runs) keep = Math.max(keep, endOf(run));
+      return writeAll(fd, runs);
     },
-    read(slot, views) {
-      transfer(fd, slot, views, readSync as Positioned, readvSync as Vectored, false);
+    readSync(runs) {
+      for (const { slot, views } of runs) {
+        transfer(fd, slot, views, readSync as Positioned, readvSync as Vectored, false);
+      }
     },
-    truncate(slots) {
-      keep = slots * PAGE_SIZE;
+    discard(_, end) {
+      // There is no call to punch holes: what lies before something that is kept stays.
+      keep = end * PAGE_SIZE;
       if (!timer) cut();
     },
     close() {
@@ -112,13 +115,30 @@ function quietly(work: () => void): void {
   } catch {}
 }
 
-function endOf(slot: number, views: readonly Uint8Array[]): number {
+function endOf({ slot, views }: SwapRun): number {
   return views.reduce((end, view) => end + view.length, (slot - 1) * PAGE_SIZE);
 }
 
 function assertName(name: unknown, what: string): void {
   if (name === undefined || (typeof name === "string" && name !== "")) return;
   throw new TypeError(`fileSwap ${what}`);
+}
+
+/** Bytes that calls have moved since a write began: all before the first that they have not. */
+let moved = 0;
+
+/** A disk that gets full in the middle has stored what comes before. */
+function writeAll(fd: number, runs: readonly SwapRun[]): void | ShortWrite {
+  moved = 0;
+  try {
+    for (const { slot, views } of runs) {
+      transfer(fd, slot, views, writeSync as Positioned, writevSync as Vectored, true);
+    }
+  } catch (error) {
+    const pages = Math.floor(moved / PAGE_SIZE);
+    if (pages === 0) throw error;
+    return { pages, error };
+  }
 }
 
 function transfer(
@@ -154,6 +174,7 @@ function whole(
     const n = one(fd, view, done, view.length - done, position + done);
     if (n === 0) throw stuck(out);
     done += n;
+    moved += n;
   }
 }
 
@@ -167,6 +188,7 @@ function vectored(
   out: boolean,
 ): void {
   const n = many(fd, views, position);
+  moved += n;
   let at = 0;
   for (const view of views) {
     const end = at + view.length;

@@ -1,5 +1,4 @@
 import {
-  type BlockSwapDevice,
   type BufferObject,
   createDeviceSync,
   type Device,
@@ -24,7 +23,7 @@ export function ramDevice({ memory, swap }: Pages): Device {
   return createDeviceSync({ ...PLAIN, memory: memory * PAGE_SIZE, swap: ramSwap({ size }) });
 }
 
-export function blockDevice(memory: number, swap: BlockSwapDevice): Device {
+export function blockDevice(memory: number, swap: SwapDevice): Device {
   return createDeviceSync({ ...PLAIN, memory: memory * PAGE_SIZE, swap });
 }
 

@@ -373,25 +373,26 @@ describe.skipIf(!HAS_PROC)("a file that gets shorter (needs /proc)", () => {
     const swap = fileSwap({ size: "1 GiB", path });
     const page = pattern(1, PAGE_SIZE);
     for (let round = 0; round < 2; round++) {
-      swap.open?.();
-      await swap.write(swap.slots, [page]);
-      swap.truncate?.(0);
+      await swap.open?.();
+      const last = { slot: swap.slots, views: [page] };
+      swap.writeSync([last]);
+      void swap.discard?.([{ slot: 1, pages: swap.slots }], 0);
       const left = statSync(path).size;
       expect(left).toBeGreaterThan(512 * 2 ** 20);
       expect(left).toBeLessThan(2 ** 30);
-      await swap.write(50_000, [page]); // in what is still to be cut off
+      swap.writeSync([{ slot: 50_000, views: [page] }]); // in what is still to be cut off
       await until(() => statSync(path).size === 50_000 * PAGE_SIZE);
       const view = new Uint8Array(PAGE_SIZE);
-      await swap.read(50_000, [view]);
+      swap.readSync([{ slot: 50_000, views: [view] }]);
       expectSame(view, page, "what was written meanwhile");
-      swap.truncate?.(100);
+      void swap.discard?.([{ slot: 101, pages: swap.slots - 100 }], 100);
       // The next use of it is not cut off by what was left to do.
-      await swap.write(swap.slots, [page]);
-      swap.truncate?.(0);
+      swap.writeSync([last]);
+      void swap.discard?.([{ slot: 1, pages: swap.slots }], 0);
       await swap.close?.();
     }
-    swap.open?.();
-    await swap.write(1000, [page]);
+    await swap.open?.();
+    swap.writeSync([{ slot: 1000, views: [page] }]);
     for (let i = 0; i < 20; i++) await turn();
     expect(statSync(path).size).toBe(1000 * PAGE_SIZE);
     await swap.close?.();
@@ -438,19 +439,19 @@ describe("content", () => {
     using folder = new TempFolder();
     const path = folder.file("sparse");
     const swap = fileSwap({ size: "6 GiB", path });
-    swap.open?.();
+    await swap.open?.();
     try {
       const slots = [1, 2 ** 19, 2 ** 19 + 1, 2 ** 20, 2 ** 20 + 1, 2 ** 20 + 2, swap.slots - 9];
       const pages = (seed: number) => [pattern(seed, PAGE_SIZE), pattern(-seed, 2 * PAGE_SIZE)];
-      for (const slot of slots) await swap.write(slot, pages(slot).slice(0, 1));
-      await swap.write(swap.slots - 2, pages(7));
+      swap.writeSync(slots.map((slot) => ({ slot, views: pages(slot).slice(0, 1) })));
+      swap.writeSync([{ slot: swap.slots - 2, views: pages(7) }]);
       for (const slot of slots) {
         const view = new Uint8Array(PAGE_SIZE);
-        await swap.read(slot, [view]);
+        swap.readSync([{ slot, views: [view] }]);
         expectSame(view, pages(slot)[0] as Uint8Array, `slot ${slot}`);
       }
       const views = [new Uint8Array(2 * PAGE_SIZE), new Uint8Array(PAGE_SIZE)];
-      await swap.read(swap.slots - 2, views);
+      swap.readSync([{ slot: swap.slots - 2, views }]);
       const whole = new Uint8Array(3 * PAGE_SIZE);
       whole.set(views[0] as Uint8Array);
       whole.set(views[1] as Uint8Array, 2 * PAGE_SIZE);

@@ -110,6 +110,43 @@ describe.skipIf(!CAN_MOUNT)("a disk that is full (needs root, to mount a small o
   });
 });
 
+describe.skipIf(!CAN_MOUNT)(
+  "a write that a disk has no room for (needs root, to mount one)",
+  () => {
+    const pages = (...seeds: number[]) => seeds.map((seed) => pattern(seed, PAGE_SIZE));
+
+    test.each<[string, (seeds: number[]) => { slot: number; views: Uint8Array<ArrayBuffer>[] }[]]>([
+      ["one view", (seeds) => [{ slot: 1, views: [wholeOf(pages(...seeds))] }]],
+      ["views side by side", (seeds) => [{ slot: 1, views: pages(...seeds) }]],
+      ["runs", (seeds) => seeds.map((seed, i) => ({ slot: 2 * i + 1, views: pages(seed) }))],
+    ])("says how many pages of %s it stored, in order; these can be read", async (_, runsOf) => {
+      using disk = new SmallDisk("256k");
+      const swap = fileSwap({ size: "64 MiB", path: disk.file("swap") });
+      await swap.open?.();
+      const seeds = Array.from({ length: 100 }, (_, i) => i);
+      const short = swap.writeSync(runsOf(seeds));
+      expect(short).toMatchObject({ pages: 64, error: { code: "ENOSPC" } });
+      expect(() => swap.writeSync([{ slot: 500, views: pages(1) }])).toThrow(/ENOSPC/);
+      const read = runsOf(seeds.slice(0, 64));
+      for (const { views } of read) for (const view of views) view.fill(0);
+      swap.readSync(read);
+      const bytes = wholeOf(read.flatMap(({ views }) => views));
+      expectSame(bytes, wholeOf(pages(...seeds.slice(0, 64))), "what was stored");
+      await swap.close?.();
+    });
+
+    function wholeOf(views: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+      const bytes = new Uint8Array(views.reduce((sum, view) => sum + view.length, 0));
+      let at = 0;
+      for (const view of views) {
+        bytes.set(view, at);
+        at += view.length;
+      }
+      return bytes;
+    }
+  },
+);
+
 describe("a file that was cut short by somebody else", () => {
   test("is EIO for what was behind the cut; all the rest is still there", async () => {
     using folder = new TempFolder();
