@@ -1,10 +1,12 @@
 /* Records as files, by the fs driver. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import process from "node:process";
 import { createDevice } from "ttm-wasm";
 import { storageSwap } from "ttm-wasm/swap/storage";
+import { swapDeviceTests } from "ttm-wasm/testing";
 import { assert, equal, fails, pattern, runTests, same, test } from "../../runtimes/check.mjs";
 import { Model, seeded } from "./model.mjs";
 import { disposeAll, startOwner, storageOf, takeOver } from "./stores.mjs";
@@ -13,7 +15,8 @@ const folder = mkdtempSync(join(tmpdir(), "ttm-storage-"));
 
 function files(base) {
   const entries = readdirSync(base, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+  const found = entries.filter((entry) => entry.isFile());
+  return found.map(({ parentPath, name }) => join(parentPath, name));
 }
 
 async function open(base, options = {}, memory = "1 MiB") {
@@ -40,7 +43,13 @@ test("an owner that was killed is succeeded once its time is over, and its files
   await owner.kill();
   assert(files(base).length > 10, "the owner had no files");
   const device = await takeOver(() => open(base, options));
-  equal(files(base).join(), "lock", "files after a takeover");
+  equal(
+    files(base)
+      .map((path) => basename(path))
+      .join(),
+    "lock",
+    "files after a takeover",
+  );
   await device.close();
   equal(files(base).length, 0, "files after close");
 });
@@ -81,21 +90,44 @@ test("a file that somebody removed, or cut short, is an EIO that names it", asyn
     buffers.push(buffer);
   }
   await device.shrink();
-  const [name] = files(base).filter((each) => each.startsWith("pages."));
-  rmSync(join(base, "ttm", name));
+  const path = files(base).find((each) => basename(each).startsWith("pages."));
+  rmSync(path);
   let failed = 0;
   for (const [i, buffer] of buffers.entries()) {
     try {
       same(await buffer.read(0, new Uint8Array(buffer.size)), pattern(i, buffer.size), `${i}`);
     } catch (error) {
       equal(error.code, "EIO", "code");
-      assert(error.message.includes(`ttm:${name} is gone`), error.message);
+      assert(error.message.includes(`ttm:${basename(path)} is gone`), error.message);
       failed++;
     }
   }
   assert(failed === 1, `${failed} buffers failed`);
   await device.close({ force: true });
 });
+
+let made = 0;
+const contract = {
+  async create({ slots }, base = join(folder, `contract${made++}`)) {
+    const storage = await storageOf({ kind: "fs", base });
+    return { base, device: storageSwap({ storage, size: slots * 4096 }), slots };
+  },
+  async createSmall({ slots, pages }) {
+    const base = mkdtempSync(join(folder, "small-"));
+    spawnSync("mount", ["-t", "tmpfs", "-o", `size=${pages * 4 + 8}k`, "none", base]);
+    return contract.create({ slots }, base);
+  },
+  second: async ({ base, slots }) => (await contract.create({ slots }, base)).device,
+  bytes: ({ base }) =>
+    files(base)
+      .filter((path) => path.includes("pages."))
+      .reduce((sum, path) => sum + statSync(path).size, 0),
+  left: ({ base }) => (existsSync(base) ? files(base).length : 0),
+  dispose: ({ base }) => spawnSync("umount", ["-l", base]),
+};
+const mounts = spawnSync("mount", ["--version"]).status === 0 && process.getuid() === 0;
+if (!mounts) contract.createSmall = undefined;
+for (const { name, run } of swapDeviceTests(contract)) test(`contract: ${name}`, run);
 
 const result = await runTests();
 await disposeAll();

@@ -1,11 +1,12 @@
 /* Records in a Redis that runs: what they weigh, who may use them, and how long they stay. */
 import { createDevice } from "ttm-wasm";
 import { storageSwap } from "ttm-wasm/swap/storage";
+import { swapDeviceTests } from "ttm-wasm/testing";
 import { createStorage, prefixStorage } from "unstorage";
 import memoryDriver from "unstorage/drivers/memory";
 import { assert, equal, fails, pattern, runTests, same, test } from "../../runtimes/check.mjs";
 import { Model, seeded } from "./model.mjs";
-import { withRedis } from "./redis_server.mjs";
+import { RedisServer, withRedis } from "./redis_server.mjs";
 import { disposeAll, startOwner, storageOf, takeOver } from "./stores.mjs";
 
 const MiB = 2 ** 20;
@@ -171,6 +172,35 @@ test("a Redis that would drop pages is refused", () =>
     equal(await client.ttl(key), -1, "time of a record");
     await device.close({ force: true });
   }));
+
+const contract = {
+  async create({ slots }, settings = {}) {
+    const server = await RedisServer.start(settings);
+    const storage = await storageOf(server.store);
+    const device = storageSwap({ storage, size: slots * 4096 });
+    return { server, client: clientOf(storage), device };
+  },
+  async createSmall({ slots, pages }) {
+    const fixture = await contract.create({ slots });
+    const used = Number(/used_memory:(\d+)/.exec(await fixture.client.info("memory"))[1]);
+    await fixture.client.config("SET", "maxmemory", used + pages * 4096);
+    return fixture;
+  },
+  async second({ server, device }) {
+    return storageSwap({ storage: await storageOf(server.store), size: device.slots * 4096 });
+  },
+  async bytes({ client }) {
+    const keys = await client.keys("ttm:pages.*");
+    const sizes = await Promise.all(keys.map((key) => client.strlen(key)));
+    return sizes.reduce((sum, size) => sum + size, 0);
+  },
+  left: ({ client }) => client.dbsize(),
+  async dispose({ server, client }) {
+    client.disconnect();
+    await server.stop();
+  },
+};
+for (const { name, run } of swapDeviceTests(contract)) test(`contract: ${name}`, run);
 
 const result = await runTests();
 await disposeAll();
