@@ -11,6 +11,7 @@ import type { Lock, Shelf, StorageLike } from "./storage_types.ts";
 interface Client {
   readonly isCluster?: boolean;
   getBuffer(key: string): Promise<Uint8Array | null>;
+  mgetBuffer(...keys: string[]): Promise<(Uint8Array | null)[]>;
   get(key: string): Promise<string | null>;
   set(key: string, value: unknown, ...options: unknown[]): Promise<unknown>;
   expire(key: string, seconds: number): Promise<unknown>;
@@ -19,7 +20,9 @@ interface Client {
   info(section: string): Promise<string>;
 }
 
-const METHODS = ["getBuffer", "get", "set", "expire", "unlink", "eval", "info"] as const;
+const METHODS = [
+  ...(["getBuffer", "mgetBuffer", "get", "set", "expire", "unlink", "eval", "info"] as const),
+];
 
 /** Keys renewed at a stretch: a few milliseconds of this thread. */
 const RENEW_AT_ONCE = 500;
@@ -91,8 +94,9 @@ export class RedisShelf implements Shelf {
   readonly #goodMs: number;
   readonly #ttl: number;
   readonly #listed: StorageShelf;
-  /** Keys that are removed in one call, before anything else happens. */
-  #leaving: { readonly places: string[]; done: Promise<void> } | undefined;
+  /** Keys that are read, and that are removed, in one call each before anything else happens. */
+  readonly #getting: Together<Uint8Array | null>;
+  readonly #leaving: Together<void>;
 
   /**
    * @param goodMs how long a lock is good for (ms)
@@ -112,6 +116,11 @@ export class RedisShelf implements Shelf {
     this.#goodMs = goodMs;
     this.#ttl = ttl;
     this.#listed = new StorageShelf(storage, prefix, 0);
+    this.#getting = new Together((places) => client.mgetBuffer(...places));
+    this.#leaving = new Together(async (places) => {
+      await client.unlink(...places);
+      return [];
+    });
   }
 
   /** @throws TtmError when this Redis would drop pages instead of saying that it is full */
@@ -126,7 +135,10 @@ export class RedisShelf implements Shelf {
   }
 
   async get(key: string): Promise<Uint8Array> {
-    const bytes = await this.#client.getBuffer(this.#place(key));
+    const place = this.#place(key);
+    // The shards of a cluster take no keys of others in one call.
+    const one = this.#client.isCluster;
+    const bytes = await (one ? this.#client.getBuffer(place) : this.#getting.add(place));
     if (bytes === null) throw gone(key);
     return bytes;
   }
@@ -143,19 +155,9 @@ export class RedisShelf implements Shelf {
     }
   }
 
-  remove(key: string): Promise<void> {
-    // The shards of a cluster take no keys of others.
-    if (this.#client.isCluster) return this.#client.unlink(this.#place(key)).then(() => {});
-    const leaving = this.#leaving ?? { places: [], done: Promise.resolve() };
-    if (!this.#leaving) {
-      this.#leaving = leaving;
-      leaving.done = Promise.resolve().then(async () => {
-        this.#leaving = undefined;
-        await this.#client.unlink(...leaving.places);
-      });
-    }
-    leaving.places.push(this.#place(key));
-    return leaving.done;
+  async remove(key: string): Promise<void> {
+    const place = this.#place(key);
+    await (this.#client.isCluster ? this.#client.unlink(place) : this.#leaving.add(place));
   }
 
   keys(): Promise<string[]> {
@@ -179,6 +181,32 @@ export class RedisShelf implements Shelf {
 
   async release(owner: string): Promise<void> {
     await this.#client.eval(RELEASE, 1, this.#lockKey, owner);
+  }
+}
+
+/** Makes one call of those that are wanted at the same moment. */
+class Together<T> {
+  readonly #call: (places: readonly string[]) => Promise<readonly T[]>;
+  #next: { readonly places: string[]; readonly done: Promise<readonly T[]> } | undefined;
+
+  constructor(call: (places: readonly string[]) => Promise<readonly T[]>) {
+    this.#call = call;
+  }
+
+  async add(place: string): Promise<T> {
+    this.#next ??= this.#begin();
+    const { places, done } = this.#next;
+    const at = places.push(place) - 1;
+    return (await done)[at] as T;
+  }
+
+  #begin() {
+    const places: string[] = [];
+    const done = Promise.resolve().then(() => {
+      this.#next = undefined;
+      return this.#call(places);
+    });
+    return { places, done };
   }
 }
 
