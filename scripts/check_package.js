@@ -24,7 +24,7 @@ const packageDir = join(workDir, "package");
  * @type {Record<"unpacked" | "engine" | "core", { most: number, what: string }>}
  */
 const BUDGETS = {
-  unpacked: { most: 512_000, what: "unpacked" },
+  unpacked: { most: 560_000, what: "unpacked" },
   engine: { most: 20 * 1024, what: "engine.wasm" },
   core: { most: 34 * 1024, what: "createDevice, bundled, minified and gzipped" },
 };

@@ -100,13 +100,11 @@ export function storageSwap(options: StorageSwapOptions): AsyncSwapDevice {
       tenancy = await Tenancy.begin(settings);
     },
     async read(runs, signal) {
-      const { ownership, records } = open();
-      await ownership.assert();
+      const { records } = await open().assertOurs("restore");
       await records.read(runs, signal);
     },
     async write(runs, signal) {
-      const { ownership, records } = open();
-      await ownership.assert();
+      const { records } = await open().assertOurs("shrink");
       return records.write(runs, signal);
     },
     async discard(ranges) {
@@ -132,7 +130,7 @@ type Settings = Required<Omit<StorageSwapOptions, "size" | "queueDepth">>;
 
 /** One pool's use of a prefix, from `begin` to `end`. */
 class Tenancy {
-  readonly ownership: Ownership;
+  readonly #ownership: Ownership;
   readonly records: PageRecords;
   readonly #shelf: Shelf;
   readonly #settings: Settings;
@@ -146,7 +144,7 @@ class Tenancy {
     this.#shelf = shelf;
     this.#settings = settings;
     this.#what = what;
-    this.ownership = new Ownership(shelf, what, takeover * 1000, () => this.#renew());
+    this.#ownership = new Ownership(shelf, what, takeover * 1000, () => this.#renew());
     this.records = new PageRecords(
       {
         get: (id) => this.#call("restore", () => shelf.get(this.#key(id))),
@@ -170,11 +168,11 @@ class Tenancy {
         settings,
         what,
       );
-      await tenancy.ownership.acquire();
+      await tenancy.#ownership.acquire();
       try {
         await tenancy.#sweep();
       } catch (error) {
-        await tenancy.ownership.release().catch(() => {});
+        await tenancy.#ownership.release().catch(() => {});
         throw error;
       }
       return tenancy;
@@ -183,21 +181,27 @@ class Tenancy {
     }
   }
 
+  /** @throws TtmError ENODEV when the prefix was lost to another, or cannot be asked for after so long a time */
+  async assertOurs(op: TtmOperation): Promise<this> {
+    await this.#call(op, () => this.#ownership.assert());
+    return this;
+  }
+
   /** Removes all that is ours, and then the lock. @throws what the first that stays was kept by */
   async end(): Promise<void> {
     try {
       await this.records.clear();
       // Those of writes that failed: the store may have them all the same.
       await forEach([...this.#keys.keys()], (key) => this.#shelf.remove(key));
-      await this.ownership.release();
+      await this.#ownership.release();
     } catch (error) {
-      await this.ownership.release().catch(() => {});
+      await this.#ownership.release().catch(() => {});
       throw failure("close", this.#what, error);
     }
   }
 
   #key(id: number): string {
-    return `${this.#settings.prefix}:pages.${this.ownership.owner}.${id.toString(36)}`;
+    return `${this.#settings.prefix}:pages.${this.#ownership.owner}.${id.toString(36)}`;
   }
 
   async #set(key: string, bytes: View): Promise<void> {

@@ -224,6 +224,24 @@ describe("a prefix", () => {
     expect(storage.list).toEqual([LOCK]);
   });
 
+  test("of a store that is away for longer than a lock is good for is ENODEV, and ours when it is back", async () => {
+    const storage = new MapStorage();
+    const device = await open(storage);
+    const bos = await filledBuffers(device, 8);
+    storage.before = () => {
+      throw Object.assign(new Error("connect"), { code: "ECONNREFUSED" });
+    };
+    expect(await codeOf(content(bos[0]!))).toBe("ENODEV");
+    await delay(3500);
+    expect(await codeOf(content(bos[0]!))).toBe("ENODEV");
+    storage.before = () => undefined;
+    for (const [i, bo] of bos.entries()) {
+      expectSame(await content(bo), pattern(i, bo.size), `buffer ${i}`);
+    }
+    await device.close({ force: true });
+    expect(storage.list).toEqual([]);
+  });
+
   test("whose lock the store lost is claimed again", async () => {
     const storage = new MapStorage();
     const device = await open(storage);
