@@ -24,7 +24,7 @@ export type {
   ShrinkOptions,
 } from "./device.ts";
 export { TtmError, type TtmErrorCode, type TtmOperation } from "./errors.ts";
-export type { EngineModule, View } from "./host_types.ts";
+export type { EngineModule, HostSignal, View } from "./host_types.ts";
 export type { Mapping } from "./mapping.ts";
 export type { Size } from "./size.ts";
 export { type RamSwapOptions, ramSwap } from "./swap/ram.ts";

@@ -6,7 +6,7 @@
  */
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { codeOf } from "../errors.ts";
-import type { View } from "../host_types.ts";
+import type { HostSignal, View } from "../host_types.ts";
 import { assertWhole } from "../options.ts";
 import type { ShortWrite, SlotRange, SwapRun } from "./types.ts";
 
@@ -14,7 +14,10 @@ import type { ShortWrite, SlotRange, SwapRun } from "./types.ts";
 export interface RecordStore {
   /** Bytes of a record that was set, unchanged; they are only read. */
   get(id: number): RecordBytes | Promise<RecordBytes>;
-  /** Makes a record, or replaces it: all of it, or, if it throws, none. It may keep `bytes`, which are its own. */
+  /**
+   * Makes a record, or replaces it by one of the same length: all of it, or, if it throws, none. It may keep `bytes`,
+   * which are its own. Replacing must work in a store that is full, so a record may not give up its room for it.
+   */
   set(id: number, bytes: View): unknown;
   /** Ends a record that was set, or one whose `set` threw and that there may not be. */
   delete(id: number): unknown;
@@ -102,6 +105,11 @@ export class PageRecords {
     return this.#pages * PAGE_SIZE;
   }
 
+  /** The id of the record that the page of a slot is in, if there is one: for tests and messages. */
+  recordOf(slot: number): number | undefined {
+    return this.#rows.get(slot)?.id;
+  }
+
   /** As `SyncSwapDevice.readSync`. */
   readSync(runs: readonly SwapRun[]): void {
     runNow(this.#read(runs));
@@ -113,12 +121,12 @@ export class PageRecords {
   }
 
   /** As `AsyncSwapDevice.read`. */
-  read(runs: readonly SwapRun[], signal?: AbortSignal): Promise<void> {
+  read(runs: readonly SwapRun[], signal?: HostSignal): Promise<void> {
     return runAwaiting(this.#read(runs), this.#parallel, signal);
   }
 
   /** As `AsyncSwapDevice.write`. */
-  write(runs: readonly SwapRun[], signal?: AbortSignal): Promise<void | ShortWrite> {
+  write(runs: readonly SwapRun[], signal?: HostSignal): Promise<void | ShortWrite> {
     return runAwaiting(this.#write(runs), this.#parallel, signal);
   }
 
@@ -189,14 +197,16 @@ export class PageRecords {
     return short;
   }
 
-  /** Pages to be one record: a new one, or one all of whose pages that count are among them. */
+  /** Pages to be one record: a new one, or one as long all of whose pages that count are among them. */
   #piece(pages: readonly Page[]): Piece {
     const old = new Map<Row, number>();
     for (const { slot } of pages) {
       const row = this.#rows.get(slot);
       if (row) old.set(row, (old.get(row) ?? 0) + 1);
     }
-    const [row] = [...old].find(([row, count]) => row.live === count) ?? [];
+    const fits = (row: Row, count: number) =>
+      row.live === count && row.slots.length === pages.length;
+    const [row] = [...old].find(([row, count]) => fits(row, count)) ?? [];
     const bytes = new Uint8Array(pages.length * PAGE_SIZE);
     pages.forEach(({ view, at }, i) => {
       bytes.set(view.subarray(at, at + PAGE_SIZE), i * PAGE_SIZE);
@@ -241,7 +251,11 @@ export class PageRecords {
       return { pages: before.reduce((sum, { pages }) => sum + pages.length, done), error };
     };
     if (codeOf(error) !== "ENOSPC") return short(left[0] as Piece, 0);
-    while (this.#patching) yield [() => this.#patching];
+    while (this.#patching) {
+      const [turn] = yield [() => this.#patching];
+      // Aborted, or not one that can wait.
+      if (isFailure(turn)) return short(left[0] as Piece, 0);
+    }
     let end = () => {};
     this.#patching = new Promise((resolve) => {
       end = resolve;
@@ -378,7 +392,7 @@ function outcomeNow(call: () => unknown): Outcome {
   }
 }
 
-async function runAwaiting<T>(steps: Steps<T>, parallel: number, signal?: AbortSignal): Promise<T> {
+async function runAwaiting<T>(steps: Steps<T>, parallel: number, signal?: HostSignal): Promise<T> {
   let next = steps.next();
   while (!next.done) next = steps.next(await allOf(next.value, parallel, signal));
   return next.value;
@@ -388,7 +402,7 @@ async function runAwaiting<T>(steps: Steps<T>, parallel: number, signal?: AbortS
 async function allOf(
   calls: Calls,
   parallel: number,
-  signal: AbortSignal | undefined,
+  signal: HostSignal | undefined,
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   let begun = 0;

@@ -1,4 +1,4 @@
-import type { View } from "../host_types.ts";
+import type { HostSignal, View } from "../host_types.ts";
 
 /** Pages that lie side by side in swap, from `slot` on: `views` one after the other. */
 export interface SwapRun {
@@ -88,9 +88,9 @@ export interface AsyncSwapDevice extends SwapDeviceBase {
   /** Calls that it likes to have in flight at the same time, all operations together: 1 to 1024. */
   readonly queueDepth: number;
   /** Fills the views of all runs, or rejects. `signal`: nobody waits for it any more; it may give up. */
-  read(runs: readonly SwapRun[], signal?: AbortSignal): Promise<void>;
+  read(runs: readonly SwapRun[], signal?: HostSignal): Promise<void>;
   /** Stores the views of all runs, or rejects, or says how far it came. `signal`: as for `read`. */
-  write(runs: readonly SwapRun[], signal?: AbortSignal): Promise<void | ShortWrite>;
+  write(runs: readonly SwapRun[], signal?: HostSignal): Promise<void | ShortWrite>;
 }
 
 /**

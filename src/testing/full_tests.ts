@@ -44,12 +44,19 @@ async function exchange(rig: Rig): Promise<void> {
   await fill(rig, 16);
   const held = [...rig.model.keys()];
   for (let round = 0; round < 20; round++) {
-    const some = rig.random.shuffle(held).slice(0, 1 + rig.random.below(24));
-    const runs = rig.cut(some.sort((a, b) => a - b));
-    const what = `${rig.pair.writes} to slots that it has, when it is full,`;
-    expectStored(await rig.put(runs), "capacity", what);
+    // Several at once, where it can: what one gives up for a moment another must not take.
+    const calls = Array.from({ length: Math.min(rig.pair.depth, 4) }, () => [] as number[]);
+    const some = rig.random.shuffle(held).slice(0, calls.length * (1 + rig.random.below(24)));
+    for (const [i, slot] of some.entries()) calls[i % calls.length]?.push(slot);
+    const puts = calls.map((slots) => rig.put(rig.cut(slots.sort((a, b) => a - b))));
+    const ended = await Promise.allSettled(puts);
+    for (const each of ended) {
+      if (each.status === "rejected") throw each.reason;
+      const what = `${rig.pair.writes} to slots that it has, when it is full,`;
+      expectStored(each.value, "capacity", what);
+    }
+    await rig.readAll("kept");
   }
-  await rig.readAll("kept");
 }
 
 async function roomAgain(rig: Rig): Promise<void> {

@@ -1,6 +1,7 @@
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { codeOf, messageOf, show } from "../errors.ts";
 import { after } from "../host.ts";
+import type { HostSignal } from "../host_types.ts";
 import type { AsyncSwapDevice, ShortWrite, SwapRun, SyncSwapDevice } from "../swap/types.ts";
 import { expectRule, SwapContractError, type SwapRule } from "./rules.ts";
 
@@ -22,9 +23,9 @@ export interface Pair {
   /** Calls that may be in flight at once. */
   readonly depth: number;
   /** Rejects with what the device throws. */
-  read(runs: readonly SwapRun[], signal?: AbortSignal): Promise<void>;
+  read(runs: readonly SwapRun[], signal?: HostSignal): Promise<void>;
   /** What kept it from storing all, thrown or told. */
-  write(runs: readonly SwapRun[], signal?: AbortSignal): Promise<Refusal | undefined>;
+  write(runs: readonly SwapRun[], signal?: HostSignal): Promise<Refusal | undefined>;
 }
 
 /** The pairs that a device has, the sync one first. `patience`: milliseconds in which a call must settle. */

@@ -1,5 +1,6 @@
 import type { Device, DeviceOptions } from "../device.ts";
 import { after } from "../host.ts";
+import type { HostSignal } from "../host_types.ts";
 import type { SlotRange } from "../swap/types.ts";
 import { Arena, type Placed } from "./arena.ts";
 import {
@@ -88,7 +89,7 @@ export class Rig {
   /** Writes new content, and takes down what was stored. */
   async put(
     runs: readonly (readonly number[])[],
-    signal?: AbortSignal,
+    signal?: HostSignal,
   ): Promise<Refusal | undefined> {
     const { placed, seeds } = this.fresh(runs);
     const refused = await this.pair.write(placed.runs, signal);

@@ -1,7 +1,7 @@
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { show, TtmError } from "../errors.ts";
 import { after } from "../host.ts";
-import type { View } from "../host_types.ts";
+import type { HostSignal, View } from "../host_types.ts";
 import { assertOptions, assertWhole } from "../options.ts";
 import type {
   AsyncSwapDevice,
@@ -27,7 +27,7 @@ export interface ScriptedCall {
   /** Of a discard: the last slot that still holds something. */
   readonly end: number | undefined;
   /** What the pool gave along. */
-  readonly signal: AbortSignal | undefined;
+  readonly signal: HostSignal | undefined;
 }
 
 /** What a scripted device is to make of a call; nothing said: do it at once. */
@@ -178,11 +178,11 @@ class Scripted implements ScriptedSwap {
     return this.#now(this.#begin("write", true, runs), (task) => this.#store(task));
   }
 
-  async read(runs: readonly SwapRun[], signal?: AbortSignal): Promise<void> {
+  async read(runs: readonly SwapRun[], signal?: HostSignal): Promise<void> {
     return this.#later(this.#begin("read", false, runs, signal), (task) => this.#fill(task));
   }
 
-  async write(runs: readonly SwapRun[], signal?: AbortSignal): Promise<void | ShortWrite> {
+  async write(runs: readonly SwapRun[], signal?: HostSignal): Promise<void | ShortWrite> {
     return this.#later(this.#begin("write", false, runs, signal), (task) => this.#store(task));
   }
 
@@ -201,7 +201,7 @@ class Scripted implements ScriptedSwap {
     kind: ScriptedCall["kind"],
     sync: boolean,
     runs: readonly SlotRange[],
-    signal: AbortSignal | undefined,
+    signal: HostSignal | undefined,
     end?: number,
   ): ScriptedCall {
     const pages = runs.reduce((sum, run) => sum + run.pages, 0);
@@ -214,7 +214,7 @@ class Scripted implements ScriptedSwap {
     kind: "read" | "write",
     sync: boolean,
     runs: readonly SwapRun[],
-    signal?: AbortSignal,
+    signal?: HostSignal,
   ): Task {
     const written = (slot: number) => this.pages.has(slot) && !this.#spoilt.has(slot);
     const holds = kind === "read" ? written : undefined;

@@ -1,4 +1,5 @@
 /* What becomes of the store: discards, an end, a second user, and calls that have settled. */
+import type { HostSignal } from "../host_types.ts";
 import { slotsFrom } from "./arena.ts";
 import { bothHold, type KitTest } from "./content_tests.ts";
 import { pairsOf, settled, type TestedDevice } from "./pair.ts";
@@ -103,7 +104,7 @@ async function secondUser<F extends Fixture>(kit: Kit<F>, rig: Rig, fixture: F):
 /** When a call is given up, milliseconds after it began; below zero: before. */
 const MOMENTS = [-1, 0, 0.5, 2, 5];
 
-async function abandon(ms: number, call: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
+async function abandon(ms: number, call: (signal: HostSignal) => Promise<unknown>): Promise<void> {
   const abort = new AbortController();
   if (ms < 0) abort.abort();
   // What it ends with does not matter, as long as it has ended then.

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { PAGE_SIZE, type ShortWrite, type SwapRun } from "../../src/index.ts";
 import { PageRecords, type RecordStore } from "../../src/swap/records.ts";
 import { expectSame, pattern } from "../support/bytes.ts";
-import { Gate, until } from "../support/delays.ts";
+import { Gate, turn, until } from "../support/delays.ts";
 import { type Random, seeded } from "../support/random.ts";
 
 /** A store of records with room for some pages, that counts its calls and fails on demand. */
@@ -21,6 +21,7 @@ class MapRecords implements RecordStore {
   set(id: number, bytes: Uint8Array): void {
     this.#count("set", id);
     const before = this.map.get(id)?.length ?? 0;
+    if (before > 0 && before !== bytes.length) throw new Error("replaced by another length");
     if (this.pages * PAGE_SIZE + bytes.length - before > this.room * PAGE_SIZE) {
       throw Object.assign(new Error("no more room"), { code: "ENOSPC" });
     }
@@ -91,6 +92,7 @@ describe("records", () => {
     expectPages(records, 5, 3);
     expectPages(records, 1, 4, 5);
     expect([records.records, records.bytes]).toEqual([2, 5 * PAGE_SIZE]);
+    expect([10, 1, 2, 3].map((slot) => records.recordOf(slot))).toEqual([1, 1, 2, undefined]);
   });
 
   test("are read once a call, however many of their pages are wanted", () => {
@@ -117,8 +119,10 @@ describe("records", () => {
     expect(store.map.size).toBe(3);
     store.calls = [];
     records.writeSync([run(1, 11)]);
-    // All that counted in it was replaced: no second record, and nothing to delete.
-    expect(store.calls).toEqual(["set"]);
+    expect(store.calls).toEqual(["set", "delete"]);
+    // All that counts in it is replaced by as much: no second record, and nothing to delete.
+    records.writeSync([run(2, 12)]);
+    expect(store.calls).toEqual(["set", "delete", "set"]);
     expectPages(records, 1, 11, 12, 13);
     expect([records.records, records.bytes]).toEqual([3, 3 * PAGE_SIZE]);
     records.writeSync([run(1, 21, 22, 23)]);
@@ -219,6 +223,50 @@ describe("a store that is full", () => {
       const page = view.subarray(i * PAGE_SIZE, (i + 1) * PAGE_SIZE);
       expectSame(page, pattern(seed, PAGE_SIZE), `slot ${i + 1}`);
     });
+  });
+});
+
+describe("a call that waits for another to rewrite records", () => {
+  /** A full store whose `get` waits, and a call that is rewriting the one record there is. */
+  async function busy() {
+    const gate = new Gate();
+    const store = new MapRecords();
+    const records = new PageRecords({
+      get: (id) => gate.pass().then(() => store.get(id)),
+      set: (id, bytes) => store.set(id, bytes),
+      delete: (id) => store.delete(id),
+    });
+    records.writeSync([run(1, 1, 2, 3, 4)]);
+    store.room = 4;
+    const first = records.write([run(1, 11)]);
+    await until(() => gate.waiting === 1);
+    return { gate, store, records, first };
+  }
+
+  test("is refused when it cannot wait", async () => {
+    const { gate, records, first } = await busy();
+    expect(() => records.writeSync([run(2, 12)])).toThrow("no more room");
+    gate.open();
+    expect(await first).toBeUndefined();
+  });
+
+  test("ends when it is aborted and its turn does not come, and has changed nothing", async () => {
+    const { gate, records, first } = await busy();
+    const second = records.write([run(2, 12)]);
+    const abort = new AbortController();
+    const third = records.write([run(3, 13)], abort.signal);
+    for (let i = 0; i < 5; i++) await turn();
+    abort.abort();
+    gate.open();
+    gate.close();
+    await expect(third).rejects.toThrow("no more room");
+    expect(await first).toBeUndefined();
+    gate.open();
+    expect(await second).toBeUndefined();
+    const view = new Uint8Array(2 * PAGE_SIZE);
+    await records.read([{ slot: 2, views: [view] }]);
+    expectSame(view.subarray(0, PAGE_SIZE), pattern(12, PAGE_SIZE), "slot 2");
+    expectSame(view.subarray(PAGE_SIZE), pattern(3, PAGE_SIZE), "slot 3");
   });
 });
 

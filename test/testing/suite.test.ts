@@ -149,7 +149,7 @@ function recordsOf(slots: number, pages: number, room: number, waits: boolean) {
         discard: records.discardSync.bind(records),
         close: () => records.clearSync(),
       };
-  return { device, map, damaged };
+  return { device, records, map, damaged };
 }
 
 for (const waits of [false, true]) {
@@ -159,11 +159,8 @@ for (const waits of [false, true]) {
       createSmall: (wanted) => recordsOf(wanted.slots, pages, wanted.pages, waits),
       bytes: ({ map }) => [...map.values()].reduce((sum, bytes) => sum + bytes.length, 0),
       left: ({ map }) => map.size,
-      damage({ map, damaged }, slot) {
-        // Slots 1 to 16 were written first, then this one.
-        const after = [...map.values()].at(pages === 1 ? slot - 4 : 1);
-        damaged.add(after as Uint8Array);
-      },
+      damage: ({ records, map, damaged }, slot) =>
+        void damaged.add(map.get(records.recordOf(slot) as number) as Uint8Array),
     });
   }
 }
