@@ -36,7 +36,8 @@ async function killUnderLoad(settings, options, tolerates, judge) {
 
 test("with appendonly it has every page when it is back, and until then it is ENODEV", () =>
   killUnderLoad(
-    { appendonly: "yes" },
+    // Every second, it may answer up to two seconds before it writes.
+    { appendonly: "yes", appendfsync: "always" },
     { takeover: 3 },
     (error) => error.code === "ENODEV" && /cannot be reached/.test(error.message),
     async (model, storage, codes) => {
