@@ -38,11 +38,14 @@ const KEPT = {
 /** @returns {Set<string>} paths of the modules whose exports are for users or for a shell */
 function entries() {
   const { exports, bin } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const files = [...Object.values(exports).map(({ require, default: module }) => require ?? module), ...Object.values(bin)];
+  const files = [
+    ...Object.values(exports).map(({ require, default: module }) => require ?? module),
+    ...Object.values(bin),
+  ];
   return new Set(
     files
       .filter((file) => /\.c?js$/.test(file ?? ""))
-      .map((file) => file.replace(/^\.\/dist\/(.*)\.c?js$/, "src/$1.ts")),
+      .map((file) => file.replace(/^\.\/dist\/(.*)\.c?js$/, "src/$1.ts").replaceAll("-", "_")),
   );
 }
 

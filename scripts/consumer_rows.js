@@ -21,7 +21,8 @@ import { install, isInstalled } from "./setup.js";
  * @typedef {object} Row
  * @property {string} name
  * @property {Record<string, string | object>} files of the project: one of the sources, JSON, or bytes
- * @property {string[]} [links] packages of test/consumers/ that the project has too
+ * @property {string[]} [links] packages of test/consumers/, or of `tools`, that the project has too
+ * @property {string} [tools] the folder of test/ whose lockfile names these packages
  * @property {string[][]} steps commands, in the project; what each first word means is in consumer_programs.js
  * @property {string} [about] the program whose version is told; default: that of the first step
  * @property {Record<string, string>} [env]
@@ -61,6 +62,13 @@ function installPacked(folder) {
   npm(["install", "--silent", "--offline", "--no-save", tarball], project);
 }
 
+/** @param {Row} row @returns {string} the folder that its packages are installed in */
+const packagesOf = ({ tools }) => (tools === undefined ? toolsDir : join(root, "test", tools));
+
+/** @param {Row} row @returns {boolean} whether it runs anything of test/consumers/ */
+const usesTools = ({ tools, steps }) =>
+  tools === undefined || steps.some(([word]) => word?.includes(":"));
+
 /**
  * @param {Row} row
  * @param {string} sources the folder that its files come from
@@ -74,7 +82,7 @@ function makeProject(row, sources, outDir) {
   for (const name of row.links ?? []) {
     const link = join(folder, "node_modules", name);
     mkdirSync(dirname(link), { recursive: true });
-    symlinkSync(join(toolsDir, "node_modules", name), link, "junction");
+    symlinkSync(join(packagesOf(row), "node_modules", name), link, "junction");
   }
   const files = { "package.json": { type: "module" }, ...row.files };
   for (const [name, content] of Object.entries(files)) {
@@ -135,7 +143,10 @@ async function runRow(row, folder) {
  */
 async function runRows(rows, sources) {
   // Programs come in packages of their own: no install script is needed.
-  if (!isInstalled(toolsDir)) install(toolsDir, ["--ignore-scripts"]);
+  const folders = rows.some(usesTools) ? [toolsDir] : [];
+  for (const folder of new Set([...folders, ...rows.map(packagesOf)])) {
+    if (!isInstalled(folder)) install(folder, ["--ignore-scripts"]);
+  }
   const outDir = mkdtempSync(join(tmpdir(), "ttm-consumers-"));
   installPacked(outDir);
   /** @type {Result[]} */

@@ -12,6 +12,7 @@ const host: Partial<
     MessageChannel: new () => { port1: Port; port2: Port };
     SharedArrayBuffer: SharedArrayBufferConstructor;
     AbortController: new () => AbortController;
+    Deno: { unrefTimer?(timer: unknown): void };
   }
 > = globalThis as object;
 
@@ -73,6 +74,18 @@ export function after(ms: number, then: () => void): () => void {
 /** `undefined` on a host that has none. */
 export function newAbortController(): AbortController | undefined {
   return AbortController && new AbortController();
+}
+
+/**
+ * Calls `then` after so many milliseconds unless the process ends before, which it does not delay; on a host
+ * without timers never. Returns what cancels it.
+ */
+export function afterQuietly(ms: number, then: () => void): () => void {
+  if (typeof setTimeout !== "function") return () => {};
+  const timer: unknown = setTimeout(then, ms);
+  if (typeof timer === "object") (timer as { unref?(): void } | null)?.unref?.();
+  else host.Deno?.unrefTimer?.(timer);
+  return () => clearTimeout?.(timer as number);
 }
 
 /** A message to oneself, on a channel that ends with it: an open one would keep a process alive. */
