@@ -81,6 +81,8 @@ export class Shrink implements Work, Released {
   #full: unknown = undefined;
   /** Slots to try at a time of those set aside. */
   #tries = 1;
+  /** Whether the last batch got fewer slots than it was to have: a part of a chunk may be on its way. */
+  #scarce = false;
   /** The first tt that may have pages left, and the entry from which to look at it. */
   #first = 0;
   #start = 0;
@@ -182,6 +184,7 @@ export class Shrink implements Work, Released {
     const { items, pages } = choose(this.#tts, this.#first, this.#start, want);
     try {
       const batch = this.#prepare(items, Math.min(want, pages));
+      this.#scarce = batch.pages < Math.min(want, pages);
       this.#pass(items);
       return batch;
     } catch (error) {
@@ -190,10 +193,10 @@ export class Shrink implements Work, Released {
     }
   }
 
-  /** Most pages on their way together: one batch while it is being found out what the store still takes. */
+  /** Most pages on their way together: one batch while slots are short, or it is found out what the store takes. */
   get #flyingMax(): number {
     const { store, transferPages } = this.#global;
-    return this.#full ? 0 : store.width * transferPages;
+    return this.#full || this.#scarce ? 0 : store.width * transferPages;
   }
 
   /**
@@ -226,6 +229,7 @@ export class Shrink implements Work, Released {
     const open = items.find(({ next, entries }) => next < entries);
     this.#first = open ? open.index : (items[items.length - 1] as Entry).index + 1;
     this.#start = open ? open.next : 0;
+    this.#skip();
   }
 
   /** Commits a batch, and moves on. */

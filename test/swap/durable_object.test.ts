@@ -1,6 +1,7 @@
 /* `durableObjectSwap` outside of Durable Objects, and on a disk that is full; the rest is in test/devices/. */
 import { spawnSync } from "node:child_process";
 import { symlinkSync } from "node:fs";
+import { resolve } from "node:path";
 import process from "node:process";
 import { build } from "esbuild";
 import { describe, expect, test } from "vitest";
@@ -47,6 +48,11 @@ test.skipIf(!CAN_MOUNT || process.env.TTM_TEST_RUNTIME)(
       loader: { ".wasm": "copy" },
       assetNames: "[name]",
       external: ["cloudflare:workers"],
+      // It lies in a project of its own, which knows no other.
+      alias: {
+        "ttm-wasm": resolve("dist/index.workerd.js"),
+        "ttm-wasm/swap/durable-object": resolve("dist/swap/durable-object.js"),
+      },
       // The project's own configuration would lead "ttm-wasm" to the sources.
       tsconfigRaw: {},
       logLevel: "warning",
