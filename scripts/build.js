@@ -133,6 +133,9 @@ function readManifest() {
 /** @param {string} name of an entry, which may have dashes; @returns {string} its source, without the suffix */
 const sourceOf = (name) => `src/${name.replaceAll("-", "_")}`;
 
+/** Entries that belong to the core; each other one is a swap device, or for those who write one. */
+export const CORE = ["index", "ttm", "swap/file", "swap/ram"];
+
 /** What workers are started with, by a URL beside the module that does it: whole files, which import nothing. */
 const WORKERS = ["swap/opfs_worker"];
 
@@ -391,21 +394,26 @@ function makeCommand(path) {
 }
 
 /**
- * Writes the declarations of the entries. Those for CommonJS declare, those for modules pass them on:
- * each thing is declared once, and both kinds of importers can hand it to each other.
+ * Writes the declarations of the entries. Those for CommonJS declare, those for modules pass them on: each thing is
+ * declared once, and both kinds of importers can hand it to each other. What entries of the core export is declared
+ * in one file, what only a further entry does beside it.
  *
  * @param {readonly string[]} names of the entries
  */
 function writeDeclarations(names) {
-  const { types, exports } = rollUp(
-    typesDir,
-    names.map((name) => `${sourceOf(name)}.d.ts`),
-  );
+  /** @param {string} name */
+  const source = (name) => `${sourceOf(name)}.d.ts`;
+  const further = names.filter((name) => !CORE.includes(name));
+  const { types, exports, own } = rollUp(typesDir, CORE.map(source), further.map(source));
   writeDist("types.d.cts", `${TYPES_HEAD}${withTabs(types, "    ")}`);
   for (const name of names) {
     const up = "../".repeat(name.split("/").length - 1) || "./";
-    const list = exports.get(`${sourceOf(name)}.d.ts`);
-    writeDist(`${name}.d.cts`, `export { ${list} } from "${up}types.cjs";\n`);
+    const core = `${up}types.cjs`;
+    const text = own.get(source(name))?.(core);
+    const list = exports.get(source(name));
+    const code =
+      text === undefined ? `export { ${list} } from "${core}";\n` : withTabs(text, "    ");
+    writeDist(`${name}.d.cts`, code);
     writeDist(`${name}.d.ts`, `export * from "./${basename(name)}.cjs";\n`);
   }
   writeDist(`${WORKERD}.d.ts`, 'export * from "./index.cjs";\n');

@@ -1,6 +1,7 @@
 /**
- * Makes the package's type declarations of those that the compiler emitted for each source file: one
- * file with all that the entries export, each thing declared once, however it is imported.
+ * Makes the package's type declarations of those that the compiler emitted for each source file: one file with all
+ * that the entries of the core export, and one for each further entry with what only such export. Each thing is
+ * declared once, however it is imported.
  *
  * A name that a declaration mentions but no entry exports is an error: nobody could name its type.
  */
@@ -122,12 +123,25 @@ function parse(folder, file) {
 }
 
 /**
- * @param {string} folder of the emitted files
- * @param {readonly string[]} entries such as "src/index.d.ts"
- * @returns {{ types: string, exports: Map<string, string> }} the text of the one file that declares all,
- *   and by entry what it exports from there: the inside of a pair of braces
+ * @typedef {object} Declared
+ * @property {string} file it is from
+ * @property {string} home the entry that declares it, or CORE
+ * @property {string} text
+ * @property {Set<string>} mentions names of others
  */
-export function rollUp(folder, entries) {
+
+/** The home of all that entries of the core export, and mention. */
+const CORE = "the core";
+
+/**
+ * @param {string} folder of the emitted files
+ * @param {readonly string[]} core entries such as "src/index.d.ts", which share one file
+ * @param {readonly string[]} further entries, each of which has a file of its own
+ * @returns {{ types: string, exports: Map<string, string>, own: Map<string, (core: string) => string> }} the text of the
+ *   file that declares all of the core; by entry of the core what it exports from there, the inside of a pair of
+ *   braces; and by further entry what makes the text of its file of the path from there to that of the core
+ */
+export function rollUp(folder, core, further = []) {
   /** @type {Map<string, Source>} */
   const sources = new Map();
   /** @param {string} file */
@@ -136,44 +150,93 @@ export function rollUp(folder, entries) {
     sources.set(file, source);
     return source;
   };
-  const exportsOf = entries.map((entry) => /** @type {const} */ ([entry, sourceOf(entry).exports]));
-  /** Places of what is declared, by name. @type {Map<string, string>} */
-  const places = new Map();
-  /** @type {Set<string>} */
-  const exported = new Set();
+  /** @type {Map<string, Declared>} */
+  const declared = new Map();
+  const exported = new Set(
+    [...core, ...further].flatMap((entry) => [...sourceOf(entry).exports.keys()]),
+  );
+  declare(CORE, core, { sourceOf, declared, exported });
+  for (const entry of further) declare(entry, [entry], { sourceOf, declared, exported });
+  return {
+    types: `${textOf(CORE, declared)}export {};\n`,
+    exports: new Map(core.map((entry) => [entry, listed(sourceOf(entry).exports)])),
+    own: new Map(
+      further.map((entry) => [entry, ownFile(entry, sourceOf(entry).exports, declared)]),
+    ),
+  };
+}
+
+/**
+ * Follows what entries export to all that it mentions.
+ *
+ * @param {string} home where to declare what is not declared yet
+ * @param {readonly string[]} entries
+ * @param {{ sourceOf(file: string): Source, declared: Map<string, Declared>, exported: Set<string> }} all `declared`
+ *   by name; it grows
+ */
+function declare(home, entries, { sourceOf, declared, exported }) {
   /** @type {{ file: string, name: string, user: string }[]} */
   const pending = [];
-  for (const [entry, list] of exportsOf) {
-    for (const [name, target] of list) {
-      exported.add(name);
-      pending.push({ file: target.file, name, user: entry });
+  for (const entry of entries) {
+    for (const [name, { file }] of sourceOf(entry).exports) {
+      pending.push({ file, name, user: entry });
     }
   }
-  /** @type {string[]} */
-  const texts = [];
   for (const { file, name, user } of pending) {
-    if (places.has(name)) {
-      if (places.get(name) !== file) throw new Error(`two declarations are called ${name}`);
-      continue;
-    }
+    const before = declared.get(name);
     const source = sourceOf(file);
+    const isExported = source.exports.has(name);
+    if (before) {
+      if (before.file !== file) throw new Error(`two declarations are called ${name}`);
+      if (before.home === home || (before.home === CORE && isExported)) continue;
+      throw new Error(`${user} mentions ${name}, which ${before.home} declares for itself`);
+    }
     const text = source.declarations.get(name);
     if (text === undefined) throw new Error(`${file} does not declare ${name}, as ${user} expects`);
     // What its own file keeps to itself is part of how something is declared, not a name of its own.
-    if (source.exports.has(name) && !exported.has(name)) {
+    if (isExported && !exported.has(name)) {
       throw new Error(`${user} mentions ${name} of ${file}, which no entry exports`);
     }
-    places.set(name, file);
-    texts.push(text);
+    const mentions = new Set();
     for (const [word] of bare(text).matchAll(/\b[A-Za-z_]\w*\b/g)) {
       const target = source.imports.get(word);
-      if (target) pending.push({ ...target, user: name });
-      else if (source.declarations.has(word)) pending.push({ file, name: word, user: name });
+      if (!target && !source.declarations.has(word)) continue;
+      const { file: from, name: named } = target ?? { file, name: word };
+      pending.push({ file: from, name: named, user: name });
+      mentions.add(named);
     }
+    declared.set(name, { file, home, text, mentions });
   }
-  const lists = exportsOf.map(([entry, list]) => {
-    const names = [...list].map(([name, { type }]) => (type ? `type ${name}` : name));
-    return /** @type {const} */ ([entry, names.sort().join(", ")]);
-  });
-  return { types: `${texts.map(compact).join("")}export {};\n`, exports: new Map(lists) };
+}
+
+/** @param {string} home @param {Map<string, Declared>} declared @returns {string} */
+function textOf(home, declared) {
+  const own = [...declared.values()].filter((each) => each.home === home);
+  return own.map(({ text }) => compact(text)).join("");
+}
+
+/** @param {Iterable<[string, { type: boolean }]>} exports @returns {string} the inside of a pair of braces */
+function listed(exports) {
+  const names = [...exports].map(([name, { type }]) => (type ? `type ${name}` : name));
+  return names.sort().join(", ");
+}
+
+/**
+ * @param {string} entry
+ * @param {Map<string, { type: boolean }>} exports
+ * @param {Map<string, Declared>} declared
+ * @returns {(core: string) => string}
+ */
+function ownFile(entry, exports, declared) {
+  /** @param {string} name */
+  const isShared = (name) => declared.get(name)?.home === CORE;
+  const own = [...declared.values()].filter(({ home }) => home === entry);
+  const used = new Set(own.flatMap(({ mentions }) => [...mentions].filter(isShared)));
+  const passedOn = [...exports].filter(([name]) => isShared(name));
+  return (core) => {
+    const head =
+      used.size > 0 ? `import type { ${[...used].sort().join(", ")} } from "${core}";\n` : "";
+    const foot = passedOn.length > 0 ? `export { ${listed(passedOn)} } from "${core}";\n` : "";
+    return `${head}${textOf(entry, declared)}${foot}export {};\n`;
+  };
 }

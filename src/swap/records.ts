@@ -86,6 +86,7 @@ export class PageRecords {
   /** Somebody rewrites records in place: two of them in one would lose pages. */
   #patching: Promise<void> | undefined;
 
+  /** Pages in records of `store`, which nobody else uses. */
   constructor(store: RecordStore, options: PageRecordsOptions = {}) {
     const { pages = 16, parallel = 16 } = options;
     assertWhole(pages, "pages", 1, 256);

@@ -40,6 +40,7 @@ export class SwapContractError extends Error {
   /** The rule. */
   readonly rule: SwapRule;
 
+  /** `seen`: what the device did instead. */
   constructor(rule: SwapRule, seen: string, cause?: unknown) {
     super(
       `broken: "${RULES[rule]}" (${rule}); ${seen}`,

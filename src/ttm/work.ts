@@ -20,8 +20,10 @@ export interface Work {
 
 /** What an attempt waits for: `done` never rejects. */
 export class Pending {
+  /** Settles when it has come. */
   readonly done: Promise<unknown>;
 
+  /** For shrinkers of one's own, whose scans have to wait. */
   constructor(done: Promise<unknown>) {
     this.done = done;
   }
