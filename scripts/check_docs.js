@@ -24,7 +24,7 @@ const NAME = /`([\w.]+\.(?:ts|js|mjs))`/g;
 const COMMAND = /npm run (?:--silent )?([\w:]+)/g;
 /** What is made, and files of a user's that examples speak of. */
 const NOT_OURS =
-  /^(?:build|dist)\/|\b(?:NAME|NOUN)\b|^(?:worker|page|index|index\.workerd|engine)\.js$|\.d\.ts$/;
+  /^(?:build|dist)\/|\b(?:NAME|NOUN)\b|^(?:worker|page|main|index|index\.workerd|engine|opfs_worker)\.js$|^start\.mjs$|\.d\.ts$/;
 
 /**
  * @param {string} text of a document, or of a program
