@@ -21,7 +21,7 @@ export const LAYERS = [
   [["src/buffer_object.ts", "src/debugfs.ts"]],
   [["src/access.ts"]],
   [["src/bdev.ts"]],
-  [["src/kswapd.ts", "src/reclaim.ts", "src/operations.ts"]],
+  [["src/kswapd.ts", "src/reclaim.ts", "src/tasks.ts"]],
   [["src/ttm/"]],
   [["src/swap/space.ts"]],
   [["src/swap/"], ["src/engine/"]],

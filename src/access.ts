@@ -255,7 +255,7 @@ function onTurn<T>(
       bo.turn.unlock();
     }
   };
-  return bdev.operations.start(op, signal, () => bo.destroyed, inTurn);
+  return bdev.tasks.start(op, signal, () => bo.destroyed, inTurn);
 }
 
 /** Waits for whoever moves the pages of `bo`: a shrink, which ends by itself. */

@@ -1,6 +1,6 @@
 import type { Kswapd } from "./kswapd.ts";
-import { Operations } from "./operations.ts";
 import type { Reclaim } from "./reclaim.ts";
+import { Tasks } from "./tasks.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import { Pool, type PoolOptions } from "./ttm/pool.ts";
 
@@ -20,7 +20,7 @@ export class Bdev {
   readonly global: TtmGlobal;
   readonly reclaimer: Reclaim;
   readonly kswapd: Kswapd;
-  readonly operations: Operations;
+  readonly tasks: Tasks;
   #closed = false;
 
   constructor({ global, reclaimer, kswapd }: Memory, options: PoolOptions) {
@@ -28,7 +28,7 @@ export class Bdev {
     this.global = global;
     this.reclaimer = reclaimer;
     this.kswapd = kswapd;
-    this.operations = new Operations(global, this);
+    this.tasks = new Tasks(global, this);
     Object.freeze(this);
   }
 

@@ -7,7 +7,6 @@ import { ignoreOutcome } from "./host.ts";
 import type { Signal } from "./host_types.ts";
 import type { Kswapd } from "./kswapd.ts";
 import { NOT_CLONED } from "./not_bytes.ts";
-import { Force, type Operations } from "./operations.ts";
 import {
   asSignal,
   assertBoolean,
@@ -20,6 +19,7 @@ import { PRIORITIES } from "./resource.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
 import { assertStack } from "./stack.ts";
 import { closeSwap } from "./swap/space.ts";
+import { Force, type Tasks } from "./tasks.ts";
 import { type Caching, cachingCode } from "./ttm/caching.ts";
 import type { FaultOptions, FaultSite } from "./ttm/fault.ts";
 import type { TraceEvent, TtmGlobal, TtmStats } from "./ttm/global.ts";
@@ -118,8 +118,8 @@ export class Device implements Disposable, AsyncDisposable {
   }
 
   /** @internal */
-  get operations(): Operations {
-    return this.#bdev.operations;
+  get tasks(): Tasks {
+    return this.#bdev.tasks;
   }
 
   /** @internal */
@@ -189,7 +189,7 @@ export class Device implements Disposable, AsyncDisposable {
     const { pages, signal } = this.#shrinkOptions(options);
     const { admission, shrinkers } = this.global;
     let shrunk: Shrunk | undefined;
-    await this.operations.start("shrink", signal, undefined, (task) =>
+    await this.tasks.start("shrink", signal, undefined, (task) =>
       admission.giveUp(task, async () => {
         const slab = shrinkers.begin(task, pages, false);
         await run(task, slab);
@@ -286,14 +286,14 @@ export class Device implements Disposable, AsyncDisposable {
       const text = `swap device ${store.name} closes asynchronously; use close()`;
       throw new TtmError("EWOULDBLOCK", "close", text);
     }
-    const inFlight = this.operations.inFlight(this.#last);
+    const inFlight = this.tasks.inFlight(this.#last);
     if (inFlight > 0 && !force) {
       const text = `${inFlight} operations are in flight; await them, or use close()`;
       throw new TtmError("EBUSY", "close", text);
     }
     this.#bdev.close();
     if (this.#last) this.global.close();
-    this.operations.abort(this.#last);
+    this.tasks.abort(this.#last);
     if (!this.#letGo()) return;
     void this.kswapd.stop();
     // A promise all the same: its outcome is nobody's to hear.
@@ -435,12 +435,12 @@ export class Device implements Disposable, AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#bdev.close();
-    await this.operations.end(false, this.#force);
+    await this.tasks.end(false, this.#force);
     let rest: Promise<void> | undefined;
     if (this.#last) {
       this.global.close();
       rest = this.kswapd.stop();
-      await this.operations.end(true, this.#force);
+      await this.tasks.end(true, this.#force);
     }
     const last = this.#letGo();
     if (!last) return;

@@ -1,5 +1,5 @@
 import { afterTurn } from "./host.ts";
-import { Operations } from "./operations.ts";
+import { Tasks } from "./tasks.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import type { Shrunk } from "./ttm/shrinker.ts";
 import type { AsyncTask } from "./ttm/task.ts";
@@ -19,7 +19,7 @@ const FAILURES_MAX = 10;
 export class Kswapd {
   readonly #global: TtmGlobal;
   /** Its steps, which are no device's own: whoever closes the last device ends them. */
-  readonly #operations: Operations;
+  readonly #tasks: Tasks;
   #running: Promise<void> | undefined;
   #stopped = false;
   /** Runs in a row that freed nothing, and calls not to be heard before the next (kswapd_failures). */
@@ -28,7 +28,7 @@ export class Kswapd {
 
   constructor(global: TtmGlobal) {
     this.#global = global;
-    this.#operations = new Operations(global, undefined);
+    this.#tasks = new Tasks(global, undefined);
   }
 
   /** True while it reclaims. */
@@ -90,7 +90,7 @@ export class Kswapd {
         await run(task, slab);
         shrunk = slab;
       });
-    await this.#operations.start("shrink", undefined, () => this.#stopped, step);
+    await this.#tasks.start("shrink", undefined, () => this.#stopped, step);
     return shrunk;
   }
 }

@@ -179,7 +179,7 @@ describe.each(TABLE)(
       happens(scene, source, controller);
       scene.gate.open();
       await settles(Promise.all([writing, scene.other]));
-      await until(() => scene.device.operations.inFlight() === 0);
+      await until(() => scene.device.tasks.inFlight() === 0);
       const seen = await content(scene.bo);
       expect(foreign(seen)).toBe(0);
       // A page is one thing or another, never a mixture that was not asked for.
@@ -202,7 +202,7 @@ describe.each(TABLE)(
       scene.gate.open();
       await expect(settles(writing)).rejects.toThrow(/this buffer is destroyed/);
       await settles(scene.other.catch(() => {}));
-      await until(() => scene.device.operations.inFlight() === 0);
+      await until(() => scene.device.tasks.inFlight() === 0);
       await end(scene);
     });
   },

@@ -26,7 +26,7 @@ export class Force {
 }
 
 /** The async operations in flight of one owner, a device, on a memory. */
-export class Operations {
+export class Tasks {
   readonly #global: TtmGlobal;
   readonly #owner: TaskOwner;
 
