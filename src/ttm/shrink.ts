@@ -49,7 +49,8 @@ export function assertOurs(tt: Tt): void {
   throw new TtmError("EBUSY", "shrink", "the pages of this tt are not ours to shrink");
 }
 
-interface Entry extends ShrinkItem {
+/** A tt that a batch takes pages of. */
+interface Item extends ShrinkItem {
   readonly tt: Tt;
   /** Its place among the tts. */
   readonly index: number;
@@ -57,7 +58,7 @@ interface Entry extends ShrinkItem {
 
 /** Some pages of a walk that leave together: `items` prepared, `pages` of them. */
 interface Batch {
-  readonly items: readonly Entry[];
+  readonly items: readonly Item[];
   readonly pages: number;
   /** Why its slots were set aside, when they were. */
   readonly retry: number;
@@ -205,7 +206,7 @@ export class Shrink implements Work, Released {
    *
    * @throws TtmError ENOSPC when there is none at all
    */
-  #prepare(items: readonly Entry[], budget: number): Batch {
+  #prepare(items: readonly Item[], budget: number): Batch {
     const global = this.#global;
     const { engine, space } = global;
     const full = this.#full !== undefined;
@@ -225,9 +226,9 @@ export class Shrink implements Work, Released {
   }
 
   /** Moves on to the first item that was not looked at to its end: those before it are on their way. */
-  #pass(items: readonly Entry[]): void {
+  #pass(items: readonly Item[]): void {
     const open = items.find(({ next, entries }) => next < entries);
-    this.#first = open ? open.index : (items[items.length - 1] as Entry).index + 1;
+    this.#first = open ? open.index : (items[items.length - 1] as Item).index + 1;
     this.#start = open ? open.next : 0;
     this.#skip();
   }
@@ -235,15 +236,15 @@ export class Shrink implements Work, Released {
   /** Commits a batch, and moves on. */
   #end(batch: Batch, moved: Moved): void {
     const { items, retry, full } = batch;
-    const left = commit(this.#global, items, moved);
+    const released = commit(this.#global, items, moved);
     if (retry === LOST && moved.pages > 0) this.#global.engine.slotsBack();
     if (retry === BAD) this.#tries *= 2;
-    this.released += left;
-    this.#claim?.raise(this.#claim.frames + left);
+    this.released += released;
+    this.#claim?.raise(this.#claim.frames + released);
     if (moved.refused && !full && codeOf(moved.failure) === "ENOSPC") {
       // Now it is known what the store has: the same pages again, within that.
       this.#full ??= moved.failure;
-      const { index, start } = items[0] as Entry;
+      const { index, start } = items[0] as Item;
       if (index < this.#first) this.#start = start;
       else if (index === this.#first) this.#start = Math.min(start, this.#start);
       this.#first = Math.min(index, this.#first);
@@ -253,7 +254,7 @@ export class Shrink implements Work, Released {
     this.failure ??= moved.failure;
     this.#skip();
     // Nothing moved, and nothing stopped it: there is nothing to go on with.
-    if (left === 0) this.#first = this.#tts.length;
+    if (released === 0) this.#first = this.#tts.length;
   }
 }
 
@@ -263,8 +264,8 @@ function choose(
   first: number,
   start: number,
   want: number,
-): { items: Entry[]; pages: number } {
-  const items: Entry[] = [];
+): { items: Item[]; pages: number } {
+  const items: Item[] = [];
   let pages = 0;
   for (let index = first; index < tts.length && pages < want && items.length < ITEMS_MAX; index++) {
     const tt = tts[index] as Tt;
@@ -278,10 +279,13 @@ function choose(
 }
 
 /** Lets the pages go that were moved. Returns how many. */
-function commit(global: TtmGlobal, items: readonly Entry[], how: Moved): number {
+function commit(
+  global: TtmGlobal,
+  items: readonly Item[],
+  { moved, pages, refused, failure }: Moved,
+): number {
   const { engine, space } = global;
   const stats = countersOf(global);
-  const { moved, pages, refused, failure } = how;
   let released: number;
   try {
     released = engine.shrinkCommit(items, moved);
@@ -291,7 +295,7 @@ function commit(global: TtmGlobal, items: readonly Entry[], how: Moved): number 
   for (const { slot, pages } of refused?.runs ?? []) space.refused(slot, pages, codeOf(failure));
   stats.pagesOut += pages;
   stats.pagesClean += Math.max(released - pages, 0);
-  for (const { tt, released } of items) if (released > 0) left(tt, released);
+  for (const { tt, released } of items) if (released > 0) becomeShrunken(tt, released);
   // Traces may look at any of them, so they hear of it when all is noted.
   if (global.trace) {
     for (const { tt, released } of items) {
@@ -302,14 +306,14 @@ function commit(global: TtmGlobal, items: readonly Entry[], how: Moved): number 
 }
 
 /** Makes clean pages of a batch dirty; says whether that freed a slot. */
-function forget(items: readonly Entry[]): boolean {
+function forget(items: readonly Item[]): boolean {
   return (
     items.reduce((slots, { tt }) => slots + poolOf(tt).dirty(tt, 0, tt.numPages, false), 0) > 0
   );
 }
 
 /** Some pages of `tt` have left: it is shrunken, and no longer to be used for DMA. */
-function left(tt: Tt, pages: number): void {
+function becomeShrunken(tt: Tt, pages: number): void {
   const pool = poolOf(tt);
   const { clean } = pool.global;
   pool.dropMappings(tt);
