@@ -105,7 +105,7 @@ function hold(index: u32, most: u32, want: u32, how: u32, near: u32): u32 {
 /**
  * Prepares entries [start, start + budget) of a vector, or as far as memory goes; a chunk begun is
  * finished, so it may be more. `done`: entries from `start` on already read into a held chunk.
- * Entries without content are cleared, but for [keepFrom, keepTo), which the caller overwrites
+ * Entries without content are cleared, but for [overwriteFrom, overwriteTo), which the caller overwrites
  * whole. Returns entries covered: fewer where pages are being moved. -EINVAL: out of range, or start is inside a
  * chunk; -EBUSY: those at start are; -ENOMEM: none.
  */
@@ -116,8 +116,8 @@ export function fillPrepare(
   done: u32,
   budget: u32,
   how: u32,
-  keepFrom: u32,
-  keepTo: u32,
+  overwriteFrom: u32,
+  overwriteTo: u32,
 ): i32 {
   if (start >= entries || budget == 0 || budget > <u32>BATCH_PAGES_MAX) return -EINVAL;
   if (poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
@@ -164,7 +164,7 @@ export function fillPrepare(
         continue;
       }
       const clean = held != pages || page >> PAGE_SHIFT >= fresh;
-      if (!clean && (i + j < keepFrom || i + j >= keepTo)) clearPages(page, 1);
+      if (!clean && (i + j < overwriteFrom || i + j >= overwriteTo)) clearPages(page, 1);
       j++;
     }
     i += pages;

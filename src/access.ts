@@ -11,7 +11,7 @@ import type { Lock } from "./lock.ts";
 import type { Reclaimable } from "./reclaim.ts";
 import { assertStack } from "./stack.ts";
 import { lacks, type Need } from "./ttm/admission.ts";
-import { KEEP_NONE, type Keep, populate, populateSync } from "./ttm/restore.ts";
+import { OVERWRITES_NOTHING, type Overwritten, populate, populateSync } from "./ttm/restore.ts";
 import { Shrink } from "./ttm/shrink.ts";
 import type { Released } from "./ttm/shrinker.ts";
 import { type AsyncTask, interruptible, type Task } from "./ttm/task.ts";
@@ -30,7 +30,7 @@ export interface Accessed extends Reclaimable {
 
 /** What is done, what may stop it, and what it will overwrite. */
 export interface Access extends Task {
-  readonly keep: Keep;
+  readonly overwritten: Overwritten;
   /** It only copies bytes out, which may be done while a shrink writes the pages to swap. */
   readonly copies: boolean;
 }
@@ -39,14 +39,14 @@ export interface Access extends Task {
 export function access(
   op: TtmOperation,
   signal: Signal | undefined,
-  keep: Keep = KEEP_NONE,
+  overwritten: Overwritten = OVERWRITES_NOTHING,
 ): Access {
-  return { op, keep, signal, copies: false };
+  return { op, overwritten, signal, copies: false };
 }
 
 /** An access that copies bytes out. */
 export function copying(signal: Signal | undefined): Access {
-  return { op: "restore", keep: KEEP_NONE, signal, copies: true };
+  return { op: "restore", overwritten: OVERWRITES_NOTHING, signal, copies: true };
 }
 
 /**
@@ -75,7 +75,7 @@ function bringIn<T>(bdev: Bdev, bo: Accessed, a: Access, use: () => T, hasTurn: 
   const { tt } = bo;
   const fresh = tt.vector < 0;
   try {
-    const failure = populateSync(bdev.pool, a, tt, keepOf(tt, a));
+    const failure = populateSync(bdev.pool, a, tt, overwrittenBy(tt, a));
     // Shrinkers, devices and signals of the user's may have destroyed it meanwhile.
     bo.assertAlive();
     return failure === undefined ? { result: useOrRelease(bdev, bo, fresh, use) } : { failure };
@@ -135,7 +135,7 @@ export async function withPages<T>(bdev: Bdev, bo: Accessed, a: Access, use: () 
       try {
         const { tt } = bo;
         const fresh = tt.vector < 0;
-        const failure = await populate(bdev.pool, task, tt, keepOf(tt, a));
+        const failure = await populate(bdev.pool, task, tt, overwrittenBy(tt, a));
         bo.assertAlive();
         if (failure !== undefined) return failure;
         done = { result: useOrRelease(bdev, bo, fresh, unlessStopped) };
@@ -228,8 +228,8 @@ export async function workAsync(
 }
 
 /** A restore may stop and go on for another caller, so it clears what has no content. */
-function keepOf(tt: Tt, { keep }: Access): Keep {
-  return tt.shrunken ? KEEP_NONE : keep;
+function overwrittenBy(tt: Tt, { overwritten }: Access): Overwritten {
+  return tt.shrunken ? OVERWRITES_NOTHING : overwritten;
 }
 
 /** Runs `body` when it is its turn on `bo`: in the order of the calls. */

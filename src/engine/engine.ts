@@ -334,12 +334,21 @@ export class Engine {
     w: FillWindow,
     budget: number,
     how: number,
-    keepFrom: number,
-    keepTo: number,
+    overwriteFrom: number,
+    overwriteTo: number,
   ): number {
     const { vector, entries, start, done } = w;
     const wasm = this.#wasm;
-    const rc = wasm.fillPrepare(vector, entries, start, done, budget, how, keepFrom, keepTo);
+    const rc = wasm.fillPrepare(
+      vector,
+      entries,
+      start,
+      done,
+      budget,
+      how,
+      overwriteFrom,
+      overwriteTo,
+    );
     return rc === -abi.ENOMEM ? rc : this.#expect(rc, "restore");
   }
 

@@ -16,8 +16,8 @@ export interface Exports {
     done: number,
     budget: number,
     how: number,
-    keepFrom: number,
-    keepTo: number,
+    overwriteFrom: number,
+    overwriteTo: number,
   ): number;
   fillCommit(
     vector: number,

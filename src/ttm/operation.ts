@@ -11,7 +11,7 @@ import { lacks, NEED_NOTHING, type Need } from "./admission.ts";
 import { Claim } from "./frames.ts";
 import type { TtmGlobal } from "./global.ts";
 import { Pool, poolOf } from "./pool.ts";
-import { KEEP_NONE, populate, populateSync } from "./restore.ts";
+import { OVERWRITES_NOTHING, populate, populateSync } from "./restore.ts";
 import { segmentsOf } from "./segments.ts";
 import { assertOurs, assertShrinkable, assertTarget, partial, Shrink } from "./shrink.ts";
 import type { Released } from "./shrinker.ts";
@@ -49,7 +49,7 @@ export async function populateTt(pool: Pool, tt: Tt, context?: OperationContext)
   throwFailure(
     await locked(pool, tt, task, needOf(tt), async (own, task) => {
       needed(tt);
-      return populate(own, task, tt, KEEP_NONE);
+      return populate(own, task, tt, OVERWRITES_NOTHING);
     }),
   );
 }
@@ -65,7 +65,7 @@ export function populateTtSync(pool: Pool, tt: Tt, context?: OperationContext): 
   const task = taskOf("populate", context, "populateTt");
   const failure = lockedSync(pool, tt, task, (own) => {
     needed(tt);
-    return populateSync(own, task, tt, KEEP_NONE);
+    return populateSync(own, task, tt, OVERWRITES_NOTHING);
   });
   throwFailure(lacks(failure) && admission.inside > 0 ? heldByOthers(task, failure) : failure);
 }
@@ -163,7 +163,7 @@ export async function swapoutTt(pool: Pool, tt: Tt, context?: OperationContext):
       else if (populated && !tt.populated && !global.closed) {
         claim.end();
         const back = new AsyncTask("restore", whileOpen(global), task.owner);
-        rethrow(failure, await populate(own, back, tt, KEEP_NONE));
+        rethrow(failure, await populate(own, back, tt, OVERWRITES_NOTHING));
       } else throw failure;
     } finally {
       claim.end();
@@ -185,7 +185,7 @@ export function swapoutTtSync(pool: Pool, tt: Tt, context?: OperationContext): n
     if (failure === undefined) return released;
     if (populated && !tt.populated && !global.closed) {
       const back: Task = { op: "restore", signal: whileOpen(global) };
-      rethrow(failure, populateSync(own, back, tt, KEEP_NONE));
+      rethrow(failure, populateSync(own, back, tt, OVERWRITES_NOTHING));
     }
     throw failure;
   });

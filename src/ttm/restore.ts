@@ -42,12 +42,12 @@ import {
 import { border, Pending, run, runSync, throwFailure, type Work } from "./work.ts";
 
 /** Entries that the caller is about to overwrite whole, so that they need no clearing. */
-export interface Keep {
+export interface Overwritten {
   readonly from: number;
   readonly to: number;
 }
 
-export const KEEP_NONE: Keep = { from: 0, to: 0 };
+export const OVERWRITES_NOTHING: Overwritten = { from: 0, to: 0 };
 
 /** Entries that are filled together, `covered` of them from `start` on, and how the engine is to do it. */
 interface Batch extends FillWindow {
@@ -68,17 +68,22 @@ interface Fill {
  *
  * @throws TtmError EINTR when the task is stopped before it begins
  */
-export async function populate(pool: Pool, task: AsyncTask, tt: Tt, keep: Keep): Promise<unknown> {
+export async function populate(
+  pool: Pool,
+  task: AsyncTask,
+  tt: Tt,
+  overwritten: Overwritten,
+): Promise<unknown> {
   if (tt.populated) return undefined;
-  const work = new Populate(pool, task, tt, keep);
+  const work = new Populate(pool, task, tt, overwritten);
   await run(task, work);
   return work.failure;
 }
 
 /** The same at a stretch. */
-export function populateSync(pool: Pool, task: Task, tt: Tt, keep: Keep): unknown {
+export function populateSync(pool: Pool, task: Task, tt: Tt, overwritten: Overwritten): unknown {
   if (tt.populated) return undefined;
-  const work = new Populate(pool, task, tt, keep);
+  const work = new Populate(pool, task, tt, overwritten);
   runSync(pool.global, task, work);
   return work.failure;
 }
@@ -92,7 +97,7 @@ class Populate implements Work, Fill {
   readonly tt: Tt;
   readonly state: RestoreState;
   readonly #task: Task;
-  readonly #keep: Keep;
+  readonly #overwritten: Overwritten;
   /** Frames that are its own once they are free: those of a task that waits for them. */
   readonly #claim: Claim | undefined;
   /** Room that is being made. */
@@ -100,12 +105,12 @@ class Populate implements Work, Fill {
   #begun = false;
   failure: unknown = undefined;
 
-  constructor(pool: Pool, task: Task, tt: Tt, keep: Keep) {
+  constructor(pool: Pool, task: Task, tt: Tt, overwritten: Overwritten) {
     this.pool = pool;
     this.tt = tt;
     this.state = tt.restore ?? { cursor: 0, read: 0, mapping: undefined };
     this.#task = task;
-    this.#keep = keep;
+    this.#overwritten = overwritten;
     this.#claim = task instanceof AsyncTask ? new Claim(pool.global.frames) : undefined;
   }
 
@@ -129,7 +134,7 @@ class Populate implements Work, Fill {
       const waits = this.#makeRoom();
       if (waits) return waits;
       const { resident } = tt;
-      const batch = prepare(this, this.#task, this.#keep);
+      const batch = prepare(this, this.#task, this.#overwritten);
       this.#claim?.take(tt.resident - resident);
       const moved = transfer(global, this.#task, false, batch.covered, batch.done);
       if (!(moved instanceof Moved)) return new Pending(moved.then((m) => this.#commit(batch, m)));
@@ -216,7 +221,7 @@ function addVector(pool: Pool, tt: Tt): void {
 }
 
 /** Holds the next chunks: one at a time when each has to be mapped, or may be made to fail. */
-function prepare(fill: Fill, task: Task, keep: Keep): Batch {
+function prepare(fill: Fill, task: Task, overwritten: Overwritten): Batch {
   const { pool, tt, state } = fill;
   const { global } = pool;
   const { engine, faults } = global;
@@ -226,11 +231,11 @@ function prepare(fill: Fill, task: Task, keep: Keep): Batch {
   const allowed = faults.on && state.read === 0 ? withoutFailing(pool, tt, state, how) : how;
   const free = engine.freePages + engine.pooledPages;
   const batch = batchAt(tt, state, how);
-  batch.covered = engine.fillPrepare(batch, budget, allowed, keep.from, keep.to);
+  batch.covered = engine.fillPrepare(batch, budget, allowed, overwritten.from, overwritten.to);
   if (batch.covered === -ENOMEM && engine.pooledPages > 0) {
     // Pooled chunks are not cut: what is too large for the gaps here goes back to the allocator.
     global.poolShrinker.drain(0);
-    batch.covered = engine.fillPrepare(batch, budget, allowed, keep.from, keep.to);
+    batch.covered = engine.fillPrepare(batch, budget, allowed, overwritten.from, overwritten.to);
   }
   if (batch.covered === -ENOMEM) throw noMemory(pool, tt);
   pool.account(tt, free - engine.freePages - engine.pooledPages);

@@ -118,10 +118,18 @@ class Run {
     const resume = v.held !== undefined && dice.percent(70);
     const start = resume ? v.held!.start : dice.pick(this.#borders(v));
     const done = resume ? v.held!.done : 0;
-    const [keepFrom, keepTo] = dice.percent(25) ? [dice.below(v.entries), dice.below(99)] : [0, 0];
+    const [overwriteFrom, overwriteTo] = dice.percent(25)
+      ? [dice.below(v.entries), dice.below(99)]
+      : [0, 0];
     const orders = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].filter((order) => !order || dice.percent(60));
     const walk: How = { ...v.kind, orders, keep: dice.percent(60) };
-    const options = { ...walk, done, keepFrom, keepTo, budget: 1 + dice.below(v.entries + 5) };
+    const options = {
+      ...walk,
+      done,
+      overwriteFrom,
+      overwriteTo,
+      budget: 1 + dice.below(v.entries + 5),
+    };
     const what = `fill of ${v.vector} from ${start}, ${done} done`;
     const covered = prepareFill(e, v, start, options);
     if (covered < 0) {
@@ -129,7 +137,7 @@ class Run {
       this.#mustBeExhausted(v.kind, what);
       return what;
     }
-    for (let i = keepFrom; i < Math.min(keepTo, v.entries); i++) {
+    for (let i = overwriteFrom; i < Math.min(overwriteTo, v.entries); i++) {
       if (e.entry(v.vector + i) === 0) v.kept.add(i);
     }
     e.mustHold(`fillPrepare of the ${what}`);

@@ -74,7 +74,7 @@ describe("the content of a new page", () => {
   });
 
   test("stays what it was where the caller keeps it, and only there", () => {
-    for (const [keepFrom, keepTo] of [
+    for (const [overwriteFrom, overwriteTo] of [
       [0, 21],
       [0, 1],
       [3, 17],
@@ -89,9 +89,9 @@ describe("the content of a new page", () => {
       dirtyFrames(e);
       newVector(e, 3); // so that offsets in the vector are not entry numbers
       const v = newVector(e, 21);
-      fillAll(e, v, { keepFrom, keepTo });
+      fillAll(e, v, { overwriteFrom, overwriteTo });
       for (let i = 0; i < 21; i++) {
-        mustBeAll(e, v, i, i + 1, i >= keepFrom && i < keepTo ? 0xa5 : 0);
+        mustBeAll(e, v, i, i + 1, i >= overwriteFrom && i < overwriteTo ? 0xa5 : 0);
       }
     }
   });

@@ -71,8 +71,8 @@ export function newVector(e: EngineUnderTest, entries: number): Vector {
 }
 
 export interface FillOptions extends How {
-  readonly keepFrom?: number;
-  readonly keepTo?: number;
+  readonly overwriteFrom?: number;
+  readonly overwriteTo?: number;
   readonly budget?: number;
   readonly done?: number;
 }
@@ -83,8 +83,17 @@ export function prepareFill(
   start: number,
   options: FillOptions = {},
 ): number {
-  const { keepFrom = 0, keepTo = 0, budget = abi.BATCH_PAGES_MAX, done = 0 } = options;
-  return e.wasm.fillPrepare(vector, entries, start, done, budget, how(options), keepFrom, keepTo);
+  const { overwriteFrom = 0, overwriteTo = 0, budget = abi.BATCH_PAGES_MAX, done = 0 } = options;
+  return e.wasm.fillPrepare(
+    vector,
+    entries,
+    start,
+    done,
+    budget,
+    how(options),
+    overwriteFrom,
+    overwriteTo,
+  );
 }
 
 /** Gives every entry from `start` on a page, restoring from RAM swap what lies there. */

@@ -119,7 +119,7 @@ describe("a chunk that is given to a pool", () => {
     const e = engine();
     drop(e, filled(e, 8, WC), WC);
     const v = newVector(e, 8);
-    fillAll(e, v, { ...WC, keepFrom: 0, keepTo: 8 });
+    fillAll(e, v, { ...WC, overwriteFrom: 0, overwriteTo: 8 });
     expect(e.page(e.entry(v.vector), 8).every((byte) => byte === 0)).toBe(true);
   });
 
