@@ -139,7 +139,7 @@ export const TRIM_SPARE = 256;
 export const POOL_TYPES_MAX = 36;
 
 /*
- * How a walk treats pages, one u32:
+ * How a walk treats pages, flags in one u32:
  *
  *   31   27 26 25  24 23         16 15  11 10  9           0
  *   | 0    |K |caching| pool type+1| 0    |D | orders       |
@@ -148,11 +148,11 @@ export const POOL_TYPES_MAX = 36;
  * from and given to before the allocator, 0 none. caching: the pages'. K: pages that come keep
  * their slots.
  */
-export const HOW_ORDERS = 0x3ff;
-export const HOW_DMA32 = 0x400;
-export const HOW_POOL_SHIFT = 16;
-export const HOW_CACHING_SHIFT = 24;
-export const HOW_KEEP = 0x4000000;
+export const WALK_ORDERS = 0x3ff;
+export const WALK_DMA32 = 0x400;
+export const WALK_POOL_SHIFT = 16;
+export const WALK_CACHING_SHIFT = 24;
+export const WALK_KEEP = 0x4000000;
 
 // Header words (u32 index from HEADER).
 export const H_MAGIC = 0;

@@ -19,12 +19,12 @@ import {
   H_HELD,
   H_MOVING,
   H_SWAPPED,
-  HOW_DMA32,
-  HOW_KEEP,
-  HOW_ORDERS,
   MAX_ORDER,
   PAGE_SHIFT,
   POOL_TYPES_MAX,
+  WALK_DMA32,
+  WALK_KEEP,
+  WALK_ORDERS,
 } from "./abi";
 import { assertEntry, assertHeld, assertOwner } from "./assert";
 import { DEBUGGING } from "./debug";
@@ -69,15 +69,15 @@ function gap(index: u32, most: u32): u32 {
  * of that order, as many as fit `want` entries too: the next would all be the same. Returns their pages,
  * with CLEARED if they are zeros; 0 without memory.
  */
-function hold(index: u32, most: u32, want: u32, how: u32, near: u32): u32 {
-  const type = poolTypeOf(how);
-  const dma32 = (how & HOW_DMA32) != 0;
+function hold(index: u32, most: u32, want: u32, flags: u32, near: u32): u32 {
+  const type = poolTypeOf(flags);
+  const dma32 = (flags & WALK_DMA32) != 0;
   const fits: u32 = (2 << (31 - clz(most))) - 1;
-  let order: i32 = 31 - clz(how & HOW_ORDERS & fits);
+  let order: i32 = 31 - clz(flags & WALK_ORDERS & fits);
   // Without a pool there is nothing above the largest free chunk.
   if (!type && order > 0) order = min(order, largestFree(dma32));
   for (; order >= 0; order--) {
-    if (!((how >> order) & 1)) continue;
+    if (!((flags >> order) & 1)) continue;
     const pooled = type ? poolTake(type - 1, order, index) : 0;
     let pfn = pooled;
     let count: u32 = 0;
@@ -115,12 +115,12 @@ export function fillPrepare(
   start: u32,
   done: u32,
   budget: u32,
-  how: u32,
+  flags: u32,
   overwriteFrom: u32,
   overwriteTo: u32,
 ): i32 {
   if (start >= entries || budget == 0 || budget > <u32>BATCH_PAGES_MAX) return -EINVAL;
-  if (poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
+  if (poolTypeOf(flags) > <u32>POOL_TYPES_MAX) return -EINVAL;
   if (!rangeOk(vector, entries, start, done)) return -EINVAL;
   resetExtents();
   // No chunk reaches further; the gap that `i` lies in is looked at once, not once a chunk.
@@ -147,7 +147,7 @@ export function fillPrepare(
     if (i >= open) open = i + gap(index, reach - i);
     const fresh = get(H_FRESH_PFN);
     const want = start + budget - i;
-    const held = shadowAt(index) ? heldPages(index) : hold(index, open - i, want, how, near);
+    const held = shadowAt(index) ? heldPages(index) : hold(index, open - i, want, flags, near);
     if (!held) break;
     const pages = held & ~CLEARED;
     near = (shadowAt(index) >> PAGE_SHIFT) + pages;
@@ -220,11 +220,11 @@ export function fillCommit(
   done: u32,
   covered: u32,
   read: u32,
-  how: u32,
+  flags: u32,
 ): i32 {
   if (<u64>start + covered > entries || covered == 0 || read > covered) return -EINVAL;
   if (!rangeOk(vector, entries, start, done)) return -EINVAL;
-  if (poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
+  if (poolTypeOf(flags) > <u32>POOL_TYPES_MAX) return -EINVAL;
   if (read && !isPage(entryAt(vector + start)) && !moves(vector + start)) {
     if (DEBUGGING) assert(false, "host: fillCommit of what was not prepared");
     return -EINVAL;
@@ -254,13 +254,13 @@ export function fillCommit(
     if (whole) committed = i + pages - start;
     if (whole && held) run += pages;
     else {
-      commitRun(index - run, run, (how & HOW_KEEP) != 0);
+      commitRun(index - run, run, (flags & WALK_KEEP) != 0);
       run = 0;
-      if (i >= stop && held) giveHeld(index, how);
+      if (i >= stop && held) giveHeld(index, flags);
     }
     i += pages;
   }
-  commitRun(vector + i - run, run, (how & HOW_KEEP) != 0);
+  commitRun(vector + i - run, run, (flags & WALK_KEEP) != 0);
   add(H_MOVING, -(<i32>ended));
   resetExtents();
   flushSlots();

@@ -84,11 +84,11 @@ export function vectorFree(vector: u32, count: u32): i32 {
 /**
  * Empties a vector in whatever state it is: pages are freed, slots dropped, a chunk held by an
  * interrupted restore given back (ttm_pool_release_shrunken, ttm_pool_free). Chunks go to the pool
- * type of `how` when they have its caching, else to the system. Returns frames freed. -EINVAL: no such
+ * type of `flags` when they have its caching, else to the system. Returns frames freed. -EINVAL: no such
  * vector, or a part of one that cuts a chunk, or no such pool type.
  */
-export function vectorDrop(vector: u32, count: u32, how: u32): i32 {
-  if (!vectorOk(vector, count) || poolTypeOf(how) > <u32>POOL_TYPES_MAX) return -EINVAL;
+export function vectorDrop(vector: u32, count: u32, flags: u32): i32 {
+  if (!vectorOk(vector, count) || poolTypeOf(flags) > <u32>POOL_TYPES_MAX) return -EINVAL;
   if (!isBorder(vector) || !isBorder(vector + count)) return -EINVAL;
   let freed: u32 = 0;
   const end = vector + count;
@@ -100,7 +100,7 @@ export function vectorDrop(vector: u32, count: u32, how: u32): i32 {
       if (DEBUGGING) assertOwner(entry >> PAGE_SHIFT, i);
       const pages: u32 = 1 << pageOrder(pageStruct(entry >> PAGE_SHIFT));
       forget(i, pages);
-      giveChunk(entry >> PAGE_SHIFT, how);
+      giveChunk(entry >> PAGE_SHIFT, flags);
       freed += pages;
       for (let j = i; j < i + pages; j++) setEntry(j, 0);
       i += pages;
@@ -111,7 +111,7 @@ export function vectorDrop(vector: u32, count: u32, how: u32): i32 {
       add(H_SWAPPED, -1);
     }
     setEntry(i, 0);
-    if (shadowAt(i)) freed += giveHeld(i, how);
+    if (shadowAt(i)) freed += giveHeld(i, flags);
     i++;
   }
   flushSlots();
@@ -199,7 +199,7 @@ export function vectorCaching(vector: u32, entries: u32, start: u32, caching: u3
 }
 
 /** Frees the chunk held for entries from `index` on; their slots stay valid. Returns its pages. */
-export function giveHeld(index: u32, how: u32): u32 {
+export function giveHeld(index: u32, flags: u32): u32 {
   const pfn = shadowAt(index) >> PAGE_SHIFT;
   const order = pageOrder(pageStruct(pfn));
   if (DEBUGGING) {
@@ -208,7 +208,7 @@ export function giveHeld(index: u32, how: u32): u32 {
   }
   for (let i = index; i < index + (1 << order); i++) setShadow(i, 0);
   add(H_HELD, -(1 << order));
-  giveChunk(pfn, how);
+  giveChunk(pfn, flags);
   return 1 << order;
 }
 

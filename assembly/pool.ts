@@ -10,13 +10,13 @@ import {
   ENOMEM,
   H_POOL,
   H_POOLED,
-  HOW_CACHING_SHIFT,
-  HOW_POOL_SHIFT,
   MAX_ORDER,
   NR_ORDERS,
   PAGE_SHIFT,
   POOL_TYPES_MAX,
   POOLED,
+  WALK_CACHING_SHIFT,
+  WALK_POOL_SHIFT,
 } from "./abi";
 import { DEBUGGING } from "./debug";
 import { add, get, set } from "./header";
@@ -44,14 +44,14 @@ export function poolList(type: u32, order: u32): i32 {
 
 // @ts-ignore: decorator
 @inline
-export function poolTypeOf(how: u32): u32 {
-  return (how >> HOW_POOL_SHIFT) & 0xff;
+export function poolTypeOf(flags: u32): u32 {
+  return (flags >> WALK_POOL_SHIFT) & 0xff;
 }
 
 // @ts-ignore: decorator
 @inline
-function cachingOf(how: u32): u32 {
-  return (how >> HOW_CACHING_SHIFT) & 3;
+function cachingOf(flags: u32): u32 {
+  return (flags >> WALK_CACHING_SHIFT) & 3;
 }
 
 /** The last chunk given of that type and order, for vector entry `owner`; 0 when there is none. */
@@ -96,13 +96,13 @@ export function freeCached(pfn: u32, pages: u32): void {
   giveFrames(pfn, pages);
 }
 
-/** Frees a chunk as `how` says: to the pool type when it has the caching of its pages. */
-export function giveChunk(pfn: u32, how: u32): void {
+/** Frees a chunk as `flags` says: to the pool type when it has the caching of its pages. */
+export function giveChunk(pfn: u32, flags: u32): void {
   const page = pageStruct(pfn);
   endMove(page);
   const order = pageOrder(page);
-  const type = poolTypeOf(how);
-  if (type && pageCaching(page) == cachingOf(how)) poolGive(type - 1, pfn, order);
+  const type = poolTypeOf(flags);
+  if (type && pageCaching(page) == cachingOf(flags)) poolGive(type - 1, pfn, order);
   else freeCached(pfn, 1 << order);
 }
 

@@ -291,8 +291,8 @@ export class Engine {
   }
 
   /** Empties a vector and takes it back. Returns frames freed, to pools or the system. */
-  vectorRelease(vector: number, entries: number, how: number): number {
-    const freed = this.#expect(this.#wasm.vectorDrop(vector, entries, how), "destroy");
+  vectorDrop(vector: number, entries: number, flags: number): number {
+    const freed = this.#expect(this.#wasm.vectorDrop(vector, entries, flags), "destroy");
     this.#expect(this.#wasm.vectorFree(vector, entries), "destroy");
     return freed;
   }
@@ -333,7 +333,7 @@ export class Engine {
   fillPrepare(
     w: FillWindow,
     budget: number,
-    how: number,
+    flags: number,
     overwriteFrom: number,
     overwriteTo: number,
   ): number {
@@ -345,7 +345,7 @@ export class Engine {
       start,
       done,
       budget,
-      how,
+      flags,
       overwriteFrom,
       overwriteTo,
     );
@@ -353,9 +353,9 @@ export class Engine {
   }
 
   /** Makes the chunks visible whose entries are all read. Returns entries that now are pages. */
-  fillCommit(w: FillWindow, covered: number, read: number, how: number): number {
+  fillCommit(w: FillWindow, covered: number, read: number, flags: number): number {
     const { vector, entries, start, done } = w;
-    const rc = this.#wasm.fillCommit(vector, entries, start, done, covered, read, how);
+    const rc = this.#wasm.fillCommit(vector, entries, start, done, covered, read, flags);
     return this.#expect(rc, "restore");
   }
 

@@ -5,7 +5,7 @@ export interface Exports {
   init(frames: number, slots: number, entries: number, ram: number, dma32: number): number;
   vectorAlloc(entries: number): number;
   vectorFree(vector: number, entries: number): number;
-  vectorDrop(vector: number, entries: number, how: number): number;
+  vectorDrop(vector: number, entries: number, flags: number): number;
   vectorDirty(vector: number, entries: number, start: number, count: number, keep: number): number;
   vectorCaching(vector: number, entries: number, start: number, caching: number): number;
   vectorExtents(vector: number, entries: number, start: number, count: number): number;
@@ -15,7 +15,7 @@ export interface Exports {
     start: number,
     done: number,
     budget: number,
-    how: number,
+    flags: number,
     overwriteFrom: number,
     overwriteTo: number,
   ): number;
@@ -26,7 +26,7 @@ export interface Exports {
     done: number,
     covered: number,
     read: number,
-    how: number,
+    flags: number,
   ): number;
   shrinkPrepare(items: number, budget: number): number;
   shrinkCommit(items: number, moved: number): number;

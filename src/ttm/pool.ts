@@ -1,10 +1,10 @@
 import {
-  HOW_CACHING_SHIFT,
-  HOW_DMA32,
-  HOW_KEEP,
-  HOW_POOL_SHIFT,
   MAX_ORDER,
   NR_ORDERS,
+  WALK_CACHING_SHIFT,
+  WALK_DMA32,
+  WALK_KEEP,
+  WALK_POOL_SHIFT,
 } from "../../assembly/abi.ts";
 import { isPage } from "../engine/entry.ts";
 import { show } from "../errors.ts";
@@ -83,14 +83,14 @@ export class Pool implements PageSource {
   }
 
   /** @internal How the engine's walks are to treat pages of `tt`. */
-  how(tt: Tt): number {
+  flags(tt: Tt): number {
     const { roomForClean } = this.global;
     return (
       this.#orders |
-      (this.dma32 ? HOW_DMA32 : 0) |
-      ((this.typeOf(tt.caching) + 1) << HOW_POOL_SHIFT) |
-      (cachingCode(tt.caching) << HOW_CACHING_SHIFT) |
-      (roomForClean ? HOW_KEEP : 0)
+      (this.dma32 ? WALK_DMA32 : 0) |
+      ((this.typeOf(tt.caching) + 1) << WALK_POOL_SHIFT) |
+      (cachingCode(tt.caching) << WALK_CACHING_SHIFT) |
+      (roomForClean ? WALK_KEEP : 0)
     );
   }
 
@@ -98,9 +98,9 @@ export class Pool implements PageSource {
    * @internal
    * The same for pages that go to the system, not to a pool type; those for coherent DMA cannot.
    */
-  howToSystem(tt: Tt): number {
-    const types = ((1 << 8) - 1) << HOW_POOL_SHIFT;
-    return this.coherent ? this.how(tt) : this.how(tt) & ~types;
+  flagsToSystem(tt: Tt): number {
+    const types = ((1 << 8) - 1) << WALK_POOL_SHIFT;
+    return this.coherent ? this.flags(tt) : this.flags(tt) & ~types;
   }
 
   /** @internal Orders it allocates, as a mask. */
@@ -152,7 +152,7 @@ export class Pool implements PageSource {
    * zeros afterwards. Returns frames freed.
    */
   release(tt: Tt): number {
-    return this.#release(tt, this.how(tt));
+    return this.#release(tt, this.flags(tt));
   }
 
   /**
@@ -162,24 +162,24 @@ export class Pool implements PageSource {
   purge(tt: Tt): number {
     const { trace } = this.global;
     tt.purged ||= tt.vector >= 0;
-    const freed = this.#release(tt, this.howToSystem(tt));
+    const freed = this.#release(tt, this.flagsToSystem(tt));
     countersOf(this.global).pagesPurged += freed;
     trace?.({ type: "purge", tt: tt.id, pages: freed });
     return freed;
   }
 
-  #release(tt: Tt, how: number): number {
-    const freed = tt.vector < 0 ? 0 : this.#drop(tt, how);
+  #release(tt: Tt, flags: number): number {
+    const freed = tt.vector < 0 ? 0 : this.#drop(tt, flags);
     tt.restore = undefined;
     tt.flags &= ~(TT_FLAG_PRIV_POPULATED | TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED);
     return freed;
   }
 
-  #drop(tt: Tt, how: number): number {
+  #drop(tt: Tt, flags: number): number {
     const { engine } = this.global;
     this.dropMappings(tt);
     const chunks = this.coherent ? this.#chunks(tt) : [];
-    const freed = engine.vectorRelease(tt.vector, tt.numPages, how);
+    const freed = engine.vectorDrop(tt.vector, tt.numPages, flags);
     for (const address of chunks) {
       if (!engine.chunk(address).pooled) this.unpooled(address);
     }

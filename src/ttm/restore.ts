@@ -22,7 +22,7 @@
  * - Every attempt reports its own error: EINTR, ENOMEM, ENOSPC, EIO.
  * - Pages that never left keep their frames; nothing is copied for them.
  */
-import { ENOMEM, HOW_KEEP, HOW_ORDERS } from "../../assembly/abi.ts";
+import { ENOMEM, WALK_KEEP, WALK_ORDERS } from "../../assembly/abi.ts";
 import type { FillWindow } from "../engine/engine.ts";
 import { codeOf, failureOf, TtmError } from "../errors.ts";
 import { cachingCode } from "./caching.ts";
@@ -49,9 +49,9 @@ export interface Overwritten {
 
 export const OVERWRITES_NOTHING: Overwritten = { from: 0, to: 0 };
 
-/** Entries that are filled together, `covered` of them from `start` on, and how the engine is to do it. */
+/** Entries that are filled together, `covered` of them from `start` on, and what the engine is to do (`WALK_ORDERS` and so on). */
 interface Batch extends FillWindow {
-  readonly how: number;
+  readonly flags: number;
   covered: number;
 }
 
@@ -227,10 +227,10 @@ function prepare(fill: Fill, task: Task, overwritten: Overwritten): Batch {
   const { engine, faults } = global;
   const mapped = tt.dma !== undefined || pool.coherent;
   const budget = mapped || faults.on ? 1 : pagesTogether(global, task);
-  const how = pool.how(tt);
-  const allowed = faults.on && state.read === 0 ? withoutFailing(pool, tt, state, how) : how;
+  const flags = pool.flags(tt);
+  const allowed = faults.on && state.read === 0 ? withoutFailing(pool, tt, state, flags) : flags;
   const free = engine.freePages + engine.pooledPages;
-  const batch = batchAt(tt, state, how);
+  const batch = batchAt(tt, state, flags);
   batch.covered = engine.fillPrepare(batch, budget, allowed, overwritten.from, overwritten.to);
   if (batch.covered === -ENOMEM && engine.pooledPages > 0) {
     // Pooled chunks are not cut: what is too large for the gaps here goes back to the allocator.
@@ -266,20 +266,20 @@ function isPage(entry: number): boolean {
 }
 
 /** Where the next batch begins; what it covers is not known yet. */
-function batchAt(tt: Tt, { cursor, read }: RestoreState, how: number): Batch {
-  return { vector: tt.vector, entries: tt.numPages, start: cursor, done: read, how, covered: 0 };
+function batchAt(tt: Tt, { cursor, read }: RestoreState, flags: number): Batch {
+  return { vector: tt.vector, entries: tt.numPages, start: cursor, done: read, flags, covered: 0 };
 }
 
 /** The orders that are left when allocations fail on purpose, from the largest that fits down. */
-function withoutFailing({ global }: Pool, tt: Tt, state: RestoreState, how: number): number {
-  let orders = how & HOW_ORDERS & (2 * 2 ** (31 - Math.clz32(tt.numPages - state.cursor)) - 1);
+function withoutFailing({ global }: Pool, tt: Tt, state: RestoreState, flags: number): number {
+  let orders = flags & WALK_ORDERS & (2 * 2 ** (31 - Math.clz32(tt.numPages - state.cursor)) - 1);
   while (global.fails("alloc")) {
     orders &= ~(1 << (31 - Math.clz32(orders)));
     if (orders === 0) {
       throw new TtmError("ENOMEM", tt.shrunken ? "restore" : "populate", "injected fault");
     }
   }
-  return (how & ~HOW_ORDERS) | orders;
+  return (flags & ~WALK_ORDERS) | orders;
 }
 
 /** Lets what was read take effect, and moves the state on. `moved`: entries from the cursor on. */
@@ -290,12 +290,12 @@ function take({ pool, tt, state }: Fill, batch: Batch, moved: number): void {
   const address = state.mapping ? engine.shadow(tt.vector + state.cursor) : 0;
   let committed: number;
   try {
-    committed = engine.fillCommit(batch, batch.covered, moved, batch.how);
+    committed = engine.fillCommit(batch, batch.covered, moved, batch.flags);
   } catch (error) {
     throw global.poison(error);
   }
   pool.account(tt, free - engine.freePages - engine.pooledPages);
-  if (batch.how & HOW_KEEP && tt.shrunken && committed > 0) global.clean.add(tt);
+  if (batch.flags & WALK_KEEP && tt.shrunken && committed > 0) global.clean.add(tt);
   const { mapping } = state;
   if (mapping && committed > 0) tt.dma?.set(state.cursor, mapping);
   else if (mapping && moved === 0) pool.unmapHeld(address, mapping);
@@ -338,7 +338,7 @@ export function dropHeld(tt: Tt): number {
   const pool = poolOf(tt);
   tt.restore = undefined;
   const resident = tt.resident;
-  const batch = batchAt(tt, { ...state, read: 0 }, pool.howToSystem(tt));
+  const batch = batchAt(tt, { ...state, read: 0 }, pool.flagsToSystem(tt));
   batch.covered = 1;
   take({ pool, tt, state }, batch, 0);
   return resident - tt.resident;

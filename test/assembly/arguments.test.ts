@@ -10,12 +10,12 @@ import {
   BATCH_PAGES_MAX,
   H_POOLED,
   H_RUN,
-  HOW_KEEP,
   ITEM_BYTES,
   ITEMS,
   ITEMS_MAX,
   MAX_ORDER,
   POOL_TYPES_MAX,
+  WALK_KEEP,
 } from "../../assembly/abi.ts";
 import type { Exports } from "../../src/engine/exports.ts";
 import type { Random } from "../support/random.ts";
@@ -246,7 +246,7 @@ class Fuzz {
     if (name === "fillCommit" && this.fill.length > 0 && dice.percent(60)) {
       const args = this.fill;
       const read = dice.percent(60) ? args[4]! : dice.below(args[4]! + 1);
-      return [...args.slice(0, 5), read, dice.percent(50) ? args[6]! : args[6]! ^ HOW_KEEP];
+      return [...args.slice(0, 5), read, dice.percent(50) ? args[6]! : args[6]! ^ WALK_KEEP];
     }
     const v = this.#vector(dice);
     const proper = dice.percent(50);

@@ -14,7 +14,7 @@ import {
   EINVAL,
   ENOSPC,
   H_CLEAN,
-  HOW_KEEP,
+  WALK_KEEP,
   WRITE_COMBINED,
 } from "../../assembly/abi.ts";
 import {
@@ -134,7 +134,7 @@ describe("a restore that keeps slots", () => {
     shrinkAll(e, [v]);
     expect(prepareFill(e, v, 0)).toBe(11);
     readIn(e, e.extents(), 0, 9);
-    expect(e.wasm.fillCommit(v.vector, 11, 0, 0, 11, 9, HOW_KEEP)).toBe(8);
+    expect(e.wasm.fillCommit(v.vector, 11, 0, 0, 11, 9, WALK_KEEP)).toBe(8);
     expect(statesOf(e, v).slice(7)).toEqual(["clean", "handle", "handle", "handle"]);
     // The entries whose page is held have their content in their slots only.
     expect(e.wasm.vectorDirty(v.vector, 11, 8, 3, 0)).toBe(0);

@@ -64,8 +64,8 @@ export function how(options: How = {}): number {
   const mask = orders
     ? orders.reduce((all, order) => all | (1 << order), 0)
     : 2 * 2 ** orderMax - 1;
-  const flags = (options.dma32 ? abi.HOW_DMA32 : 0) | (options.keep ? abi.HOW_KEEP : 0);
-  return mask | flags | ((type + 1) << abi.HOW_POOL_SHIFT) | (caching << abi.HOW_CACHING_SHIFT);
+  const flags = (options.dma32 ? abi.WALK_DMA32 : 0) | (options.keep ? abi.WALK_KEEP : 0);
+  return mask | flags | ((type + 1) << abi.WALK_POOL_SHIFT) | (caching << abi.WALK_CACHING_SHIFT);
 }
 
 /** A new instance, with one wasm page of memory and nothing laid out. */

@@ -310,15 +310,15 @@ describe("the fixed areas", () => {
 
   test("the parts of how a walk treats pages do not overlap", () => {
     const parts = [
-      abi.HOW_ORDERS,
-      abi.HOW_DMA32,
-      0xff * 2 ** abi.HOW_POOL_SHIFT,
-      3 * 2 ** abi.HOW_CACHING_SHIFT,
-      abi.HOW_KEEP,
+      abi.WALK_ORDERS,
+      abi.WALK_DMA32,
+      0xff * 2 ** abi.WALK_POOL_SHIFT,
+      3 * 2 ** abi.WALK_CACHING_SHIFT,
+      abi.WALK_KEEP,
     ];
     const all = parts.reduce((sum, part) => sum + part, 0);
     expect(parts.reduce((bits, part) => bits | part, 0)).toBe(all);
-    expect(abi.HOW_ORDERS).toBe(2 ** abi.NR_ORDERS - 1);
+    expect(abi.WALK_ORDERS).toBe(2 ** abi.NR_ORDERS - 1);
     expect(abi.POOL_TYPES_MAX).toBeLessThan(0xff);
   });
 

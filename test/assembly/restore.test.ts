@@ -4,7 +4,7 @@
  * and without keeping the slots of pages that come.
  */
 import { describe, expect, test } from "vitest";
-import { EINVAL, ENOMEM, H_CLEAN, HOW_KEEP, PAGE_SIZE } from "../../assembly/abi.ts";
+import { EINVAL, ENOMEM, H_CLEAN, PAGE_SIZE, WALK_KEEP } from "../../assembly/abi.ts";
 import { EngineUnderTest, equal, isHandle, isPage, must } from "./engine_under_test.ts";
 import {
   chunksOf,
@@ -62,7 +62,7 @@ function commit(
   { e, v, keep }: Omit<Shrunken, "stamps">,
   [start, done, covered, read]: [number, number, number, number],
 ): number {
-  const flags = keep ? HOW_KEEP : 0;
+  const flags = keep ? WALK_KEEP : 0;
   return e.wasm.fillCommit(v.vector, v.entries, start, done, covered, read, flags);
 }
 

@@ -157,7 +157,7 @@ export class Rig implements Disposable, AsyncDisposable {
     tt.vector = engine.vectorAlloc(pages);
     tt.pool = this.pool;
     const window = { vector: tt.vector, entries: filled, start: 0, done: 0 };
-    const how = this.pool.how(tt);
+    const how = this.pool.flags(tt);
     const covered = engine.fillPrepare(window, filled, how, 0, 0);
     engine.fillCommit(window, covered, covered, how);
     this.pool.account(tt, covered);

@@ -202,5 +202,5 @@ export function expectUntouched(global: TtmGlobal): void {
   must(global.clean.size === 0, "a tt is still known to be clean");
   const whole = engine.vectorAlloc(entries);
   must(whole >= 0, "vector entries leaked");
-  engine.vectorRelease(whole, entries, 0);
+  engine.vectorDrop(whole, entries, 0);
 }
