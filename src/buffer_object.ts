@@ -2,8 +2,9 @@ import { PAGE_SIZE } from "../assembly/abi.ts";
 import { access, copying, withPages, withPagesSync, workAsync, workSync } from "./access.ts";
 import type { Bdev } from "./bdev.ts";
 import {
+  assertLength,
   type Bytes,
-  bytesOf,
+  bytesWithin,
   type CallerBytes,
   clear,
   copyIn,
@@ -269,7 +270,7 @@ export class BufferObject implements Disposable {
       this.assertAlive();
       throw new TypeError("unpin: this buffer is not pinned");
     }
-    this.#release();
+    this.#letGo();
     this.#pins--;
   }
 
@@ -408,21 +409,9 @@ export class BufferObject implements Disposable {
   }
 
   /** The bytes of a caller's buffer, if they fit at `offset`. */
-  #range(offset: number, value: Bytes, name: string): CallerBytes {
+  #range(offset: number, value: Bytes, name: "source" | "target"): CallerBytes {
     this.assertAlive();
-    if (typeof offset !== "number") {
-      const call = name === "source" ? "write(offset, source)" : "read(offset, target)";
-      throw new TypeError(`offset must be a number of bytes, as in ${call}, not ${show(offset)}`);
-    }
-    const bytes = bytesOf(value, name);
-    const length = lengthOf(bytes);
-    if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > this.#size) {
-      throw new RangeError(
-        `offset ${offset}: the ${length} bytes of ${name} do not lie within ` +
-          `the ${this.#size} bytes of the buffer`,
-      );
-    }
-    return bytes;
+    return bytesWithin(this.#size, offset, value, name);
   }
 
   #shrinkWork(task: Task): Released | Shrink {
@@ -457,7 +446,7 @@ export class BufferObject implements Disposable {
    * Ends one pin or mapping. It calls no other function, so that it cannot fail for want of stack; the LRU lists
    * are brought up to date when they are looked at next.
    */
-  #release(): void {
+  #letGo(): void {
     this.#held--;
     if (this.#held > 0 || this.#destroyed) return;
     this.#tt.evictable = true;
@@ -479,14 +468,13 @@ export class BufferObject implements Disposable {
       pool.dirty(this.#tt, 0, this.#tt.numPages, false);
       this.#tt.purged = false;
     }
-    const mapping = new Mapping(segments, () => this.#release());
+    const mapping = new Mapping(segments, () => this.#letGo());
     this.#hold();
     return mapping;
   }
 
   #copyIn(offset: number, length: number, source: CallerBytes): void {
-    if (lengthOf(source) !== length)
-      throw new TypeError("source was detached or resized meanwhile");
+    assertLength(source, length, "source");
     const { pool, global } = this.#bdev;
     this.#tt.purged = false;
     const first = Math.floor(offset / PAGE_SIZE);
@@ -499,8 +487,7 @@ export class BufferObject implements Disposable {
   }
 
   #copyOut(offset: number, length: number, target: CallerBytes): void {
-    if (lengthOf(target) !== length)
-      throw new TypeError("target was detached or resized meanwhile");
+    assertLength(target, length, "target");
     this.#used();
     copyOut(segmentsOf(this.#bdev.global.engine, this.#tt, offset, length), target);
   }

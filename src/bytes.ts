@@ -1,3 +1,4 @@
+import { show } from "./errors.ts";
 import {
   assertInBounds,
   bufferLength,
@@ -28,12 +29,30 @@ export interface CallerBytes {
 }
 
 /**
- * The bytes of a value of whatever realm.
+ * The bytes of a value of whatever realm, which are to be copied to or from the `size` bytes of a buffer, from
+ * byte `offset` of it on.
  *
- * @throws TypeError when it has none, or no longer
+ * @throws TypeError when it has none, or no longer; RangeError when they do not lie within the buffer
  */
-export function bytesOf(value: Bytes, name: string): CallerBytes {
-  return realBytes(value, name) as unknown as CallerBytes;
+export function bytesWithin(
+  size: number,
+  offset: number,
+  value: Bytes,
+  name: "source" | "target",
+): CallerBytes {
+  if (typeof offset !== "number") {
+    const call = name === "source" ? "write(offset, source)" : "read(offset, target)";
+    throw new TypeError(`offset must be a number of bytes, as in ${call}, not ${show(offset)}`);
+  }
+  const bytes = realBytes(value, name) as unknown as CallerBytes;
+  const length = lengthOf(bytes);
+  if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > size) {
+    throw new RangeError(
+      `offset ${offset}: the ${length} bytes of ${name} do not lie within ` +
+        `the ${size} bytes of the buffer`,
+    );
+  }
+  return bytes;
 }
 
 function realBytes(value: Bytes, name: string): ArrayBufferView {
@@ -88,6 +107,12 @@ function inBounds<T>(look: () => T, name: string): T {
 /** How many there are now. */
 export function lengthOf(bytes: CallerBytes): number {
   return typedLength(bytes);
+}
+
+/** @throws TypeError unless there are as many as before */
+export function assertLength(bytes: CallerBytes, length: number, name: "source" | "target"): void {
+  if (lengthOf(bytes) === length) return;
+  throw new TypeError(`${name} was detached or resized meanwhile`);
 }
 
 /** Fills the segments, which lie in one memory, with the bytes in order. */

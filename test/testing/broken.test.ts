@@ -1,6 +1,6 @@
 /* That the suite is worth something: devices that break one rule each, and the rule that it finds broken. */
 import { describe, expect, test } from "vitest";
-import { type AsyncSwapDevice, PAGE_SIZE, type SwapRun } from "../../src/index.ts";
+import { PAGE_SIZE, type SwapRun } from "../../src/index.ts";
 import {
   checkSwapDevice,
   SwapContractError,
@@ -9,83 +9,7 @@ import {
   swapDeviceTests,
 } from "../../src/testing.ts";
 import { turn } from "../support/delays.ts";
-
-/** A good device, of which each test breaks something. */
-class MapDevice implements AsyncSwapDevice {
-  readonly name: string = "map";
-  readonly slots: number;
-  readonly queueDepth: number = 8;
-  pages = new Map<number, Uint8Array>();
-  room = Number.POSITIVE_INFINITY;
-  damaged = new Set<number>();
-
-  constructor(slots: number) {
-    this.slots = slots;
-  }
-
-  open(): void {}
-
-  async read(runs: readonly SwapRun[], _signal?: AbortSignal): Promise<void> {
-    await turn();
-    for (const [slot, view] of pagesOf(runs)) this.get(slot, view);
-  }
-
-  async write(
-    runs: readonly SwapRun[],
-    _signal?: AbortSignal,
-  ): Promise<void | { pages: number; error: unknown }> {
-    await turn();
-    let pages = 0;
-    for (const [slot, view] of pagesOf(runs)) {
-      if (!this.pages.has(slot) && this.pages.size >= this.room) {
-        const error = Object.assign(new Error("no more room"), { code: "ENOSPC" });
-        return this.short(pages, error);
-      }
-      this.set(slot, view);
-      pages++;
-    }
-  }
-
-  short(pages: number, error: Error): { pages: number; error: unknown } {
-    return { pages, error };
-  }
-
-  get(slot: number, view: Uint8Array): void {
-    if (this.damaged.has(slot)) throw new Error("a bad block");
-    view.set(this.pages.get(slot) as Uint8Array);
-  }
-
-  set(slot: number, view: Uint8Array): void {
-    this.pages.set(slot, view.slice());
-  }
-
-  discard(ranges: readonly { slot: number; pages: number }[], _end: number): void | Promise<void> {
-    for (const { slot, pages } of ranges) {
-      for (let at = slot; at < slot + pages; at++) this.pages.delete(at);
-    }
-  }
-
-  /** Another one on the same store. */
-  second(): MapDevice {
-    return new MapDevice(this.slots);
-  }
-
-  close(): void | Promise<void> {
-    this.pages.clear();
-  }
-}
-
-/** Slots and views of each page. */
-function pagesOf(runs: readonly SwapRun[]): [number, Uint8Array<ArrayBuffer>][] {
-  return runs.flatMap(({ slot, views }) => {
-    const pages = views.flatMap((view) =>
-      Array.from({ length: view.length / PAGE_SIZE }, (_, i) =>
-        view.subarray(i * PAGE_SIZE, (i + 1) * PAGE_SIZE),
-      ),
-    );
-    return pages.map((page, i): [number, Uint8Array<ArrayBuffer>] => [slot + i, page]);
-  });
-}
+import { copied, MapDevice, pagesOf } from "./map_device.ts";
 
 function optionsOf(Broken: typeof MapDevice): SwapDeviceTestsOptions<{ device: MapDevice }> {
   return {
@@ -116,11 +40,6 @@ async function firstBroken(Broken: typeof MapDevice): Promise<SwapContractError 
     }
   }
   return undefined;
-}
-
-/** Copies of what a call writes, made when it is made. */
-function copied(runs: readonly SwapRun[]): [number, Uint8Array<ArrayBuffer>][] {
-  return pagesOf(runs).map(([slot, view]) => [slot, view.slice()]);
 }
 
 const shared = new Map<number, Uint8Array>();
