@@ -270,7 +270,7 @@ export class BufferObject implements Disposable {
       this.assertAlive();
       throw new TypeError("unpin: this buffer is not pinned");
     }
-    this.#letGo();
+    this.#unhold();
     this.#pins--;
   }
 
@@ -446,7 +446,7 @@ export class BufferObject implements Disposable {
    * Ends one pin or mapping. It calls no other function, so that it cannot fail for want of stack; the LRU lists
    * are brought up to date when they are looked at next.
    */
-  #letGo(): void {
+  #unhold(): void {
     this.#held--;
     if (this.#held > 0 || this.#destroyed) return;
     this.#tt.evictable = true;
@@ -468,7 +468,7 @@ export class BufferObject implements Disposable {
       pool.dirty(this.#tt, 0, this.#tt.numPages, false);
       this.#tt.purged = false;
     }
-    const mapping = new Mapping(segments, () => this.#letGo());
+    const mapping = new Mapping(segments, () => this.#unhold());
     this.#hold();
     return mapping;
   }

@@ -1,23 +1,11 @@
 import * as abi from "../../assembly/abi.ts";
 import { TtmError, type TtmOperation } from "../errors.ts";
-import { formatSize } from "../size.ts";
 import { isPage } from "./entry.ts";
 import type { Exports } from "./exports.ts";
+import { assertFits, bytesNeeded, type EngineGeometry } from "./geometry.ts";
 import { instantiate, size } from "./instance.ts";
 import { INVARIANTS } from "./invariants.ts";
 import { drawKey } from "./sum_key.ts";
-
-/**
- * Sizes of an engine: page frames, swap slots, vector entries; whether slots lie in memory too; and how
- * many of the frames, the first ones, are the DMA32 zone.
- */
-interface EngineGeometry {
-  readonly frames: number;
-  readonly slots: number;
-  readonly entries: number;
-  readonly ram: boolean;
-  readonly dma32: number;
-}
 
 /**
  * A run of pages side by side in memory, in swap and in their vector, from entry `index` on. `at`:
@@ -49,38 +37,8 @@ export interface FillWindow {
   readonly done: number;
 }
 
-const WASM_PAGE = 65536;
-/** The last wasm page of 4 GiB stays out of use. */
-const WASM_PAGES_MAX = 65535;
 const ITEM_WORDS = abi.ITEM_BYTES / 4;
 const EXTENT_WORDS = abi.EXTENT_BYTES / 4;
-
-/** Bytes of linear memory that a geometry comes to, for a first look and for people. */
-function parts({ frames, slots, entries, ram }: EngineGeometry) {
-  const bits = ((slots + entries) / 8) * (1 + 1 / 63) + (3 * slots) / 8;
-  return {
-    memory: frames * abi.PAGE_SIZE,
-    swap: ram ? slots * abi.PAGE_SIZE : 0,
-    metadata: abi.FIXED_END + frames * abi.PAGE_STRUCT_BYTES + entries * 3 * abi.ENTRY_BYTES + bits,
-  };
-}
-
-function tooLarge(geometry: EngineGeometry): string {
-  const { memory, swap, metadata } = parts(geometry);
-  const over = (memory + swap + metadata) * 1.001 + WASM_PAGE - WASM_PAGES_MAX * WASM_PAGE;
-  const names = [
-    `${formatSize(memory)} of page frames`,
-    ...(geometry.ram ? [`${formatSize(swap)} of RAM swap`] : []),
-    `${formatSize(metadata)} of metadata`,
-  ];
-  const large = metadata > memory + swap ? "the swap space" : "the memory";
-  const what = geometry.ram ? "the memory or the RAM swap" : large;
-  const much = what === "the swap space" ? "" : ` by ${Math.ceil(over / 2 ** 20) + 1} MiB`;
-  return (
-    `memory: ${names.join(" and ")} do not fit the 4 GiB of a WASM memory; ` +
-    `make ${what} smaller${much}`
-  );
-}
 
 /**
  * The one place that sees WebAssembly. Linear memory is sized once and never grows, so views on it
@@ -103,14 +61,10 @@ export class Engine {
    * @throws TtmError ENOMEM when the host has no room for it
    */
   constructor(geometry: EngineGeometry, module: WebAssembly.Module) {
-    const { memory, swap, metadata } = parts(geometry);
-    if (memory + swap + metadata > WASM_PAGES_MAX * WASM_PAGE) {
-      throw new RangeError(tooLarge(geometry));
-    }
-    const wasm = instantiate(module, memory + swap + metadata);
+    const wasm = instantiate(module, bytesNeeded(geometry));
     const { frames, slots, entries, ram, dma32 } = geometry;
     const pages = wasm.memoryPages(frames, slots, entries, Number(ram));
-    if (pages > WASM_PAGES_MAX) throw new RangeError(tooLarge(geometry));
+    assertFits(geometry, pages);
     size(wasm, pages);
     const rc = wasm.init(frames, slots, entries, Number(ram), dma32);
     if (rc < 0) throw new RangeError(`engine sizes are out of range (errno ${rc})`);
