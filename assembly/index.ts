@@ -49,7 +49,7 @@ export { poolCount, poolShrink } from "./pool";
 
 // The allocators by themselves: for who measures them (bench/buddy, bench/slots), and for tests, which fill
 // memory and swap with them. The published engine is the one that is tested.
-export { allocPages, freePages } from "./page_alloc";
+export { allocPages, givePages } from "./page_alloc";
 export { slotAlloc, slotFree, slotsFree } from "./swap_map";
 
 // All invariants.

@@ -267,7 +267,7 @@ export function allocPages(order: u32): i32 {
 }
 
 /** -EINVAL, and nothing changed, unless allocPages returned this very chunk. */
-export function freePages(pfn: u32, order: u32): i32 {
+export function givePages(pfn: u32, order: u32): i32 {
   const page = rawChunk(pfn);
   if (!page || pageOrder(page) != order) return -EINVAL;
   add(H_RAW_PAGES, -(1 << order));

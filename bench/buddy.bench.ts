@@ -20,7 +20,7 @@ function fresh(order: number): Micro {
     name: "fresh",
     run: () => {
       for (let i = 0; i < BATCH; i++) taken[i] = wasm.allocPages(order);
-      for (let i = 0; i < BATCH; i++) wasm.freePages(taken[i] as number, order);
+      for (let i = 0; i < BATCH; i++) wasm.givePages(taken[i] as number, order);
     },
   };
 }
@@ -31,7 +31,7 @@ function fragmented(order: number): Micro {
   const all = Uint32Array.from({ length: FRAMES >> order }, () => wasm.allocPages(order));
   shuffle(all, random);
   const half = all.length >> 1;
-  for (let i = 0; i < half; i++) wasm.freePages(all[i] as number, order);
+  for (let i = 0; i < half; i++) wasm.givePages(all[i] as number, order);
   const used = all.slice(half);
   const batch = Math.min(BATCH, half);
   const taken = new Uint32Array(batch);
@@ -44,7 +44,7 @@ function fragmented(order: number): Micro {
     run: () => {
       for (let i = 0; i < batch; i++) taken[i] = wasm.allocPages(order);
       for (let i = 0; i < batch; i++) {
-        wasm.freePages(used[at] as number, order);
+        wasm.givePages(used[at] as number, order);
         used[at] = taken[i] as number;
         at = at + 1 === used.length ? 0 : at + 1;
       }

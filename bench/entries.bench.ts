@@ -112,7 +112,7 @@ async function measure(bench: Bench, count: number, scattered: boolean): Promise
     const all = Uint32Array.from({ length: frames }, () => must(engine.wasm.allocPages(0)));
     const random = randomFrom(1);
     const gone = Uint32Array.from({ length: entries }, (_, i) => all[2 * i + random(2)] as number);
-    for (const pfn of shuffle(gone, random)) engine.wasm.freePages(pfn, 0);
+    for (const pfn of shuffle(gone, random)) engine.wasm.givePages(pfn, 0);
   }
   const how = scattered ? 1 : ALL_ORDERS;
   const list = vectors(engine, count, how);

@@ -18,7 +18,7 @@ import { isMain, root } from "./paths.js";
  */
 const KEPT = {
   "assembly/index.ts allocPages": "bench/buddy measures the allocator; tests fill memory with it",
-  "assembly/index.ts freePages":
+  "assembly/index.ts givePages":
     "bench/buddy measures the allocator; tests give memory back with it",
   "assembly/index.ts slotAlloc": "bench/slots measures the map of slots; tests fill swap with it",
   "assembly/index.ts slotFree": "bench/slots measures the map of slots; tests empty swap with it",

@@ -38,7 +38,7 @@ export interface Exports {
   poolCount(type: number, order: number): number;
   poolShrink(type: number, order: number): number;
   allocPages(order: number): number;
-  freePages(pfn: number, order: number): number;
+  givePages(pfn: number, order: number): number;
   slotAlloc(want: number): number;
   slotFree(slot: number, count: number): number;
   slotsFree(): number;

@@ -112,7 +112,7 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   poolCount: ["type", "order"],
   poolShrink: ["type", "order"],
   allocPages: ["order"],
-  freePages: ["pfn", "order"],
+  givePages: ["pfn", "order"],
   slotAlloc: ["count"],
   slotFree: ["slot", "count"],
   slotsFree: [],
@@ -143,7 +143,7 @@ const OFTEN: readonly Name[] = [
   "vectorDrop",
   "vectorDirty",
   "poolShrink",
-  "freePages",
+  "givePages",
   "slotFree",
 ];
 
@@ -233,7 +233,7 @@ class Fuzz {
       if (e.wasm.vectorDrop(vector, entries, 0) >= 0) e.wasm.vectorFree(vector, entries);
     }
     for (let i = 0; i < e.sizes.frames; i++) {
-      for (let order = 0; order <= MAX_ORDER; order++) e.wasm.freePages(e.firstPfn + i, order);
+      for (let order = 0; order <= MAX_ORDER; order++) e.wasm.givePages(e.firstPfn + i, order);
     }
     for (let slot = 1; slot <= e.sizes.slots; slot++) e.wasm.slotFree(slot, 1);
     this.#content = e.contentHash();

@@ -55,7 +55,7 @@ describe("a copy", () => {
       expect(wasm.pageChecksum(other)).toBe(0);
     }
     expect(e.contentHash()).toBe(content);
-    expect(wasm.freePages(pfn, 2)).toBe(0);
+    expect(wasm.givePages(pfn, 2)).toBe(0);
     for (let i = 0; i < 4; i++) {
       e.mustRefuse(EINVAL, "copy of a freed page", () => wasm.pageCopy(pfn + i, pfn + i));
     }

@@ -329,7 +329,7 @@ class Run {
     const slot = dice.percent(50) ? e.wasm.slotAlloc(1 + dice.below(9)) : 0;
     if (slot > 0) rawSlots.push({ slot, count: e.header(H_RUN) });
     for (const { pfn, order } of rawPages.splice(dice.below(rawPages.length + 1))) {
-      equal(e.wasm.freePages(pfn, order), 0, "freePages");
+      equal(e.wasm.givePages(pfn, order), 0, "givePages");
     }
     for (const { slot, count } of rawSlots.splice(dice.below(rawSlots.length + 1))) {
       equal(e.wasm.slotFree(slot, count), 0, "slotFree");
@@ -415,7 +415,7 @@ class Run {
       this.#empty(v, v.kind);
       equal(e.wasm.vectorFree(v.vector, v.entries), 0, "vectorFree");
     }
-    for (const { pfn, order } of rawPages) equal(e.wasm.freePages(pfn, order), 0, "freePages");
+    for (const { pfn, order } of rawPages) equal(e.wasm.givePages(pfn, order), 0, "givePages");
     for (const { slot, count } of rawSlots) equal(e.wasm.slotFree(slot, count), 0, "slotFree");
     for (let type = 0; type < 4; type++) {
       for (let order = 0; order < 10; order++) while (e.wasm.poolShrink(type, order) > 0);

@@ -54,7 +54,7 @@ describe("the content of a new page", () => {
       const e = new EngineUnderTest({ frames: 16, slots: 1, entries: 16 });
       const pfns = Array.from({ length: used }, () => e.wasm.allocPages(0));
       for (const pfn of pfns) e.page(pfn * PAGE_SIZE).fill(0xa5);
-      for (const pfn of pfns) expect(e.wasm.freePages(pfn, 0)).toBe(0);
+      for (const pfn of pfns) expect(e.wasm.givePages(pfn, 0)).toBe(0);
       const v = newVector(e, 16);
       fillAll(e, v);
       expect(chunksOf(e, v)).toEqual([16]);
@@ -65,7 +65,7 @@ describe("the content of a new page", () => {
   test.each([0, 2, 9])("is not touched on fresh frames, orders up to %i", (orderMax) => {
     const e = new EngineUnderTest({ frames: 16, slots: 1, entries: 16 });
     const used = Array.from({ length: 6 }, () => e.wasm.allocPages(0));
-    for (const pfn of used) expect(e.wasm.freePages(pfn, 0)).toBe(0);
+    for (const pfn of used) expect(e.wasm.givePages(pfn, 0)).toBe(0);
     e.page(e.firstPfn * PAGE_SIZE, 16).fill(0xa5);
     const v = newVector(e, 16);
     fillAll(e, v, { orderMax });
@@ -251,7 +251,7 @@ describe("the window of one prepare", () => {
     expect(prepareFill(e, v, 0)).toBe(8);
     expect(e.wasm.fillCommit(v.vector, 20, 0, 0, 8, 8, 0)).toBe(8);
     e.mustRefuse(ENOMEM, "fillPrepare without memory", () => prepareFill(e, v, 8));
-    expect(e.wasm.freePages(taken, 3)).toBe(0);
+    expect(e.wasm.givePages(taken, 3)).toBe(0);
     expect(prepareFill(e, v, 8)).toBe(8);
     expect(e.wasm.fillCommit(v.vector, 20, 8, 0, 8, 8, 0)).toBe(8);
     expect(prepareFill(e, v, 0)).toBe(16);

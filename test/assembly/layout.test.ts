@@ -271,7 +271,7 @@ describe("init", () => {
     const pfn = e.wasm.allocPages(0);
     e.mustRefuse(abi.EINVAL, "second init", () => e.wasm.init(64, 64, 64, 0, 64));
     e.mustRefuse(abi.EINVAL, "smaller second init", () => e.wasm.init(1, 1, 1, 0, 1));
-    expect(e.wasm.freePages(pfn, 0)).toBe(0);
+    expect(e.wasm.givePages(pfn, 0)).toBe(0);
     expect(e.wasm.check()).toBe(0);
   });
 });

@@ -183,7 +183,7 @@ class BuddyRun {
   #free({ at, order, vector }: Chunk): string {
     const { wasm, firstPfn } = this.e;
     const what = `free of chunk ${at} of order ${order}`;
-    if (vector === undefined) equal(wasm.freePages(firstPfn + at, order), 0, what);
+    if (vector === undefined) equal(wasm.givePages(firstPfn + at, order), 0, what);
     else {
       equal(wasm.vectorDrop(vector, 1 << order, 0), 1 << order, what);
       equal(wasm.vectorFree(vector, 1 << order), 0, what);
@@ -199,9 +199,9 @@ class BuddyRun {
     const order = dice.pick([smallOrder(dice), 0, 32, U32_MAX]);
     const at = pfn - e.firstPfn;
     const chunk = model.live.find((live) => live.at === at && live.vector === undefined);
-    const what = `freePages(${at}, ${order})`;
+    const what = `givePages(${at}, ${order})`;
     if (chunk?.order !== order) {
-      e.mustRefuse(EINVAL, what, () => e.wasm.freePages(pfn, order));
+      e.mustRefuse(EINVAL, what, () => e.wasm.givePages(pfn, order));
     }
     return what;
   }
@@ -250,7 +250,7 @@ describe("what freePages refuses", () => {
     const e = engine();
     const { wasm, firstPfn } = e;
     for (const pfn of [firstPfn, firstPfn + 63]) {
-      e.mustRefuse(EINVAL, "free of a free page", () => wasm.freePages(pfn, 0));
+      e.mustRefuse(EINVAL, "free of a free page", () => wasm.givePages(pfn, 0));
     }
   });
 
@@ -258,7 +258,7 @@ describe("what freePages refuses", () => {
     const e = engine();
     const { wasm, firstPfn } = e;
     for (const pfn of [0, 1, firstPfn - 1, firstPfn + 64, 2 ** 31, U32_MAX]) {
-      e.mustRefuse(EINVAL, `free of page ${pfn}`, () => wasm.freePages(pfn, 0));
+      e.mustRefuse(EINVAL, `free of page ${pfn}`, () => wasm.givePages(pfn, 0));
     }
   });
 
@@ -267,13 +267,13 @@ describe("what freePages refuses", () => {
     const { wasm } = e;
     const pfn = wasm.allocPages(3);
     for (const order of [0, 2, 4, 9, 10, 32, U32_MAX]) {
-      e.mustRefuse(EINVAL, `free with order ${order}`, () => wasm.freePages(pfn, order));
+      e.mustRefuse(EINVAL, `free with order ${order}`, () => wasm.givePages(pfn, order));
     }
     for (let i = 1; i < 8; i++) {
-      e.mustRefuse(EINVAL, "free of a tail page", () => wasm.freePages(pfn + i, 0));
+      e.mustRefuse(EINVAL, "free of a tail page", () => wasm.givePages(pfn + i, 0));
     }
-    expect(wasm.freePages(pfn, 3)).toBe(0);
-    e.mustRefuse(EINVAL, "second free", () => wasm.freePages(pfn, 3));
+    expect(wasm.givePages(pfn, 3)).toBe(0);
+    e.mustRefuse(EINVAL, "second free", () => wasm.givePages(pfn, 3));
     expect(wasm.check()).toBe(0);
   });
 
@@ -283,9 +283,9 @@ describe("what freePages refuses", () => {
     const vector = wasm.vectorAlloc(4);
     expect(wasm.fillPrepare(vector, 4, 0, 0, 4, how(), 0, 0)).toBe(4);
     const held = e.shadow(vector) / PAGE_SIZE;
-    e.mustRefuse(EINVAL, "free of a held chunk", () => wasm.freePages(held, 2));
+    e.mustRefuse(EINVAL, "free of a held chunk", () => wasm.givePages(held, 2));
     expect(wasm.fillCommit(vector, 4, 0, 0, 4, 4, 0)).toBe(4);
-    e.mustRefuse(EINVAL, "free of a vector's chunk", () => wasm.freePages(held, 2));
+    e.mustRefuse(EINVAL, "free of a vector's chunk", () => wasm.givePages(held, 2));
     expect(wasm.check()).toBe(0);
   });
 });

@@ -53,7 +53,7 @@ export function dirtyFrames(e: EngineUnderTest, byte: number = 0xa5): void {
   }
   // From the high end down, as a fresh memory has its lists.
   for (const { pfn, order } of taken.sort((a, b) => b.pfn - a.pfn)) {
-    equal(e.wasm.freePages(pfn, order), 0, "freePages");
+    equal(e.wasm.givePages(pfn, order), 0, "givePages");
   }
 }
 
@@ -61,7 +61,7 @@ export function dirtyFrames(e: EngineUnderTest, byte: number = 0xa5): void {
 export function leaveFree(e: EngineUnderTest, free: readonly number[]): void {
   const frames = e.freePages;
   for (let i = 0; i < frames; i++) must(e.wasm.allocPages(0) > 0, "a frame is free");
-  for (const index of free) equal(e.wasm.freePages(e.firstPfn + index, 0), 0, "freePages");
+  for (const index of free) equal(e.wasm.givePages(e.firstPfn + index, 0), 0, "givePages");
 }
 
 export function newVector(e: EngineUnderTest, entries: number): Vector {

@@ -161,7 +161,7 @@ describe("a chunk that is given to a pool", () => {
     const [other] = pfnsOf(e, w) as [number];
     drop(e, v, WC);
     expect(e.state(pfn)).toBe(POOLED);
-    e.mustRefuse(EINVAL, "freePages", () => wasm.freePages(pfn, 2));
+    e.mustRefuse(EINVAL, "givePages", () => wasm.givePages(pfn, 2));
     for (let i = 0; i < 4; i++) {
       e.mustRefuse(EINVAL, "pageCopy from it", () => wasm.pageCopy(other, pfn + i));
       e.mustRefuse(EINVAL, "pageCopy to it", () => wasm.pageCopy(pfn + i, other));

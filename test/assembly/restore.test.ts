@@ -286,7 +286,7 @@ describe("a restore", () => {
     expect(commit(s, [0, 0, 8, 8])).toBe(8);
     e.mustRefuse(ENOMEM, "fillPrepare", () => prepareFill(e, v, 8));
     mustHaveStamps(e, v, stamps);
-    expect(e.wasm.freePages(taken[2]!, 3)).toBe(0);
+    expect(e.wasm.givePages(taken[2]!, 3)).toBe(0);
     expect(prepareFill(e, v, 8)).toBe(8);
     readIn(e, e.extents(), 0, 3);
     expect(commit(s, [8, 0, 8, 3])).toBe(0);
@@ -294,7 +294,7 @@ describe("a restore", () => {
     readIn(e, e.extents(), 3, 8);
     expect(commit(s, [8, 3, 8, 8])).toBe(8);
     e.mustRefuse(ENOMEM, "fillPrepare", () => prepareFill(e, v, 16));
-    expect(e.wasm.freePages(taken[1]!, 4)).toBe(0);
+    expect(e.wasm.givePages(taken[1]!, 4)).toBe(0);
     fillAll(e, v, { start: 16 });
     mustHaveStamps(e, v, stamps);
     e.mustHold("restore");
