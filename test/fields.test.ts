@@ -26,7 +26,7 @@ function setup() {
 /** Objects of the public faces, and the fields of each. */
 const FIELDS: readonly [string, (made: ReturnType<typeof setup>) => object, string][] = [
   ["a buffer", ({ bo }) => bo, "size priority id residentPages pinned destroyed tt turn"],
-  ["a device", ({ device }) => device, "global closed pool reclaimer operations kswapd"],
+  ["a device", ({ device }) => device, "global closed pool reclaimer tasks kswapd"],
   ["a mapping", ({ mapping }) => mapping, "segments bytes"],
   [
     "a tt",
