@@ -105,8 +105,8 @@ export class AsyncTask implements Task, Signal {
   /** Of those who wait for the end: mostly nobody does. */
   #settled: { readonly promise: Promise<void>; resolve(): void } | undefined;
   #stopped: TtmError | undefined;
-  /** Ends the wait it is in, with what stopped it. */
-  #leave: ((stopped: TtmError) => void) | undefined;
+  /** Each ends a wait it is in, with what stopped it: its calls may wait for their turns side by side. */
+  #leaves: Set<(stopped: TtmError) => void> | undefined;
   #reject: ((error: unknown) => void) | undefined;
   /** Cancels the wait for a device that is at work. */
   #cancel: (() => void) | undefined;
@@ -201,10 +201,11 @@ export class AsyncTask implements Task, Signal {
     if (this.#stopped) return;
     this.#stopped = reason;
     this.#controller?.abort(reason);
-    const leave = this.#leave;
-    this.#leave = undefined;
-    if (leave) leave(reason);
-    else this.#cancel = after(GRACE_MS, () => this.#reject?.(reason));
+    const leaves = this.#leaves;
+    this.#leaves = undefined;
+    for (const leave of leaves ?? []) leave(reason);
+    // If that was all it waited for, it ends before.
+    if (!this.#ended) this.#cancel = after(GRACE_MS, () => this.#reject?.(reason));
   }
 
   /**
@@ -218,14 +219,16 @@ export class AsyncTask implements Task, Signal {
         reject(this.#stopped);
         return;
       }
-      const waiter = new Waiter(wants, () => {
-        this.#leave = undefined;
-        resolve();
-      });
-      this.#leave = (stopped) => {
+      const leave = (stopped: TtmError) => {
         queue.remove(waiter);
         reject(stopped);
       };
+      const waiter = new Waiter(wants, () => {
+        this.#leaves?.delete(leave);
+        resolve();
+      });
+      this.#leaves ??= new Set();
+      this.#leaves.add(leave);
       if (first) queue.unshift(waiter);
       else queue.push(waiter);
     });
