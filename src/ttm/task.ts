@@ -105,8 +105,8 @@ export class AsyncTask implements Task, Signal {
   /** Of those who wait for the end: mostly nobody does. */
   #settled: { readonly promise: Promise<void>; resolve(): void } | undefined;
   #stopped: TtmError | undefined;
-  /** Each ends a wait it is in, with what stopped it: its calls may wait for their turns side by side. */
-  #leaves: Set<(stopped: TtmError) => void> | undefined;
+  /** Who is to hear that it is stopped: its waits, for one, as its calls may wait for their turns side by side. */
+  #listeners: Set<() => void> | undefined;
   #reject: ((error: unknown) => void) | undefined;
   /** Cancels the wait for a device that is at work. */
   #cancel: (() => void) | undefined;
@@ -201,11 +201,23 @@ export class AsyncTask implements Task, Signal {
     if (this.#stopped) return;
     this.#stopped = reason;
     this.#controller?.abort(reason);
-    const leaves = this.#leaves;
-    this.#leaves = undefined;
-    for (const leave of leaves ?? []) leave(reason);
+    const listeners = this.#listeners;
+    this.#listeners = undefined;
+    for (const heard of listeners ?? []) heard();
     // If that was all it waited for, it ends before.
     if (!this.#ended) this.#cancel = after(GRACE_MS, () => this.#reject?.(reason));
+  }
+
+  /** Calls `heard` when it is stopped, at once if it is. Returns what takes that back. */
+  onStop(heard: () => void): () => void {
+    if (this.#stopped) heard();
+    else {
+      this.#listeners ??= new Set();
+      this.#listeners.add(heard);
+    }
+    return () => {
+      this.#listeners?.delete(heard);
+    };
   }
 
   /**
@@ -219,16 +231,14 @@ export class AsyncTask implements Task, Signal {
         reject(this.#stopped);
         return;
       }
-      const leave = (stopped: TtmError) => {
+      const stays = this.onStop(() => {
         queue.remove(waiter);
-        reject(stopped);
-      };
+        reject(this.#stopped);
+      });
       const waiter = new Waiter(wants, () => {
-        this.#leaves?.delete(leave);
+        stays();
         resolve();
       });
-      this.#leaves ??= new Set();
-      this.#leaves.add(leave);
       if (first) queue.unshift(waiter);
       else queue.push(waiter);
     });
