@@ -3,8 +3,13 @@
  * like.
  */
 import { afterEach, describe, expect, test } from "vitest";
-import { type BufferObject, createDeviceSync, PAGE_SIZE } from "../../src/index.ts";
-import { type ScriptedSwap, type ScriptedSwapOptions, scriptedSwap } from "../../src/testing.ts";
+import { type BufferObject, createDeviceSync, PAGE_SIZE, type SlotRange } from "../../src/index.ts";
+import {
+  type ScriptedCall,
+  type ScriptedSwap,
+  type ScriptedSwapOptions,
+  scriptedSwap,
+} from "../../src/testing.ts";
 import { content, expectSame, pattern } from "../support/bytes.ts";
 import { Gate, settles, turn, until } from "../support/delays.ts";
 import { fails, failsSync, systemError } from "../support/errors.ts";
@@ -121,6 +126,35 @@ describe("an abort", () => {
     await endOf(device, [bo]);
   });
 
+  test("leaves no listener on the caller's signal, and one is enough for many operations", async () => {
+    const swap = scripted({ queueDepth: 4, script: ({ index }) => ({ wait: index % 3 }) });
+    const device = await open(swap, 64, { transferPages: 4 });
+    const bos = await inSwap(device, 8, 8, 8, 8);
+    for (const aborts of [false, true]) {
+      const abort = new AbortController();
+      const { signal } = abort;
+      let listeners = 0;
+      let most = 0;
+      const [add, remove] = [signal.addEventListener, signal.removeEventListener];
+      signal.addEventListener = (...given: [string, () => void]) => {
+        most = Math.max(most, ++listeners);
+        add.apply(signal, given);
+      };
+      signal.removeEventListener = (...given: [string, () => void]) => {
+        listeners--;
+        remove.apply(signal, given);
+      };
+      const reading = bos.map((bo) => content(bo, { signal }).catch(() => undefined));
+      await turn();
+      if (aborts) abort.abort();
+      await settles(Promise.all(reading));
+      await until(() => device.global.tasks.size === 0);
+      expect([listeners, most]).toEqual([0, 1]);
+      for (const bo of bos) await bo.shrink();
+    }
+    await endOf(device, bos);
+  });
+
   test("of a call that never settles: others go on, and a close with force ends", async () => {
     const swap = scriptedSwap({ slots: 1024, pairs: "async", queueDepth: 4 });
     const device = await open(swap, 64, { transferPages: 4 });
@@ -190,6 +224,25 @@ describe("discards", () => {
     expect((await settles(shrinking)).cause).toBe("enough");
     await expectContent(third, 3);
     await settles(device.close({ force: true }));
+  });
+
+  test("begun while pages are being written spare them: a store may cut off what lies behind the end", async () => {
+    const swap = scripted({ queueDepth: 2 });
+    const device = await open(swap, 64);
+    const [small, big] = (await inSwap(device, 2, 20)) as [BufferObject, BufferObject];
+    const third = await filled(device, 4, 3);
+    const gate = new Gate();
+    swap.script = ({ kind }) => (kind === "write" ? { wait: gate.pass() } : undefined);
+    const shrinking = third.shrink();
+    await until(() => gate.waiting === 1);
+    const [written] = (swap.calls.at(-1) as ScriptedCall).runs;
+    const { slot, pages } = written as SlotRange;
+    big.destroy();
+    expect(swap.calls.at(-1)).toMatchObject({ kind: "discard", end: slot + pages - 1 });
+    gate.open();
+    expect(await settles(shrinking)).toBe(4);
+    await expectContent(third, 3);
+    await endOf(device, [small, third]);
   });
 
   test("that throw or reject are no failure, and the space is used again", async () => {

@@ -1,7 +1,7 @@
 /* The pool's side of the contract of swap devices: many operations, several calls in flight, stores that fail. */
 import { afterEach, describe, expect, test } from "vitest";
 import { type BufferObject, PAGE_SIZE } from "../../src/index.ts";
-import type { ScriptedSwap } from "../../src/testing.ts";
+import { type ScriptedSwap, scriptedSwap } from "../../src/testing.ts";
 import { finiTt, Pool, populateTt, swapoutTt, Tt } from "../../src/ttm.ts";
 import { content, expectSame, pattern } from "../support/bytes.ts";
 import { expectRest } from "../support/crowd.ts";
@@ -210,6 +210,38 @@ describe("hibernation with several calls in flight", () => {
     for (const [i, bo] of bos.entries()) await expectContent(bo, i);
     await endOf(device, bos);
   });
+});
+
+test("reads that fail in the middle of several keep what came before, and go on there", async () => {
+  const swap = scripted({ queueDepth: 3 });
+  const device = await open(swap, 64, { transferPages: 8 });
+  const [bo] = (await inSwap(device, 24)) as [BufferObject];
+  let reads = 0;
+  swap.script = ({ kind }) => {
+    if (kind !== "read") return undefined;
+    return ++reads === 2 ? { error: systemError("EIO") } : { wait: 1 };
+  };
+  await fails("EIO", content(bo));
+  expect([reads, device.stats().pagesIn]).toEqual([3, 8]);
+  device.check();
+  await expectContent(bo, 0);
+  expect([reads, device.stats().pagesIn]).toEqual([5, 24]);
+  await endOf(device, [bo]);
+});
+
+test("a background loop whose writes never settle keeps nobody from closing", async () => {
+  const swap = scriptedSwap({ slots: 256, pairs: "async", queueDepth: 2 });
+  const device = await open(swap, 64, { watermarks: { min: 1, low: 16, high: 32 } });
+  swap.script = ({ kind }) =>
+    kind === "write" ? { wait: new Promise(() => {}), heeds: false } : undefined;
+  const bos = Array.from({ length: 7 }, () => device.createBuffer(8 * PAGE_SIZE));
+  for (const [i, bo] of bos.entries()) await bo.write(0, pattern(i, bo.size));
+  await until(() => swap.calls.length > 0);
+  const lacking = fails("EINTR", device.createBuffer(60 * PAGE_SIZE).write(0, new Uint8Array(9)));
+  await turn();
+  await settles(device.close({ force: true }).catch(() => {}));
+  await settles(lacking);
+  expect(swap.broken).toMatch(/^close with [12] calls in flight/);
 });
 
 test("hundreds of users of 32 pages of memory are all served", async () => {

@@ -130,7 +130,7 @@ class BufferUser implements User {
   readonly bo: BufferObject;
   readonly bytes: Uint8Array;
 
-  constructor({ device, random }: World, pages: number) {
+  constructor({ random }: World, device: Device, pages: number) {
     this.bo = device.createBuffer(pages * PAGE_SIZE - random.below(PAGE_SIZE), {
       priority: random.below(4),
       dma: random.percent(10),
@@ -146,7 +146,7 @@ class BufferUser implements User {
     const length = random.percent(40) ? bo.size - from : random.below(bo.size - from) + 1;
     const sync = world.sync && random.percent(30);
     const options = { signal };
-    switch (random.below(10)) {
+    switch (random.below(11)) {
       case 0:
       case 1:
       case 2: {
@@ -182,6 +182,11 @@ class BufferUser implements User {
       }
       case 8:
         await bo.populate(options);
+        return;
+      case 9:
+        bo.advise("dontneed");
+        for (let i = random.below(5); i > 0; i--) await turn();
+        if (!bo.advise("willneed")) bytes.fill(0);
         return;
       default: {
         const pages = random.below(60) + 1;
@@ -334,14 +339,16 @@ async function live(random: Random): Promise<void> {
   const users: User[] = [];
   // All of them together fit into swap.
   const most = random.pick([2, 8, total >>> 2]);
-  let tts = total >>> 2;
+  let staying = total >>> 2;
+  const coherent = device.createSibling({ coherent: true });
   for (let pages = 0; pages < total * 3 && users.length < 200; ) {
     const size = 1 + random.below(most);
     pages += size;
-    // Nobody but who has a tt can give up its pages, so that they are a part of the memory.
-    const kernel = size <= tts && random.percent(15);
-    if (kernel) tts -= size;
-    users.push(kernel ? new TtUser(world, size) : new BufferUser(world, size));
+    // Nobody but who has a tt can give up its pages, and those for coherent DMA stay: they are a part of the memory.
+    const stays = size <= staying && random.percent(20);
+    if (stays) staying -= size;
+    if (stays && random.percent(60)) users.push(new TtUser(world, size));
+    else users.push(new BufferUser(world, stays ? coherent : device, size));
   }
   const running = [disturb(world), ...users.map((user) => use(world, user))];
   const all = Promise.all(running);
@@ -370,6 +377,7 @@ async function live(random: Random): Promise<void> {
   await Promise.all(users.map((user) => user.check(world)));
   for (const user of users) user.end(world);
   pool.close();
+  await coherent.close();
   expectNothing(device);
   await device.close();
   if (swap.broken !== undefined) throw new Error(swap.broken);
