@@ -18,7 +18,7 @@ import {
   type ScriptedSwap,
   scriptedSwap,
 } from "../../src/testing.ts";
-import { finiTt, Pool, populateTt, shrinkTt, swapoutTt, Tt } from "../../src/ttm.ts";
+import { FAULT_SITES, finiTt, Pool, populateTt, shrinkTt, swapoutTt, Tt } from "../../src/ttm.ts";
 import { expectSame, pattern } from "../support/bytes.ts";
 import { expectRest } from "../support/crowd.ts";
 import { turn, until } from "../support/delays.ts";
@@ -293,7 +293,7 @@ async function disturb(world: World): Promise<void> {
   while (world.left > 0) {
     if (trouble.capacity) swap.capacity = random.below(swap.slots + 1);
     if (trouble.faults) {
-      const site = random.pick(["alloc", "map", "caching", "slot", "write", "read"] as const);
+      const site = random.pick(FAULT_SITES);
       const probability = random.pick([0, 30]);
       device.injectFault(site, { probability, times: -1, seed: random.next() });
     }
@@ -330,17 +330,13 @@ async function worldOf(random: Random, trouble: Trouble, silence: Silence): Prom
   return { random, swap, device, pool, trouble, sync: pairs !== "async", left: WORLD_OPS };
 }
 
-async function live(random: Random): Promise<void> {
-  const trouble = troubleOf(random);
-  const silence = new Silence();
-  const world = await worldOf(random, trouble, silence);
-  const { device, swap, pool } = world;
+/** All of them together fit into swap. */
+function usersOf(world: World, coherent: Device): User[] {
+  const { random, device } = world;
   const { total } = device.stats().pages;
   const users: User[] = [];
-  // All of them together fit into swap.
   const most = random.pick([2, 8, total >>> 2]);
   let staying = total >>> 2;
-  const coherent = device.createSibling({ coherent: true });
   for (let pages = 0; pages < total * 3 && users.length < 200; ) {
     const size = 1 + random.below(most);
     pages += size;
@@ -350,27 +346,38 @@ async function live(random: Random): Promise<void> {
     if (stays && random.percent(60)) users.push(new TtUser(world, size));
     else users.push(new BufferUser(world, stays ? coherent : device, size));
   }
-  const running = [disturb(world), ...users.map((user) => use(world, user))];
+  return users;
+}
+
+/** @throws Error when one of them fails, or nothing goes on for many turns of the event loop */
+async function endOf(world: World, running: readonly Promise<void>[]): Promise<void> {
   const all = Promise.all(running);
   let over = false;
   const ended = () => {
     over = true;
   };
   all.then(ended, ended);
-  let quiet = 0;
-  for (let left = world.left; !over; quiet++) {
+  for (let quiet = 0, { left } = world; !over; quiet++) {
     await turn();
     if (world.left !== left) quiet = 0;
     left = world.left;
     if (quiet > 3000) throw new Error(`users are stuck: ${JSON.stringify(stateOf(world))}`);
   }
   await all;
+}
+
+async function live(random: Random): Promise<void> {
+  const silence = new Silence();
+  const world = await worldOf(random, troubleOf(random), silence);
+  const { device, swap, pool } = world;
+  const coherent = device.createSibling({ coherent: true });
+  const users = usersOf(world, coherent);
+  await endOf(world, [disturb(world), ...users.map((user) => use(world, user))]);
+  // From now on all is well, and what was lost would be missed.
   swap.script = undefined;
   swap.capacity = swap.slots;
   silence.end();
-  for (const site of ["alloc", "map", "caching", "slot", "write", "read"] as const) {
-    device.injectFault(site, { probability: 0 });
-  }
+  for (const site of FAULT_SITES) device.injectFault(site, { probability: 0 });
   await until(() => device.global.tasks.size === 0 && !device.kswapd.running);
   expectRest(device);
   device.check();
