@@ -18,7 +18,6 @@ import type { Reclaim } from "./reclaim.ts";
 import { PRIORITIES } from "./resource.ts";
 import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
 import { assertStack } from "./stack.ts";
-import { closeSwap } from "./swap/space.ts";
 import { Force, type Tasks } from "./tasks.ts";
 import { type Caching, cachingCode } from "./ttm/caching.ts";
 import type { FaultOptions, FaultSite } from "./ttm/fault.ts";
@@ -281,8 +280,8 @@ export class Device implements Disposable, AsyncDisposable {
   closeSync(options: CloseOptions = {}): void {
     const force = forced(options);
     this.#assertClosable(force);
-    const { store } = this.global;
-    if (this.#last && store.async && store.close) {
+    const { store, space } = this.global;
+    if (this.#last && store.close && (store.async || space.discarding)) {
       const text = `swap device ${store.name} closes asynchronously; use close()`;
       throw new TtmError("EWOULDBLOCK", "close", text);
     }
@@ -297,7 +296,7 @@ export class Device implements Disposable, AsyncDisposable {
     if (!this.#letGo()) return;
     void this.kswapd.stop();
     // A promise all the same: its outcome is nobody's to hear.
-    ignoreOutcome(closeSwap(this.global.store));
+    ignoreOutcome(this.global.space.close());
   }
 
   /** What `JSON.stringify` shows of it: `closed` and `stats()`. */
@@ -445,7 +444,9 @@ export class Device implements Disposable, AsyncDisposable {
     const last = this.#letGo();
     if (!last) return;
     await rest;
-    await closeSwap(this.global.store);
+    const { space } = this.global;
+    await this.#force.end(space.discarded());
+    await space.close();
   }
 
   /** Destroys all that is left. Returns whether it was the last device on the memory. */

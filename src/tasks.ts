@@ -18,10 +18,21 @@ export class Force {
     this.#heard = undefined;
   }
 
-  /** Calls `heard` when it is given, at once if it is: the last one that was passed. */
-  hear(heard: () => void): void {
-    if (this.#given) heard();
-    else this.#heard = heard;
+  /**
+   * Waits for `settled`; from when it is given, which `heard` is told, for a device that does not answer no longer
+   * than `FORCE_GRACE_MS`. For one wait at a time.
+   */
+  async end(settled: Promise<unknown>, heard: () => void = () => {}): Promise<void> {
+    let cancel = () => {};
+    const late = new Promise<void>((resolve) => {
+      this.#heard = () => {
+        heard();
+        cancel = after(FORCE_GRACE_MS, resolve);
+      };
+    });
+    if (this.#given) this.give();
+    await Promise.race([settled, late]);
+    cancel();
   }
 }
 
@@ -64,15 +75,7 @@ export class Tasks {
     const tasks = this.#mine(all);
     if (tasks.length === 0) return;
     const settled = Promise.all(tasks.map((task) => task.settled));
-    let cancel = () => {};
-    const late = new Promise<void>((resolve) => {
-      force.hear(() => {
-        this.abort(all);
-        cancel = after(FORCE_GRACE_MS, resolve);
-      });
-    });
-    await Promise.race([settled, late]);
-    cancel();
+    await force.end(settled, () => this.abort(all));
   }
 
   /** Stops operations in flight: EINTR. */

@@ -3,7 +3,7 @@
  * gets back. `slots` is a promise that a store may break: what it refuses as full, it does not have, and what it
  * took once, it has.
  */
-import { BAD, LOST } from "../../assembly/abi.ts";
+import { BAD, LOST, TRIM_SPARE } from "../../assembly/abi.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { TtmErrorCode } from "../errors.ts";
 import { ignoreOutcome } from "../host.ts";
@@ -72,8 +72,10 @@ export class SwapSpace {
   /** Calls in flight, and those that wait for their turn. */
   #flying = 0;
   readonly #queue: WaitQueue = new WaitQueue();
-  /** A discard under way: until it has settled its slots are not written. */
+  /** A discard under way: until it has settled nothing is written, and who wants to waits here. */
   #discarding: Promise<void> | undefined;
+  readonly #writers: WaitQueue = new WaitQueue();
+  #closed = false;
 
   constructor(engine: Engine, store: Store) {
     this.#engine = engine;
@@ -100,9 +102,17 @@ export class SwapSpace {
   }
 
   async #enterLater(caller: Caller, out: boolean): Promise<void> {
-    while (out && this.#discarding) await this.#discarding;
-    if (this.#flying < this.#store.queueDepth) this.#flying++;
-    else await caller.wait(this.#queue, undefined); // whoever leaves hands its turn on
+    for (;;) {
+      if (out && this.#discarding) await caller.wait(this.#writers, undefined);
+      else if (this.#flying < this.#store.queueDepth) {
+        this.#flying++;
+        return;
+      } else {
+        await caller.wait(this.#queue, undefined); // whoever leaves hands its turn on
+        if (!out || !this.#discarding) return;
+        this.leave(); // a discard was begun meanwhile
+      }
+    }
   }
 
   /** A call has settled. */
@@ -146,13 +156,15 @@ export class SwapSpace {
 
   /** Slots were given back: so is their space, if it is much, or all. */
   trim(): void {
+    if (this.#closed) return;
     const engine = this.#engine;
     const { usedSlots } = engine;
     if (usedSlots === 0 && engine.lostSlots > 0) engine.slotsBack();
     if (engine.slotsEnd === 0 || !this.#store.discard) return;
     if (usedSlots > 0 && !this.#holdsMuch(usedSlots)) return;
     const ranges = engine.slotsDiscard();
-    this.#discard(ranges, engine.slotsEnd);
+    // Slots count that a write on its way may have filled, although it has not said so yet.
+    this.#discard(ranges, Math.max(engine.slotsReach - TRIM_SPARE, 0));
   }
 
   /**
@@ -173,13 +185,25 @@ export class SwapSpace {
       return; // best effort: nothing is lost, and there is nobody to hear it
     }
     ignoreOutcome(pending);
-    if (typeof pending?.then !== "function" || !this.#store.async) return;
-    const discarding = Promise.all([pending, this.#discarding]).then(NOTHING, NOTHING);
-    this.#discarding = discarding.then(() => {
-      if (this.#discarding === last) this.#discarding = undefined;
+    const { async, short } = this.#store;
+    // A synchronous device of the first edition is done when it returns, whatever that is.
+    if (typeof pending?.then !== "function" || !(async || short)) return;
+    const discarding = Promise.allSettled([pending, this.#discarding]).then(() => {
+      if (this.#discarding !== discarding) return;
+      this.#discarding = undefined;
+      for (let next = this.#writers.shift(); next; next = this.#writers.shift()) next.wake();
     });
-    const last = this.#discarding;
+    this.#discarding = discarding;
+  }
+
+  /** Settles, never rejecting, when no discard is under way. */
+  async discarded(): Promise<void> {
+    while (this.#discarding) await this.#discarding;
+  }
+
+  /** Closes the store. Calls that end later have it asked for nothing more. */
+  close(): void | Promise<void> {
+    this.#closed = true;
+    return closeSwap(this.#store);
   }
 }
-
-const NOTHING = (): void => {};

@@ -186,8 +186,9 @@ function secondEdition(given: Given, sync: boolean, async: boolean, queueDepth =
     short: true,
     readSync: (runs) => device.readSync(runs),
     writeSync: (runs) => device.writeSync(runs),
-    read: (runs, signal) => device.read(runs, signal),
-    write: (runs, signal) => device.write(runs, signal),
+    // One with Sync calls alone is waited for while it discards.
+    read: (runs, signal) => (async ? device.read(runs, signal) : device.readSync(runs)),
+    write: (runs, signal) => (async ? device.write(runs, signal) : device.writeSync(runs)),
   };
 }
 

@@ -227,7 +227,7 @@ class Scripted implements ScriptedSwap {
   }
 
   #task(call: ScriptedCall, slots: readonly number[], runs: readonly SwapRun[]): Task {
-    const end = this.#watch.begin(slots, call.kind);
+    const end = this.#watch.begin(slots, call.kind, call.sync);
     try {
       return { call, slots, runs, end, answer: this.script?.(call) ?? {} };
     } catch (error) {

@@ -66,12 +66,12 @@ export class PoolWatch {
     throw this.#break(`slot ${slot} of ${this.#slots}`);
   }
 
-  /** A call begins. Returns what to call at its end. */
-  begin(slots: readonly number[], kind: "read" | "write" | "discard"): () => void {
+  /** A call begins. Returns what to call at its end. One of the Sync form is over before another can begin. */
+  begin(slots: readonly number[], kind: "read" | "write" | "discard", sync: boolean): () => void {
     const taken = slots.find((slot) => this.#busy.has(slot));
     if (taken !== undefined) throw this.#break(`two calls overlap on slot ${taken}`);
     if (kind === "write" && this.#discarding > 0) throw this.#break("a write during a discard");
-    if (kind !== "discard" && this.#inFlight >= this.#depth) {
+    if (kind !== "discard" && !sync && this.#inFlight >= this.#depth) {
       throw this.#break(`more than queueDepth (${this.#depth}) calls in flight`);
     }
     for (const slot of slots) this.#busy.add(slot);

@@ -104,11 +104,14 @@ export class Admission {
       else await this.#wait(task, stay);
       let failure: unknown;
       let others: boolean;
+      // A device may keep it for ever, and it has failed by then: what it holds is all that others have to do without.
+      const heard = alone ? task.onStop(() => this.#letOthersIn()) : undefined;
       try {
         // What is pinned or mapped for a moment only is let go of by then.
         if (stay.granted.frames > this.#supply.frames) await yieldTurn();
         failure = await attempt();
       } finally {
+        heard?.();
         others = stay.crowded || stay.entries !== this.#entries;
         this.#leave(stay);
       }
@@ -158,6 +161,12 @@ export class Admission {
     this.#frames += stay.granted.frames;
     this.#lacking += stay.granted.lacking;
     this.#alone = stay.alone;
+  }
+
+  /** Whoever is alone does not have to be any more. */
+  #letOthersIn(): void {
+    this.#alone = false;
+    this.#next();
   }
 
   #leave(stay: Stay): void {

@@ -185,7 +185,8 @@ export class Shrink implements Work, Released {
     const { items, pages } = choose(this.#tts, this.#first, this.#start, want);
     try {
       const batch = this.#prepare(items, Math.min(want, pages));
-      this.#scarce = batch.pages < Math.min(want, pages);
+      this.#scarce = !batch || (batch.pages < want && items.some(isOpen));
+      if (!batch) return undefined;
       this.#pass(items);
       return batch;
     } catch (error) {
@@ -202,11 +203,12 @@ export class Shrink implements Work, Released {
 
   /**
    * Reserves slots for about `budget` pages. With none left it tries bad ones: one, and if that goes well twice
-   * as many each time; or while nothing has left one that the store was too full for.
+   * as many each time; or while nothing has left one that the store was too full for. `undefined`: not before what
+   * is on its way has come to its end.
    *
    * @throws TtmError ENOSPC when there is none at all
    */
-  #prepare(items: readonly Item[], budget: number): Batch {
+  #prepare(items: readonly Item[], budget: number): Batch | undefined {
     const global = this.#global;
     const { engine, space } = global;
     const full = this.#full !== undefined;
@@ -216,6 +218,7 @@ export class Shrink implements Work, Released {
     const good = engine.goodSlots;
     if (good < pages) global.reclaimSlots(pages - good);
     let prepared = engine.shrinkPrepare(items, pages);
+    if (prepared === -ENOSPC && this.#flyingPages > 0) return undefined;
     // The last slots may be those of clean pages in this very batch.
     if (prepared === -ENOSPC && forget(items)) prepared = engine.shrinkPrepare(items, pages);
     const lost = this.released === 0 && !full;
@@ -227,7 +230,7 @@ export class Shrink implements Work, Released {
 
   /** Moves on to the first item that was not looked at to its end: those before it are on their way. */
   #pass(items: readonly Item[]): void {
-    const open = items.find(({ next, entries }) => next < entries);
+    const open = items.find(isOpen);
     this.#first = open ? open.index : (items[items.length - 1] as Item).index + 1;
     this.#start = open ? open.next : 0;
     this.#skip();
@@ -253,9 +256,15 @@ export class Shrink implements Work, Released {
     }
     this.failure ??= moved.failure;
     this.#skip();
-    // Nothing moved, and nothing stopped it: there is nothing to go on with.
-    if (released === 0) this.#first = this.#tts.length;
+    // Nothing moved, and nothing was passed that is on its way already: there is nothing to go on with.
+    if (released === 0 && !items.some(({ start, next }) => next > start))
+      this.#first = this.#tts.length;
   }
+}
+
+/** Whether it was not looked at to its end. */
+function isOpen({ next, entries }: Item): boolean {
+  return next < entries;
 }
 
 /** The tts from `first` on that together have `want` pages; the walk of the first begins at `start`. */

@@ -105,8 +105,8 @@ export class AsyncTask implements Task, Signal {
   /** Of those who wait for the end: mostly nobody does. */
   #settled: { readonly promise: Promise<void>; resolve(): void } | undefined;
   #stopped: TtmError | undefined;
-  /** Ends the wait it is in, with what stopped it. */
-  #leave: ((stopped: TtmError) => void) | undefined;
+  /** Who is to hear that it is stopped: its waits, for one, as its calls may wait for their turns side by side. */
+  #listeners: Set<() => void> | undefined;
   #reject: ((error: unknown) => void) | undefined;
   /** Cancels the wait for a device that is at work. */
   #cancel: (() => void) | undefined;
@@ -201,10 +201,23 @@ export class AsyncTask implements Task, Signal {
     if (this.#stopped) return;
     this.#stopped = reason;
     this.#controller?.abort(reason);
-    const leave = this.#leave;
-    this.#leave = undefined;
-    if (leave) leave(reason);
-    else this.#cancel = after(GRACE_MS, () => this.#reject?.(reason));
+    const listeners = this.#listeners;
+    this.#listeners = undefined;
+    for (const heard of listeners ?? []) heard();
+    // If that was all it waited for, it ends before.
+    if (!this.#ended) this.#cancel = after(GRACE_MS, () => this.#reject?.(reason));
+  }
+
+  /** Calls `heard` when it is stopped, at once if it is. Returns what takes that back. */
+  onStop(heard: () => void): () => void {
+    if (this.#stopped) heard();
+    else {
+      this.#listeners ??= new Set();
+      this.#listeners.add(heard);
+    }
+    return () => {
+      this.#listeners?.delete(heard);
+    };
   }
 
   /**
@@ -218,14 +231,14 @@ export class AsyncTask implements Task, Signal {
         reject(this.#stopped);
         return;
       }
+      const stays = this.onStop(() => {
+        queue.remove(waiter);
+        reject(this.#stopped);
+      });
       const waiter = new Waiter(wants, () => {
-        this.#leave = undefined;
+        stays();
         resolve();
       });
-      this.#leave = (stopped) => {
-        queue.remove(waiter);
-        reject(stopped);
-      };
       if (first) queue.unshift(waiter);
       else queue.push(waiter);
     });

@@ -90,7 +90,7 @@ export function transfer(
     if (store.ram) transferRam(context, moved, out, total);
     else {
       const calls = group(context, out);
-      const waits = store.async && task instanceof AsyncTask;
+      const waits = task instanceof AsyncTask;
       if (!store.sync && waits) return later(context, task, moved, calls, 0, total);
       for (let i = 0; i < calls.length; i++) {
         const call = calls[i] as Call;
@@ -98,8 +98,9 @@ export function transfer(
         if (outcome instanceof Promise) {
           return later(context, task as AsyncTask, moved, calls, i, total, outcome);
         }
-        // A store of both kinds may serve some of them on the spot, and not others.
-        if (waits && outcome.failure?.code === "EWOULDBLOCK") {
+        // A store of both kinds may serve some of them on the spot, and not others; or a discard is under way.
+        const canWait = waits && (store.async || (out && context.space.discarding));
+        if (canWait && outcome.failure?.code === "EWOULDBLOCK") {
           return later(context, task, moved, calls, i, total);
         }
         if (halve(calls, i, outcome)) i--;
@@ -132,8 +133,9 @@ async function later(
   /** What will come of those that were made. */
   const outcomes: (Promise<Outcome> | undefined)[] = [];
   outcomes[first] = made;
+  let i = first;
   try {
-    for (let i = first; i < calls.length; i++) {
+    for (; i < calls.length; i++) {
       for (let next = i; next < calls.length && next < i + width; next++) {
         outcomes[next] ??= callLater(context, task, calls[next] as Call);
       }
@@ -146,10 +148,19 @@ async function later(
   } catch (error) {
     unexpectedly(moved, (calls[first] as Call).out, error);
   } finally {
-    // Until all of them have settled their pages are set aside.
-    await Promise.all(outcomes);
+    // Until all of them have settled their pages are set aside. What was written after a call that failed stays
+    // where it was all the same, but takes up room in the store.
+    const rest = await Promise.all(outcomes);
+    for (i++; i < calls.length; i++) stored(context, calls[i] as Call, rest[i]);
   }
   return moved;
+}
+
+/** Notes what a write has stored that does not count. */
+function stored({ engine }: TransferContext, call: Call, outcome: Outcome | undefined): void {
+  if (!call.out || !outcome) return;
+  const { runs } = outcome.failure ? split(call, outcome.pages)[0] : call;
+  for (const { slot, pages } of runs) engine.slotsTook(slot, pages);
 }
 
 /** One call, on the spot. A promise: it takes time all the same, and the task can wait. */
@@ -196,7 +207,9 @@ async function callLater(context: TransferContext, task: AsyncTask, call: Call):
       const runs = runsOf(context, call);
       const signal = store.short ? task.abortSignal : undefined;
       const value = await (out ? store.write(runs, signal) : store.read(runs, signal));
-      return outcomeOf(context, call, value);
+      const outcome = outcomeOf(context, call, value);
+      // Why it stopped is then why it said it did.
+      return outcome.failure && task.stopped ? { ...outcome, failure: task.stopped } : outcome;
     } finally {
       space.leave();
     }

@@ -314,6 +314,24 @@ describe("one that is stopped while it waits", () => {
     await house.leave(first, small);
   });
 
+  test("alone, and is stopped there, keeps nobody out while what it is at goes on", async () => {
+    const house = new House(10);
+    const [first, lacking] = await house.come(4, new Visit(4, () => "ENOMEM"));
+    await house.leave(lacking, first);
+    expect(lacking).toMatchObject({ entries: 2, inside: true });
+    const [small, large] = await house.come(6, 7);
+    expect(insideOf([small as Visit, large as Visit])).toEqual([false, false]);
+    lacking?.task.stop(new TtmError("EINTR", "populate", "stopped"));
+    await turn();
+    expect(insideOf([small as Visit, large as Visit])).toEqual([true, false]);
+    await house.leave(lacking);
+    expect(house.admission.exclusive).toBe(false);
+    await house.leave(small);
+    expect(large?.inside).toBe(true);
+    await house.leave(large);
+    expect(house.admission.inside).toBe(0);
+  });
+
   test("to try again alone lets the others go on, too", async () => {
     const house = new House(10);
     const visits = await house.come(new Visit(5, () => "ENOMEM"), 5, 10);
