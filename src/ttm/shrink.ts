@@ -86,8 +86,8 @@ export class Shrink implements Work, Released {
   /** The first tt that may have pages left, and the entry from which to look at it. */
   #first = 0;
   #start = 0;
-  /** Batches on their way, their pages, and whether it counts as one of those who write pages out. */
-  readonly #flying = new Set<Promise<void>>();
+  /** Batches on their way, on a store that takes time; their pages, and whether it counts as one who writes out. */
+  #flying: Set<Promise<void>> | undefined = undefined;
   #flyingPages = 0;
   #transit = false;
   released = 0;
@@ -127,7 +127,7 @@ export class Shrink implements Work, Released {
         this.failure = stop;
       } else this.#fly(batch, moved);
     }
-    return this.#flying.size > 0 ? new Pending(Promise.race(this.#flying)) : undefined;
+    return this.#flying?.size ? new Pending(Promise.race(this.#flying)) : undefined;
   }
 
   /** Those who find no frame wait for it; not with nothing on its way, which would only wake them for nothing. */
@@ -146,10 +146,12 @@ export class Shrink implements Work, Released {
   /** A batch whose pages are on their way leaves, or comes back, when they have come to their end. */
   #fly(batch: Batch, moving: Promise<Moved>): void {
     const { transits } = this.#global.frames;
+    this.#flying ??= new Set();
+    const flying = this.#flying;
     this.#flyingPages += batch.pages;
     transits.pages += batch.pages;
     const settled = moving.then((moved) => {
-      this.#flying.delete(settled);
+      flying.delete(settled);
       this.#flyingPages -= batch.pages;
       transits.pages -= batch.pages;
       try {
@@ -158,7 +160,7 @@ export class Shrink implements Work, Released {
         this.failure ??= failureOf("shrink", error);
       }
     });
-    this.#flying.add(settled);
+    flying.add(settled);
   }
 
   /** Goes past tts that have no page left. */

@@ -295,11 +295,11 @@ function took(
 ): boolean {
   const { engine, checksums } = context;
   const { out } = call;
-  const [done, rest] = failure ? split(call, some) : [call, undefined];
+  const parts = failure && split(call, some);
   // What leaves without a transfer, because swap still has it, has left up to here.
   if (out) moved.moved = firstOf(call).at;
   moved.failure = failure;
-  for (const { slot, pages, extents } of done.runs) {
+  for (const { slot, pages, extents } of (parts ? parts[0] : call).runs) {
     // Checksums while the bytes are in the CPU's cache.
     if (out && checksums) for (const extent of extents) engine.sum(extent);
     if (out) engine.slotsTook(slot, pages);
@@ -313,7 +313,7 @@ function took(
     const last = extents[extents.length - 1] as Extent;
     moved.moved = last.at + last.pages;
   }
-  if (out) moved.refused = rest;
+  if (out) moved.refused = parts?.[1];
   return !failure;
 }
 
