@@ -206,10 +206,15 @@ async function callLater(context: TransferContext, task: AsyncTask, call: Call):
   return { pages: 0, failure };
 }
 
-/** The runs of a call as the store is handed them: views are made right before they are used. */
+/**
+ * The runs of a call as the store is handed them: views are made right before they are used. Checksums of what leaves
+ * are noted here, too: the store finds the bytes in the CPU's cache, and calls in flight go on meanwhile.
+ */
 function runsOf(context: TransferContext, { out, runs }: Call): SwapRun[] {
   if (context.fails(out ? "write" : "read")) throw injected(out);
-  const { engine } = context;
+  const { engine, checksums } = context;
+  if (out && checksums)
+    for (const { extents } of runs) for (const each of extents) engine.sum(each);
   return runs.map(({ slot, extents }) => ({
     slot,
     views: extents.map(({ address, pages }) => engine.view(address, pages * PAGE_SIZE)),
@@ -300,8 +305,6 @@ function took(
   if (out) moved.moved = firstOf(call).at;
   moved.failure = failure;
   for (const { slot, pages, extents } of (parts ? parts[0] : call).runs) {
-    // Checksums while the bytes are in the CPU's cache.
-    if (out && checksums) for (const extent of extents) engine.sum(extent);
     if (out) engine.slotsTook(slot, pages);
     moved.pages += pages;
     const bad = out || !checksums ? undefined : findBad(context, extents);
