@@ -20,6 +20,9 @@ import { type Pending, runSync, type Work } from "./ttm/work.ts";
 /** Pages shrunk at a stretch even for a smaller need, so that small buffers leave together. */
 const CLUSTER_PAGES_MIN = 16;
 
+/** How many times as many pages as may be on their way together. */
+const SCAN_FLIGHTS = 8;
+
 /** A buffer, as far as it can give pages up. */
 export interface Reclaimable extends Resource {
   readonly tt: Tt;
@@ -33,7 +36,10 @@ export interface Reclaimable extends Resource {
  */
 export class Reclaim implements Shrinker {
   readonly name = "ttm-buffer-objects";
-  /** Pages of one scan: as many batches as the store likes to have on their way, in a quarter of the memory. */
+  /**
+   * Pages of one scan. On a store of which many calls are in flight together these are many times as many, as all of
+   * them come to their end before the next scan; but half of the memory at most, as they are locked meanwhile.
+   */
   readonly batch: number;
   /** The buffers that have content, in the order in which they leave. */
   readonly resources: ResourceManager<Reclaimable> = new ResourceManager<Reclaimable>();
@@ -42,7 +48,8 @@ export class Reclaim implements Shrinker {
   constructor(global: TtmGlobal) {
     this.#global = global;
     const { store, transferPages, engine } = global;
-    const together = Math.min(store.width * transferPages, engine.geometry.frames >>> 2);
+    const flying = store.width > 1 ? store.width * transferPages : 0;
+    const together = Math.min(SCAN_FLIGHTS * flying, engine.geometry.frames >>> 1);
     this.batch = Math.max(together, BATCH_PAGES);
   }
 

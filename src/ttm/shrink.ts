@@ -195,10 +195,14 @@ export class Shrink implements Work, Released {
     }
   }
 
-  /** Most pages on their way together: one batch while slots are short, or it is found out what the store takes. */
+  /**
+   * Most pages on their way together: one batch while slots are short, or it is found out what the store takes. Else
+   * there is one more than fits, so that its calls begin when others end, before anything is prepared.
+   */
   get #flyingMax(): number {
     const { store, transferPages } = this.#global;
-    return this.#full || this.#scarce ? 0 : store.width * transferPages;
+    if (this.#full || this.#scarce || store.width === 1) return 0;
+    return store.width * transferPages + BATCH_PAGES;
   }
 
   /**
