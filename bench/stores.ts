@@ -1,5 +1,6 @@
 /* Swap devices of the benchmarks, of the family that tests use. */
-import { PAGE_SIZE } from "../src/index.ts";
+import { setImmediate } from "node:timers";
+import { type AsyncSwapDevice, PAGE_SIZE, type SwapRun } from "../src/index.ts";
 import { FakeSwap, StoreSwap } from "../test/support/fake_swap.ts";
 
 /**
@@ -53,4 +54,71 @@ export class NoSwap extends FakeSwap {
 export function slowSwap(slots: number, ms: number): StoreSwap {
   const delay = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
   return new StoreSwap({ slots, delay }, "slow");
+}
+
+/**
+ * A store at the other end of a connection: a call takes a while (milliseconds), however large it is, and as many
+ * may be in flight as it likes. What is kept lies in one piece, so that copying costs next to nothing.
+ */
+export class RemoteSwap implements AsyncSwapDevice {
+  readonly name = "remote";
+  readonly slots: number;
+  readonly queueDepth: number;
+  readonly #ms: number;
+  readonly #store: Uint8Array<ArrayBuffer>;
+  /** Calls on their way, those begun first first, and when each ends. */
+  readonly #flying: { readonly end: number; settle(): void }[] = [];
+  #calls = 0;
+  #runs = 0;
+
+  constructor(slots: number, ms: number, queueDepth: number) {
+    this.slots = slots;
+    this.queueDepth = queueDepth;
+    this.#ms = ms;
+    // Filled, so that the system has given it its pages before anything is measured.
+    this.#store = new Uint8Array(slots * PAGE_SIZE).fill(1);
+  }
+
+  /** Calls so far, and runs of all of them. */
+  counts(): { readonly calls: number; readonly runs: number } {
+    return { calls: this.#calls, runs: this.#runs };
+  }
+
+  async write(runs: readonly SwapRun[]): Promise<void> {
+    await this.#wait(runs);
+    for (const { slot, views } of runs) {
+      let at = (slot - 1) * PAGE_SIZE;
+      for (const view of views) {
+        this.#store.set(view, at);
+        at += view.length;
+      }
+    }
+  }
+
+  async read(runs: readonly SwapRun[]): Promise<void> {
+    await this.#wait(runs);
+    for (const { slot, views } of runs) {
+      let at = (slot - 1) * PAGE_SIZE;
+      for (const view of views) {
+        view.set(this.#store.subarray(at, at + view.length));
+        at += view.length;
+      }
+    }
+  }
+
+  async #wait(runs: readonly SwapRun[]): Promise<void> {
+    this.#calls++;
+    this.#runs += runs.length;
+    const end = performance.now() + this.#ms;
+    await new Promise<void>((settle) => {
+      if (this.#flying.push({ end, settle }) === 1) setImmediate(this.#poll);
+    });
+  }
+
+  /** Ends the first call if it is time, one a turn, as messages come. Timers would begin to wait after the last. */
+  readonly #poll = (): void => {
+    const first = this.#flying[0];
+    if (first && performance.now() >= first.end) this.#flying.shift()?.settle();
+    if (this.#flying.length > 0) setImmediate(this.#poll);
+  };
 }

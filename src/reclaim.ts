@@ -20,6 +20,9 @@ import { type Pending, runSync, type Work } from "./ttm/work.ts";
 /** Pages shrunk at a stretch even for a smaller need, so that small buffers leave together. */
 const CLUSTER_PAGES_MIN = 16;
 
+/** How many times as many pages as may be on their way together. */
+const SCAN_FLIGHTS = 8;
+
 /** A buffer, as far as it can give pages up. */
 export interface Reclaimable extends Resource {
   readonly tt: Tt;
@@ -33,7 +36,10 @@ export interface Reclaimable extends Resource {
  */
 export class Reclaim implements Shrinker {
   readonly name = "ttm-buffer-objects";
-  /** Pages of one scan: as many batches as the store likes to have on their way, in a quarter of the memory. */
+  /**
+   * Pages of one scan. On a store of which many calls are in flight together these are many times as many, as all of
+   * them come to their end before the next scan; but half of the memory at most, as they are locked meanwhile.
+   */
   readonly batch: number;
   /** The buffers that have content, in the order in which they leave. */
   readonly resources: ResourceManager<Reclaimable> = new ResourceManager<Reclaimable>();
@@ -42,7 +48,8 @@ export class Reclaim implements Shrinker {
   constructor(global: TtmGlobal) {
     this.#global = global;
     const { store, transferPages, engine } = global;
-    const together = Math.min(store.width * transferPages, engine.geometry.frames >>> 2);
+    const flying = store.width > 1 ? store.width * transferPages : 0;
+    const together = Math.min(SCAN_FLIGHTS * flying, engine.geometry.frames >>> 1);
     this.batch = Math.max(together, BATCH_PAGES);
   }
 
@@ -101,19 +108,32 @@ export class Reclaim implements Shrinker {
     const victims = this.#victims(target);
     const tts = victims.map(({ tt }) => tt);
     control.nrScanned = purged + tts.reduce((pages, { resident }) => pages + resident, 0);
-    const global = this.#global;
+    let waits: Pending | undefined;
     try {
-      return new ReclaimScan(new Shrink(global, task, tts, target), (shrunk) => {
-        try {
-          return shrunk ? this.#scanned(control, purged, shrunk) : SHRINK_STOP;
-        } finally {
-          this.#letGo(victims);
-        }
-      });
-    } catch (error) {
-      this.#letGo(victims);
-      throw error;
+      const shrink = new Shrink(this.#global, task, tts, target);
+      waits = shrink.attempt();
+      if (!waits) return this.#scanned(control, purged, shrink);
+      return this.#scanLater(control, purged, victims, shrink, waits);
+    } finally {
+      if (!waits) this.#letGo(victims);
     }
+  }
+
+  /** A scan whose shrink `waits`. */
+  #scanLater(
+    control: ShrinkControl,
+    purged: number,
+    victims: readonly Reclaimable[],
+    shrink: Shrink,
+    waits: Pending,
+  ): Scan {
+    return new ReclaimScan(shrink, waits, (shrunk) => {
+      try {
+        return shrunk ? this.#scanned(control, purged, shrunk) : SHRINK_STOP;
+      } finally {
+        this.#letGo(victims);
+      }
+    });
   }
 
   /** What a scan came to: pages freed, or SHRINK_STOP when there was nothing to look at. */
@@ -176,21 +196,31 @@ export class Reclaim implements Shrinker {
 /** For who asks a shrinker by itself. */
 const NO_TASK: Task = { op: "shrink", signal: undefined };
 
-/** A scan that moves victims out; `ended` lets go of them, and says what it came to. */
+/**
+ * A scan that moves victims out, and has to wait: now for what its first attempt `waits` for. `ended` lets go of
+ * them, and says what it came to.
+ */
 class ReclaimScan implements Scan {
   readonly #shrink: Work & Released;
+  #waits: Pending | undefined;
   readonly #ended: (shrunk: Released | undefined) => number;
   freed: number = SHRINK_STOP;
 
-  constructor(shrink: Work & Released, ended: (shrunk: Released | undefined) => number) {
+  constructor(
+    shrink: Work & Released,
+    waits: Pending,
+    ended: (shrunk: Released | undefined) => number,
+  ) {
     this.#shrink = shrink;
+    this.#waits = waits;
     this.#ended = ended;
   }
 
   attempt(): Pending | undefined {
     let shrunk: Released | undefined;
     try {
-      const waits = this.#shrink.attempt();
+      const waits = this.#waits ?? this.#shrink.attempt();
+      this.#waits = undefined;
       if (waits) return waits;
       shrunk = this.#shrink;
     } catch (error) {

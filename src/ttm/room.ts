@@ -147,7 +147,9 @@ export class Room implements Work {
   }
 
   #findFrames(): Pending | undefined {
-    const [pool, tt, claim] = [this.#pool, this.#tt, this.#claim];
+    const pool = this.#pool;
+    const tt = this.#tt;
+    const claim = this.#claim;
     const { global } = pool;
     const { transits } = global.frames;
     while (this.#slab || lackingFor(pool, tt, claim) > 0) {
@@ -195,7 +197,9 @@ export class Room implements Work {
    * of them free.
    */
   #keepReserve(): Pending | undefined {
-    const [pool, tt, claim] = [this.#pool, this.#tt, this.#claim];
+    const pool = this.#pool;
+    const tt = this.#tt;
+    const claim = this.#claim;
     const { global } = pool;
     if (tt.shrunken) return undefined;
     if (!this.#slab) {
@@ -218,7 +222,8 @@ export class Room implements Work {
    * goes on even if they fail to: it frees the slots they lack.
    */
   #keepLimit(over: (pool: Pool, tt: Tt) => number): Pending | undefined {
-    const [pool, tt] = [this.#pool, this.#tt];
+    const pool = this.#pool;
+    const tt = this.#tt;
     while (this.#slab || over(pool, tt) > 0) {
       const asked = this.#reclaim(over(pool, tt));
       if (asked instanceof Pending) return asked;

@@ -87,8 +87,8 @@ export class Shrink implements Work, Released {
   /** The first tt that may have pages left, and the entry from which to look at it. */
   #first = 0;
   #start = 0;
-  /** Batches on their way, their pages, and whether it counts as one of those who write pages out. */
-  readonly #flying = new Set<Promise<void>>();
+  /** Batches on their way, on a store that takes time; their pages, and whether it counts as one who writes out. */
+  #flying: Set<Promise<void>> | undefined = undefined;
   #flyingPages = 0;
   #transit = false;
   released = 0;
@@ -128,7 +128,7 @@ export class Shrink implements Work, Released {
         this.failure = stop;
       } else this.#fly(batch, moved);
     }
-    return this.#flying.size > 0 ? new Pending(Promise.race(this.#flying)) : undefined;
+    return this.#flying?.size ? new Pending(Promise.race(this.#flying)) : undefined;
   }
 
   /** Those who find no frame wait for it; not with nothing on its way, which would only wake them for nothing. */
@@ -147,10 +147,12 @@ export class Shrink implements Work, Released {
   /** A batch whose pages are on their way leaves, or comes back, when they have come to their end. */
   #fly(batch: Batch, moving: Promise<Moved>): void {
     const { transits } = this.#global.frames;
+    this.#flying ??= new Set();
+    const flying = this.#flying;
     this.#flyingPages += batch.pages;
     transits.pages += batch.pages;
     const settled = moving.then((moved) => {
-      this.#flying.delete(settled);
+      flying.delete(settled);
       this.#flyingPages -= batch.pages;
       transits.pages -= batch.pages;
       try {
@@ -159,7 +161,7 @@ export class Shrink implements Work, Released {
         this.failure ??= failureOf("shrink", error);
       }
     });
-    this.#flying.add(settled);
+    flying.add(settled);
   }
 
   /** Goes past tts that have no page left. */
@@ -195,10 +197,14 @@ export class Shrink implements Work, Released {
     }
   }
 
-  /** Most pages on their way together: one batch while slots are short, or it is found out what the store takes. */
+  /**
+   * Most pages on their way together: one batch while slots are short, or it is found out what the store takes. Else
+   * there is one more than fits, so that its calls begin when others end, before anything is prepared.
+   */
   get #flyingMax(): number {
     const { store, transferPages } = this.#global;
-    return this.#full || this.#scarce ? 0 : store.width * transferPages;
+    if (this.#full || this.#scarce || store.width === 1) return 0;
+    return store.width * transferPages + BATCH_PAGES;
   }
 
   /**

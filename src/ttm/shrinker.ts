@@ -228,7 +228,7 @@ export class ShrinkerRegistry {
 
   /** @internal Begins to ask one after the other until `target` pages are freed (shrink_slab). */
   begin(task: Task, target: number, kswapd: boolean, cluster = 0): Slab {
-    return new Slab(this.#shrinkers, this.#done, { task, target, kswapd, cluster });
+    return new Slab(this.#shrinkers, this.#done, task, target, kswapd, cluster);
   }
 
   /** @internal The same at a stretch; the swap device must not be asynchronous. */
@@ -240,19 +240,14 @@ export class ShrinkerRegistry {
   }
 }
 
-/** What is asked of the shrinkers, in pages. */
-interface Request {
-  readonly task: Task;
-  readonly target: number;
-  readonly kswapd: boolean;
-  readonly cluster: number;
-}
-
 /** A walk over the shrinkers: each is asked as long as it frees pages and more are wanted. */
 export class Slab implements Work, Shrunk {
   readonly #shrinkers: readonly Registered[];
   readonly #ended: (target: number, released: number) => void;
-  readonly #request: Request;
+  readonly #task: Task;
+  readonly #target: number;
+  readonly #kswapd: boolean;
+  readonly #cluster: number;
   #index = 0;
   #control: ShrinkControl;
   /** A scan on its way. */
@@ -264,12 +259,18 @@ export class Slab implements Work, Shrunk {
   constructor(
     shrinkers: readonly Registered[],
     ended: (target: number, released: number) => void,
-    request: Request,
+    task: Task,
+    target: number,
+    kswapd: boolean,
+    cluster: number,
   ) {
     this.#shrinkers = shrinkers;
     this.#ended = ended;
-    this.#request = request;
-    this.#control = controlOf(request);
+    this.#task = task;
+    this.#target = target;
+    this.#kswapd = kswapd;
+    this.#cluster = cluster;
+    this.#control = this.#ready();
   }
 
   attempt(): Pending | undefined {
@@ -277,11 +278,11 @@ export class Slab implements Work, Shrunk {
       const freed = this.#ask(each);
       if (freed instanceof Pending) return freed;
       if (!this.#took(each, freed)) continue;
-      const stop = border(this.#request.task);
+      const stop = border(this.#task);
       if (stop instanceof Pending) return stop;
       this.#control.failure = stop;
     }
-    this.#ended(this.#request.target, this.released);
+    this.#ended(this.#target, this.released);
     return undefined;
   }
 
@@ -291,7 +292,7 @@ export class Slab implements Work, Shrunk {
     for (; this.#index < this.#shrinkers.length; this.#leave()) {
       const control = this.#control;
       const shrinker = this.#shrinkers[this.#index] as Registered;
-      const wanted = this.#request.target - this.released;
+      const wanted = this.#target - this.released;
       if (wanted <= 0 || control.failure !== undefined) continue;
       const most = shrinker.count(control);
       if (most === 0) continue;
@@ -323,7 +324,7 @@ export class Slab implements Work, Shrunk {
     if (freed !== SHRINK_STOP && nrScanned > 0) this.scanned += nrScanned;
     if (failure !== undefined) each.failed(this.#control, failure);
     if (freed > 0) this.released += freed;
-    const enough = this.released >= this.#request.target;
+    const enough = this.released >= this.#target;
     if (freed > 0 && !enough && this.#control.failure === undefined) return true;
     this.#leave();
     return false;
@@ -332,10 +333,18 @@ export class Slab implements Work, Shrunk {
   #leave(): void {
     this.failure = this.#control.failure ?? this.failure;
     this.#index++;
-    this.#control = controlOf(this.#request);
+    if (this.#index < this.#shrinkers.length) this.#control = this.#ready();
   }
-}
 
-function controlOf({ task, kswapd, cluster }: Request): ShrinkControl {
-  return { nrToScan: 0, nrScanned: 0, kswapd, cluster, failure: undefined, task };
+  /** A control of its own for each: they may keep it. */
+  #ready(): ShrinkControl {
+    return {
+      nrToScan: 0,
+      nrScanned: 0,
+      kswapd: this.#kswapd,
+      cluster: this.#cluster,
+      failure: undefined,
+      task: this.#task,
+    };
+  }
 }

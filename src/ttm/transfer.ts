@@ -219,10 +219,15 @@ async function callLater(context: TransferContext, task: AsyncTask, call: Call):
   return { pages: 0, failure };
 }
 
-/** The runs of a call as the store is handed them: views are made right before they are used. */
+/**
+ * The runs of a call as the store is handed them: views are made right before they are used. Checksums of what leaves
+ * are noted here, too: the store finds the bytes in the CPU's cache, and calls in flight go on meanwhile.
+ */
 function runsOf(context: TransferContext, { out, runs }: Call): SwapRun[] {
   if (context.fails(out ? "write" : "read")) throw injected(out);
-  const { engine } = context;
+  const { engine, checksums } = context;
+  if (out && checksums)
+    for (const { extents } of runs) for (const each of extents) engine.sum(each);
   return runs.map(({ slot, extents }) => ({
     slot,
     views: extents.map(({ address, pages }) => engine.view(address, pages * PAGE_SIZE)),
@@ -308,13 +313,11 @@ function took(
 ): boolean {
   const { engine, checksums } = context;
   const { out } = call;
-  const [done, rest] = failure ? split(call, some) : [call, undefined];
+  const parts = failure && split(call, some);
   // What leaves without a transfer, because swap still has it, has left up to here.
   if (out) moved.moved = firstOf(call).at;
   moved.failure = failure;
-  for (const { slot, pages, extents } of done.runs) {
-    // Checksums while the bytes are in the CPU's cache.
-    if (out && checksums) for (const extent of extents) engine.sum(extent);
+  for (const { slot, pages, extents } of (parts ? parts[0] : call).runs) {
     if (out) engine.slotsTook(slot, pages);
     moved.pages += pages;
     const bad = out || !checksums ? undefined : findBad(context, extents);
@@ -326,7 +329,7 @@ function took(
     const last = extents[extents.length - 1] as Extent;
     moved.moved = last.at + last.pages;
   }
-  if (out) moved.refused = rest;
+  if (out) moved.refused = parts?.[1];
   return !failure;
 }
 
