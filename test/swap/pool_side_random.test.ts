@@ -9,6 +9,7 @@ import {
   type BufferObject,
   createDevice,
   type Device,
+  type OperationOptions,
   PAGE_SIZE,
   TtmError,
 } from "../../src/index.ts";
@@ -50,8 +51,9 @@ interface World {
   readonly pool: Pool;
   readonly trouble: Trouble;
   readonly sync: boolean;
-  /** Aborts that were given: EINTR needs one. */
+  /** Operations that are still to be made. */
   left: number;
+  mappedPages: number;
 }
 
 /** What never settles does when the world is calm again. */
@@ -169,17 +171,9 @@ class BufferUser implements User {
         if (sync) bo.shrinkSync(options);
         else await bo.shrink(options);
         return;
-      case 7: {
-        const mapping = sync ? bo.mapSync(options) : await bo.map(options);
-        let at = 0;
-        for (const segment of mapping.segments) {
-          expectSame(segment, bytes.subarray(at, at + segment.length), `mapping of ${bo.id}`);
-          segment[0] = bytes[at] = random.below(256);
-          at += segment.length;
-        }
-        mapping.unmap();
+      case 7:
+        await this.#map(world, sync, options);
         return;
-      }
       case 8:
         await bo.populate(options);
         return;
@@ -193,6 +187,27 @@ class BufferUser implements User {
         if (sync) device.shrinkSync({ pages, signal });
         else await device.shrink({ pages, signal });
       }
+    }
+  }
+
+  /** Maps it for a moment; what all have mapped is a part of the memory, since nobody else can have that. */
+  async #map(world: World, sync: boolean, options: OperationOptions): Promise<void> {
+    const { bo, bytes } = this;
+    const pages = Math.ceil(bo.size / PAGE_SIZE);
+    const { total } = world.device.stats().pages;
+    if (world.mappedPages + pages > total >>> 2) return;
+    world.mappedPages += pages;
+    try {
+      const mapping = sync ? bo.mapSync(options) : await bo.map(options);
+      let at = 0;
+      for (const segment of mapping.segments) {
+        expectSame(segment, bytes.subarray(at, at + segment.length), `mapping of ${bo.id}`);
+        segment[0] = bytes[at] = world.random.below(256);
+        at += segment.length;
+      }
+      mapping.unmap();
+    } finally {
+      world.mappedPages -= pages;
     }
   }
 
@@ -250,7 +265,8 @@ class TtUser implements User {
 }
 
 /** @throws Error when there is no reason for an error */
-function judge(error: unknown, { trouble, swap }: World, signal: AbortSignal | undefined): void {
+function judge(error: unknown, world: World, signal: AbortSignal | undefined): void {
+  const { trouble, swap } = world;
   const { eio, full, short, capacity, faults, never } = trouble;
   const reasons: Record<string, boolean> = {
     EINTR: signal?.aborted === true,
@@ -265,7 +281,7 @@ function judge(error: unknown, { trouble, swap }: World, signal: AbortSignal | u
   if (swap.broken === undefined && error instanceof TtmError && reasons[error.code]) {
     if (!/engine refused|rule of swap/.test(error.message)) return;
   }
-  throw new Error(`no reason for ${error}`, { cause: error });
+  throw new Error(`no reason for ${error}; ${JSON.stringify(stateOf(world))}`, { cause: error });
 }
 
 async function use(world: World, user: User): Promise<void> {
@@ -327,7 +343,16 @@ async function worldOf(random: Random, trouble: Trouble, silence: Silence): Prom
     ...(random.percent(30) ? { watermarks: { min: 1, low: high >>> 1, high } } : {}),
   });
   const pool = new Pool(device.global);
-  return { random, swap, device, pool, trouble, sync: pairs !== "async", left: WORLD_OPS };
+  return {
+    random,
+    swap,
+    device,
+    pool,
+    trouble,
+    sync: pairs !== "async",
+    left: WORLD_OPS,
+    mappedPages: 0,
+  };
 }
 
 /** All of them together fit into swap. */
@@ -409,6 +434,7 @@ function stateOf({ device, swap, trouble, left }: World): object {
     tasks: tasks.size,
     inside: admission.inside,
     claimed: frames.claimed,
+    stuck: frames.stuck,
     transits: frames.transits.count,
     waiting: frames.transits.queue.first !== undefined,
     pairs: [swap.readSync !== undefined, swap.read !== undefined],
