@@ -214,6 +214,7 @@ function inspect(place: Place, own: Stats | undefined): string | undefined {
   if (!found) return undefined;
   if (found.isSymbolicLink()) {
     const text = contentOf(path);
+    if (text === "") return undefined; // somebody else has taken it away since
     const [, pid] = /^\/proc\/(\d+)\/fd\/\d+$/.exec(text) ?? [];
     if (!pid) throw refusal("ELOOP", name, "is a link; name the file itself");
     if (!isAlive(place, text, own)) return text;
