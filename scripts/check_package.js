@@ -27,7 +27,7 @@ const packageDir = join(workDir, "package");
 const BUDGETS = {
   core: { most: 435_000, what: "unpacked, without further subpaths" },
   engine: { most: 20 * 1024, what: "engine.wasm" },
-  bundle: { most: 34 * 1024, what: "createDevice, bundled, minified and gzipped" },
+  bundle: { most: 38 * 1024, what: "createDevice, bundled, minified and gzipped" },
 };
 
 /**
