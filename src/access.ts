@@ -86,7 +86,7 @@ function bringIn<T>(bdev: Bdev, bo: Accessed, a: Access, use: () => T, hasTurn: 
     if (worthWithoutAhead(bo, a, failure)) {
       failure = populateSync(bdev.pool, a, tt, KEEP_NONE, a.part);
     }
-    if (worthGivingUp(bo, a, failure)) {
+    if (worthGivingUp(bdev, bo, a, failure)) {
       runSync(bdev.global, a, new Shrink(bdev.global, a, [tt], tt.resident));
       failure = populateSync(bdev.pool, a, tt, KEEP_NONE, a.part);
     }
@@ -128,8 +128,12 @@ function worthWithoutAhead(bo: Accessed, a: Access, failure: unknown): boolean {
  * Whether other pages of the same buffer may leave for those that are needed: they are locked, so that nobody
  * else who looks for room can have them.
  */
-function worthGivingUp(bo: Accessed, { part }: Access, failure: unknown): boolean {
-  return part !== undefined && lacks(failure) && !bo.gone && !bo.pinned && bo.tt.resident > 0;
+function worthGivingUp(bdev: Bdev, bo: Accessed, a: Access, failure: unknown): boolean {
+  const { tt } = bo;
+  if (!a.part || !lacks(failure) || bo.gone || bo.pinned || tt.resident === 0) return false;
+  const { engine } = bdev.global;
+  // A device that fails with such a code lacks something else.
+  return engine.countGaps(tt.vector, a.part.from, a.part.to) > engine.freePages;
 }
 
 /** Pages that an access holds, those it brings in included; and of these the ones that are not in memory. */
@@ -190,7 +194,7 @@ export async function withPages<T>(bdev: Bdev, bo: Accessed, a: Access, use: () 
         const { tt } = bo;
         const fresh = tt.vector < 0;
         let failure = await bringInAsync(bdev, bo, a, task);
-        if (worthGivingUp(bo, a, failure)) {
+        if (worthGivingUp(bdev, bo, a, failure)) {
           await run(task, new Shrink(bdev.global, task, [tt], tt.resident));
           failure = await populate(bdev.pool, task, tt, KEEP_NONE, a.part);
         }

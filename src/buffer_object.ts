@@ -464,9 +464,10 @@ export class BufferObject implements Disposable {
   #part(offset: number, length: number): Part | undefined {
     const { numPages, caching, dma } = this.#tt;
     const { pool } = this.#bdev;
-    if (numPages <= PART_PAGES_MIN || caching !== "cached" || dma || pool.coherent)
-      return undefined;
-    return { from: Math.floor(offset / PAGE_SIZE), to: pagesOf(offset + length) };
+    const [from, to] = [Math.floor(offset / PAGE_SIZE), pagesOf(offset + length)];
+    if (numPages <= PART_PAGES_MIN || to - from === numPages) return undefined;
+    if (caching !== "cached" || dma || pool.coherent) return undefined;
+    return { from, to };
   }
 
   /** Pages to be read ahead, an eighth of the memory at most. */
@@ -479,14 +480,14 @@ export class BufferObject implements Disposable {
     if (options === undefined) return access("populate", undefined);
     const given = takeOptions(options, RANGE_OPTIONS, "populate");
     const { offset, length } = rangeOf(given, this.#size);
-    const part = length < this.#size ? this.#part(offset, length) : undefined;
+    const part = this.#part(offset, length);
     return access("populate", asSignal(given.signal), KEEP_NONE, part);
   }
 
   /** What brings in all that is to be mapped. */
   #mappingOf({ signal, write, offset, length }: MapRequest): Access {
     if (write) this.#needed();
-    const part = length < this.#size ? this.#part(offset, length) : undefined;
+    const part = this.#part(offset, length);
     return access("map", signal, KEEP_NONE, part);
   }
 
