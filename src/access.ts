@@ -1,17 +1,23 @@
 /*
- * How an operation gets at a buffer's pages. One that is all in memory is used on the spot. Else operations
- * take their turns on a buffer; whose turn it is waits to be let in, locks the pages, brings all of them in,
- * and uses them. The pages' lock is held from the first transfer to the last byte copied, so nobody sees a
+ * How an operation gets at a buffer's pages. What is in memory is used on the spot. Else operations take their
+ * turns on a buffer; whose turn it is waits to be let in, locks the pages, brings those in that it needs, all
+ * or a part of them, and uses them. The pages' lock is held from the first transfer to the last byte copied, so nobody sees a
  * buffer half moved; while an operation waits it is free, and the pages can be reclaimed.
  */
 import type { Bdev } from "./bdev.ts";
-import { TtmError, type TtmOperation } from "./errors.ts";
+import { codeOf, TtmError, type TtmOperation } from "./errors.ts";
 import type { Signal } from "./host_types.ts";
 import type { Lock } from "./lock.ts";
 import type { Reclaimable } from "./reclaim.ts";
 import { assertStack } from "./stack.ts";
 import { lacks, type Need } from "./ttm/admission.ts";
-import { OVERWRITES_NOTHING, type Overwritten, populate, populateSync } from "./ttm/restore.ts";
+import {
+  OVERWRITES_NOTHING,
+  type Overwritten,
+  type Part,
+  populate,
+  populateSync,
+} from "./ttm/restore.ts";
 import { Shrink } from "./ttm/shrink.ts";
 import type { Released } from "./ttm/shrinker.ts";
 import { type AsyncTask, interruptible, type Task } from "./ttm/task.ts";
@@ -24,6 +30,8 @@ export interface Accessed extends Reclaimable {
   /** Whose turn it is; the pages have a lock of their own, which reclaim tries too. */
   readonly turn: Lock;
   readonly destroyed: boolean;
+  /** Whether it is destroyed, or its device closed. */
+  readonly gone: boolean;
   /** @throws TypeError when it is destroyed, or its device closed */
   assertAlive(): void;
 }
@@ -31,6 +39,10 @@ export interface Accessed extends Reclaimable {
 /** What is done, what may stop it, and what it will overwrite. */
 export interface Access extends Task {
   readonly overwritten: Overwritten;
+  /** Pages that are needed; `undefined`: all of the buffer. */
+  readonly part: Part | undefined;
+  /** Pages behind them that may be brought in by the way, if there is room. */
+  readonly ahead: number;
   /** It only copies bytes out, which may be done while a shrink writes the pages to swap. */
   readonly copies: boolean;
 }
@@ -40,22 +52,23 @@ export function access(
   op: TtmOperation,
   signal: Signal | undefined,
   overwritten: Overwritten = OVERWRITES_NOTHING,
+  part?: Part,
 ): Access {
-  return { op, overwritten, signal, copies: false };
+  return { op, overwritten, part, ahead: 0, signal, copies: false };
 }
 
 /** An access that copies bytes out. */
-export function copying(signal: Signal | undefined): Access {
-  return { op: "restore", overwritten: OVERWRITES_NOTHING, signal, copies: true };
+export function copying(signal: Signal | undefined, part?: Part, ahead = 0): Access {
+  return { op: "restore", overwritten: OVERWRITES_NOTHING, part, ahead, signal, copies: true };
 }
 
 /**
- * Runs `use` while every page of `bo` is in memory. `use` notes that the buffer was used, and is the last thing
+ * Runs `use` while the pages of `bo` that it needs are in memory. `use` notes that the buffer was used, and is the last thing
  * that is done on the spot: nothing fails after it.
  */
 export function withPagesSync<T>(bdev: Bdev, bo: Accessed, a: Access, use: () => T): T {
   begin(bo, a);
-  const hit = useInMemory(bo, a, use);
+  const hit = useInMemory(bdev, bo, a, use);
   if (hit) return hit.result;
   assertStack();
   lockSync(bo, a.op);
@@ -70,12 +83,19 @@ export function withPagesSync<T>(bdev: Bdev, bo: Accessed, a: Access, use: () =>
 /** What came of bringing a buffer in: what its use returned, or why it is not in memory. */
 type End<T> = { readonly result: T } | { readonly failure: unknown };
 
-/** Brings in all of a buffer whose pages are locked, at a stretch, and uses it; lets go of the pages and the turn. */
+/** Brings in what is needed of a buffer whose pages are locked, and uses it; lets go of the pages and the turn. */
 function bringIn<T>(bdev: Bdev, bo: Accessed, a: Access, use: () => T, hasTurn: boolean): End<T> {
   const { tt } = bo;
   const fresh = tt.vector < 0;
   try {
-    const failure = populateSync(bdev.pool, a, tt, overwrittenBy(tt, a));
+    let failure = populateSync(bdev.pool, a, tt, overwrittenBy(tt, a), aheadOf(tt, a));
+    if (worthWithoutAhead(bo, a, failure)) {
+      failure = populateSync(bdev.pool, a, tt, OVERWRITES_NOTHING, a.part);
+    }
+    if (worthGivingUp(bdev, bo, a, failure)) {
+      runSync(bdev.global, a, new Shrink(bdev.global, a, [tt], tt.resident));
+      failure = populateSync(bdev.pool, a, tt, OVERWRITES_NOTHING, a.part);
+    }
     // Shrinkers, devices and signals of the user's may have destroyed it meanwhile.
     bo.assertAlive();
     return failure === undefined ? { result: useOrRelease(bdev, bo, fresh, use) } : { failure };
@@ -83,6 +103,52 @@ function bringIn<T>(bdev: Bdev, bo: Accessed, a: Access, use: () => T, hasTurn: 
     unlockPages(bdev, bo);
     if (hasTurn) bo.turn.unlock();
   }
+}
+
+/** The same for a task that waits. Returns why not all of it is in memory, if so. */
+async function bringInAsync(
+  bdev: Bdev,
+  bo: Accessed,
+  a: Access,
+  task: AsyncTask,
+): Promise<unknown> {
+  const { tt } = bo;
+  const failure = await populate(bdev.pool, task, tt, overwrittenBy(tt, a), aheadOf(tt, a));
+  if (!worthWithoutAhead(bo, a, failure)) return failure;
+  return populate(bdev.pool, task, tt, OVERWRITES_NOTHING, a.part);
+}
+
+/** What is to be brought in, with what is by the way. */
+function aheadOf(tt: Tt, { part, ahead }: Access): Part | undefined {
+  if (!part || ahead === 0) return part;
+  return { from: part.from, to: Math.min(part.to + ahead, tt.numPages) };
+}
+
+/** Whether what was not asked for may be what made it fail: there was no room for it, or it cannot be read. */
+function worthWithoutAhead(bo: Accessed, a: Access, failure: unknown): boolean {
+  if (a.ahead === 0 || failure === undefined || bo.gone) return false;
+  return lacks(failure) || codeOf(failure) === "EIO";
+}
+
+/**
+ * Whether other pages of the same buffer may leave for those that are needed: they are locked, so that nobody
+ * else who looks for room can have them.
+ */
+function worthGivingUp(bdev: Bdev, bo: Accessed, a: Access, failure: unknown): boolean {
+  const { tt } = bo;
+  if (!a.part || !lacks(failure) || bo.gone || bo.pinned || tt.resident === 0) return false;
+  const { engine } = bdev.global;
+  // A device that fails with such a code lacks something else.
+  return engine.countGaps(tt.vector, a.part.from, a.part.to) > engine.freePages;
+}
+
+/** Pages that an access holds, those it brings in included; and of these the ones that are not in memory. */
+function needOf({ global }: Bdev, tt: Tt, a: Access): Need {
+  const part = aheadOf(tt, a);
+  if (!part) return { frames: tt.numPages, lacking: tt.numPages - tt.resident };
+  const { from, to } = part;
+  const lacking = tt.vector < 0 ? to - from : global.engine.countGaps(tt.vector, from, to);
+  return { frames: tt.resident + lacking, lacking };
 }
 
 /** Pages that are brought in within a slice of the event loop's time. */
@@ -100,8 +166,9 @@ function atAStretch<T>(
 ): { readonly result: T } | undefined {
   const { admission, store } = bdev.global;
   const { tt } = bo;
-  const waits = !store.sync || tt.numPages > STRETCH_PAGES;
-  if (waits || !admission.hasAlone(tt.numPages)) return undefined;
+  const { frames, lacking } = needOf(bdev, tt, a);
+  const pages = a.part ? lacking : frames;
+  if (!store.sync || pages > STRETCH_PAGES || !admission.hasAlone(frames)) return undefined;
   assertStack();
   if (!tt.lock.tryLock()) return undefined;
   const end = bringIn(bdev, bo, a, use, false);
@@ -111,11 +178,11 @@ function atAStretch<T>(
   throw end.failure;
 }
 
-/** Runs `use` while every page of `bo` is in memory; brings them in asynchronously. */
+/** Runs `use` while the pages of `bo` that it needs are in memory; brings them in asynchronously. */
 export async function withPages<T>(bdev: Bdev, bo: Accessed, a: Access, use: () => T): Promise<T> {
   begin(bo, a);
   if (timeLeft() && !bo.turn.held) {
-    const done = useInMemory(bo, a, use) ?? atAStretch(bdev, bo, a, use);
+    const done = useInMemory(bdev, bo, a, use) ?? atAStretch(bdev, bo, a, use);
     if (done) return done.result;
   }
   return onTurn(bdev, bo, a, async (task) => {
@@ -126,16 +193,17 @@ export async function withPages<T>(bdev: Bdev, bo: Accessed, a: Access, use: () 
     const soon = atAStretch(bdev, bo, { ...a, signal: task.signal }, unlessStopped);
     if (soon) return soon.result;
     let done: { result: T } | undefined;
-    const need = (): Need => ({
-      frames: bo.tt.numPages,
-      lacking: bo.tt.numPages - bo.tt.resident,
-    });
+    const need = () => needOf(bdev, bo.tt, a);
     const failure = await bdev.global.admission.run(task, need, async () => {
       await lockPages(bo, task);
       try {
         const { tt } = bo;
         const fresh = tt.vector < 0;
-        const failure = await populate(bdev.pool, task, tt, overwrittenBy(tt, a));
+        let failure = await bringInAsync(bdev, bo, a, task);
+        if (worthGivingUp(bdev, bo, a, failure)) {
+          await run(task, new Shrink(bdev.global, task, [tt], tt.resident));
+          failure = await populate(bdev.pool, task, tt, OVERWRITES_NOTHING, a.part);
+        }
         bo.assertAlive();
         if (failure !== undefined) return failure;
         done = { result: useOrRelease(bdev, bo, fresh, unlessStopped) };
@@ -163,13 +231,25 @@ function begin(bo: Accessed, task: Task): void {
 }
 
 /**
- * Uses a buffer on the spot if all of it is in memory and nobody else is at it. No lock is taken: nothing
- * of the user's runs here, and nothing has to be undone when the use fails.
+ * Uses a buffer on the spot if what is needed of it is in memory and nobody else is at it. No lock is taken:
+ * nothing of the user's runs here, and nothing has to be undone when the use fails.
  */
-function useInMemory<T>(bo: Accessed, { copies }: Access, use: () => T): { result: T } | undefined {
+function useInMemory<T>(
+  bdev: Bdev,
+  bo: Accessed,
+  a: Access,
+  use: () => T,
+): { result: T } | undefined {
   const { tt } = bo;
-  if (!tt.populated || bo.turn.held || (tt.lock.held && !copies)) return undefined;
+  if (bo.turn.held || (tt.lock.held && !a.copies)) return undefined;
+  if (!tt.populated && !hasPart(bdev, tt, a)) return undefined;
   return { result: use() };
+}
+
+/** Whether all of a part is in memory. What is filled for the first time may not be cleared until that is over. */
+function hasPart({ global }: Bdev, tt: Tt, { part }: Access): boolean {
+  if (!part || !tt.shrunken) return false;
+  return global.engine.firstMissing(tt.vector, part.from, part.to) === part.to;
 }
 
 /** Pages that `use` was to overwrite were not cleared: when it fails, nobody may see them. */

@@ -1,5 +1,13 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
-import { access, copying, withPages, withPagesSync, workAsync, workSync } from "./access.ts";
+import {
+  type Access,
+  access,
+  copying,
+  withPages,
+  withPagesSync,
+  workAsync,
+  workSync,
+} from "./access.ts";
 import type { Bdev } from "./bdev.ts";
 import {
   assertLength,
@@ -14,21 +22,39 @@ import {
 import { show, TtmError } from "./errors.ts";
 import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
-import { type MapOptions, Mapping, mapOptions } from "./mapping.ts";
+import { type MapOptions, Mapping, type MapRequest, mapOptions } from "./mapping.ts";
 import { NOT_CLONED, notText } from "./not_bytes.ts";
-import { type OperationOptions, signalOf } from "./options.ts";
+import {
+  asSignal,
+  type OperationOptions,
+  RANGE_OPTIONS,
+  type RangeOptions,
+  rangeOf,
+  signalOf,
+  takeOptions,
+} from "./options.ts";
+import { ReadAhead, type ReadingAdvice } from "./read_ahead.ts";
 import { type Loose, NOWHERE, PURGEABLE, type Resource, UNEVICTABLE } from "./resource.ts";
 import { pagesOf } from "./size.ts";
 import { assertStack } from "./stack.ts";
 import type { Frames } from "./ttm/frames.ts";
+import { OVERWRITES_NOTHING, type Part } from "./ttm/restore.ts";
 import { segmentsOf } from "./ttm/segments.ts";
 import { assertShrinkable, partial, Shrink } from "./ttm/shrink.ts";
 import type { Released } from "./ttm/shrinker.ts";
 import type { Task } from "./ttm/task.ts";
 import { TT_FLAG_DONTNEED, Tt, type TtOptions } from "./ttm/tt.ts";
 
-/** `"dontneed"`: the content may be thrown away under pressure; `"willneed"`: no longer. */
-export type Advice = "dontneed" | "willneed";
+/**
+ * `"dontneed"`: the content may be thrown away under pressure; `"willneed"`: no longer. `"random"`: nothing is read
+ * ahead; `"sequential"`: as much as can be, from the first read on; `"normal"`: of reads that go on in a row.
+ */
+export type Advice = "dontneed" | "willneed" | ReadingAdvice;
+
+const ADVICE: readonly Advice[] = ["dontneed", "willneed", "normal", "random", "sequential"];
+
+/** Buffers of no more pages are brought in as a whole: that takes one call in any case. */
+const PART_PAGES_MIN = 16;
 
 /**
  * A buffer whose pages come and go (struct ttm_buffer_object). A new one reads as zeros and holds
@@ -55,6 +81,7 @@ export class BufferObject implements Disposable {
 
   readonly #bdev: Bdev;
   readonly #removed: (bo: BufferObject) => void;
+  readonly #readAhead = new ReadAhead();
   readonly #size: number;
   readonly #priority: number;
   readonly #tt: Tt;
@@ -145,8 +172,8 @@ export class BufferObject implements Disposable {
   }
 
   /**
-   * Copies the bytes of `source` into the buffer, from byte `offset` on. If it is not in memory, all of it
-   * is brought in first.
+   * Copies the bytes of `source` into the buffer, from byte `offset` on. What is not in memory of
+   * the pages that these lie in is brought in first.
    *
    * @throws TypeError, RangeError when `source` holds no bytes, or they do not lie within the buffer
    * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: nothing was written; the same call may be made again
@@ -155,7 +182,8 @@ export class BufferObject implements Disposable {
     const bytes = this.#range(offset, source, "source");
     const length = lengthOf(bytes);
     if (length === 0) return;
-    const a = access("populate", signalOf(options, "write"), overwritten(offset, length));
+    const part = this.#part(offset, length);
+    const a = access("populate", signalOf(options, "write"), overwritten(offset, length), part);
     this.#needed();
     await withPages(this.#bdev, this, a, () => this.#copyIn(offset, length, bytes));
   }
@@ -170,14 +198,15 @@ export class BufferObject implements Disposable {
     const bytes = this.#range(offset, source, "source");
     const length = lengthOf(bytes);
     if (length === 0) return;
-    const a = access("populate", signalOf(options, "write"), overwritten(offset, length));
+    const part = this.#part(offset, length);
+    const a = access("populate", signalOf(options, "write"), overwritten(offset, length), part);
     this.#needed();
     withPagesSync(this.#bdev, this, a, () => this.#copyIn(offset, length, bytes));
   }
 
   /**
-   * Fills `target` with the bytes from `offset` on, and returns it. If it is not in memory, all of it is
-   * brought in first; what was never written reads as zeros.
+   * Fills `target` with the bytes from `offset` on, and returns it. What is not in memory
+   * is brought in first, and more ahead of reads in a row; what was never written reads as zeros.
    *
    * @throws TypeError, RangeError when `target` holds no bytes, or they do not lie within the buffer
    * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: the same call goes on where this one stopped
@@ -186,7 +215,8 @@ export class BufferObject implements Disposable {
     const bytes = this.#range(offset, target, "target");
     const length = lengthOf(bytes);
     if (length === 0) return target;
-    const a = copying(signalOf(options, "read"));
+    const part = this.#part(offset, length);
+    const a = copying(signalOf(options, "read"), part, this.#ahead(part));
     if (this.#empty) clear(bytes);
     else await withPages(this.#bdev, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
@@ -202,23 +232,25 @@ export class BufferObject implements Disposable {
     const bytes = this.#range(offset, target, "target");
     const length = lengthOf(bytes);
     if (length === 0) return target;
-    const a = copying(signalOf(options, "read"));
+    const part = this.#part(offset, length);
+    const a = copying(signalOf(options, "read"), part, this.#ahead(part));
     if (this.#empty) clear(bytes);
     else withPagesSync(this.#bdev, this, a, () => this.#copyOut(offset, length, bytes));
     return target;
   }
 
   /**
-   * Views on all of the buffer's pages, pinned until the mapping is ended: to read and to write, or with
-   * `write: false` to read only, so that pages which swap still has can leave again for free.
+   * Views on the buffer's pages, pinned until the mapping is ended: to read and to write, or with `write: false`
+   * to read only, so that pages which swap still has can leave again for free. With `offset` and `length`
+   * (bytes) on those that these lie in; until it is ended all pages stay that are in memory.
    *
+   * @throws TypeError, RangeError for bytes that do not lie within the buffer
    * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: nothing is mapped; the same call goes on where it stopped
    */
   async map(options?: MapOptions): Promise<Mapping> {
     this.assertAlive();
-    const { signal, write } = mapOptions(options);
-    if (write) this.#needed();
-    return withPages(this.#bdev, this, access("map", signal), () => this.#mapping(write));
+    const asked = mapOptions(options, this.#size);
+    return withPages(this.#bdev, this, this.#mappingOf(asked), () => this.#mapping(asked));
   }
 
   /**
@@ -229,9 +261,8 @@ export class BufferObject implements Disposable {
    */
   mapSync(options?: MapOptions): Mapping {
     this.assertAlive();
-    const { signal, write } = mapOptions(options);
-    if (write) this.#needed();
-    return withPagesSync(this.#bdev, this, access("map", signal), () => this.#mapping(write));
+    const asked = mapOptions(options, this.#size);
+    return withPagesSync(this.#bdev, this, this.#mappingOf(asked), () => this.#mapping(asked));
   }
 
   /**
@@ -275,15 +306,15 @@ export class BufferObject implements Disposable {
   }
 
   /**
-   * Brings all pages into memory; they may leave again at any time (ttm_bo_populate).
+   * Brings all pages into memory, or those that `offset` and `length` (bytes) lie in; they may leave again at any
+   * time (ttm_bo_populate).
    *
+   * @throws TypeError, RangeError for bytes that do not lie within the buffer
    * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: the same call goes on where this one stopped
    */
-  async populate(options?: OperationOptions): Promise<void> {
+  async populate(options?: RangeOptions): Promise<void> {
     this.assertAlive();
-    await withPages(this.#bdev, this, access("populate", signalOf(options, "populate")), () =>
-      this.#used(),
-    );
+    await withPages(this.#bdev, this, this.#populating(options), () => this.#used());
   }
 
   /**
@@ -292,11 +323,9 @@ export class BufferObject implements Disposable {
    * @throws TtmError as `populate` does; EBUSY while an async operation on it is in flight; EWOULDBLOCK when
    *   it needs I/O of an asynchronous swap device
    */
-  populateSync(options?: OperationOptions): void {
+  populateSync(options?: RangeOptions): void {
     this.assertAlive();
-    withPagesSync(this.#bdev, this, access("populate", signalOf(options, "populate")), () =>
-      this.#used(),
-    );
+    withPagesSync(this.#bdev, this, this.#populating(options), () => this.#used());
   }
 
   /**
@@ -326,15 +355,21 @@ export class BufferObject implements Disposable {
   /**
    * Says whether the content is needed (the madvise of GPU drivers). `"dontneed"` lets pressure throw
    * it away without I/O, after which it reads as zeros; if all of it is in swap, that goes at once.
-   * `"willneed"` takes it back. Returns whether the content is still there.
+   * `"willneed"` takes it back. `"random"`, `"sequential"` and `"normal"` say how it will be read. Returns
+   * whether the content is still there.
    */
   advise(advice: Advice): boolean {
     this.assertAlive();
-    if (advice !== "dontneed" && advice !== "willneed") {
-      throw new TypeError(`advise: advice must be "dontneed" or "willneed", not ${show(advice)}`);
+    if (!ADVICE.includes(advice)) {
+      const all = ADVICE.map((each) => `"${each}"`).join(", ");
+      throw new TypeError(`advise: advice must be one of ${all}, not ${show(advice)}`);
     }
     assertStack();
     const tt = this.#tt;
+    if (advice !== "dontneed" && advice !== "willneed") {
+      this.#readAhead.advice = advice;
+      return !tt.purged;
+    }
     if (advice === "willneed") tt.flags &= ~TT_FLAG_DONTNEED;
     else tt.flags |= TT_FLAG_DONTNEED;
     if (tt.lock.tryLock()) this.unlock();
@@ -414,6 +449,37 @@ export class BufferObject implements Disposable {
     return bytesWithin(this.#size, offset, value, name);
   }
 
+  /** The pages that bytes [offset, offset + length) lie in; `undefined`: all of them are brought in together. */
+  #part(offset: number, length: number): Part | undefined {
+    const { numPages, caching, dma } = this.#tt;
+    const { pool } = this.#bdev;
+    const [from, to] = [Math.floor(offset / PAGE_SIZE), pagesOf(offset + length)];
+    if (numPages <= PART_PAGES_MIN || to - from === numPages) return undefined;
+    if (caching !== "cached" || dma || pool.coherent) return undefined;
+    return { from, to };
+  }
+
+  /** Pages to be read ahead, an eighth of the memory at most. */
+  #ahead(part: Part | undefined): number {
+    return part ? this.#readAhead.take(part, this.#bdev.global.engine.geometry.frames >>> 3) : 0;
+  }
+
+  /** A populate of all, or of a part. */
+  #populating(options: RangeOptions | undefined): Access {
+    if (options === undefined) return access("populate", undefined);
+    const given = takeOptions(options, RANGE_OPTIONS, "populate");
+    const { offset, length } = rangeOf(given, this.#size);
+    const part = this.#part(offset, length);
+    return access("populate", asSignal(given.signal), OVERWRITES_NOTHING, part);
+  }
+
+  /** What brings in all that is to be mapped. */
+  #mappingOf({ signal, write, offset, length }: MapRequest): Access {
+    if (write) this.#needed();
+    const part = this.#part(offset, length);
+    return access("map", signal, OVERWRITES_NOTHING, part);
+  }
+
   #shrinkWork(task: Task): Released | Shrink {
     this.#assertUnpinned("shrink");
     const { pool, global } = this.#bdev;
@@ -461,11 +527,12 @@ export class BufferObject implements Disposable {
     this.#pins++;
   }
 
-  #mapping(write: boolean): Mapping {
-    const segments = segmentsOf(this.#bdev.global.engine, this.#tt, 0, this.#size);
-    const { pool } = this.#bdev;
+  #mapping({ write, offset, length }: MapRequest): Mapping {
+    const { pool, global } = this.#bdev;
+    const segments = segmentsOf(global.engine, this.#tt, offset, length);
     if (write) {
-      pool.dirty(this.#tt, 0, this.#tt.numPages, false);
+      const first = Math.floor(offset / PAGE_SIZE);
+      pool.dirty(this.#tt, first, pagesOf(offset + length) - first, false);
       this.#tt.purged = false;
     }
     const mapping = new Mapping(segments, () => this.#unhold());

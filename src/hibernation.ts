@@ -1,5 +1,7 @@
+import { PAGE_SIZE } from "../assembly/abi.ts";
 import type { BufferObject } from "./buffer_object.ts";
 import type { Signal } from "./host_types.ts";
+import type { RangeOptions } from "./options.ts";
 import type { Reclaim } from "./reclaim.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 
@@ -10,7 +12,8 @@ const RESUMES_MAX = 32;
 export class Hibernation {
   readonly #global: TtmGlobal;
   readonly #reclaimer: Reclaim;
-  readonly #hibernated = new Set<BufferObject>();
+  /** What of each was in memory. */
+  readonly #hibernated = new Map<BufferObject, readonly RangeOptions[]>();
 
   constructor(global: TtmGlobal, reclaimer: Reclaim) {
     this.#global = global;
@@ -19,10 +22,30 @@ export class Hibernation {
 
   /** Returns what is to be called when pages have left, however that ended: it notes whose they were. */
   begin(): () => void {
-    const resident = this.#reclaimer.resident() as BufferObject[];
+    const buffers = this.#reclaimer.resident() as BufferObject[];
+    const resident = buffers.map((bo) => [bo, this.#residentOf(bo)] as const);
     return () => {
-      for (const bo of resident) if (bo.inSwap) this.#hibernated.add(bo);
+      for (const [bo, ranges] of resident) {
+        if (!bo.inSwap) continue;
+        // What an earlier one moved out, and has not come back, comes back as well.
+        this.#hibernated.set(bo, [...(this.#hibernated.get(bo) ?? []), ...ranges]);
+      }
     };
+  }
+
+  /** The stretches of a buffer that are in memory (bytes). */
+  #residentOf({ tt, size }: BufferObject): RangeOptions[] {
+    if (tt.populated) return [{}];
+    const { engine } = this.#global;
+    const { vector, numPages } = tt;
+    const ranges: RangeOptions[] = [];
+    for (let from = engine.firstPage(vector, 0, numPages); from < numPages; ) {
+      const to = engine.firstMissing(vector, from, numPages);
+      const offset = from * PAGE_SIZE;
+      ranges.push({ offset, length: Math.min(to * PAGE_SIZE, size) - offset });
+      from = engine.firstPage(vector, to, numPages);
+    }
+    return ranges;
   }
 
   /** It is destroyed. */
@@ -34,13 +57,13 @@ export class Hibernation {
   async resume(signal: Signal | undefined, closed: () => boolean): Promise<void> {
     const { store } = this.#global;
     const width = store.sync ? 1 : Math.min(store.width, RESUMES_MAX);
-    const rest = this.#hibernated.values();
+    const rest = this.#hibernated.entries();
     let failed = false;
     const resumeSome = async () => {
       for (let next = rest.next(); !next.done && !failed; next = rest.next()) {
-        const bo = next.value;
+        const [bo, ranges] = next.value;
         try {
-          if (bo.inSwap) await bo.populate({ signal });
+          for (const range of ranges) if (bo.inSwap) await bo.populate({ ...range, signal });
         } catch (error) {
           failed = closed() || !bo.gone;
           if (failed) throw error;
@@ -53,9 +76,9 @@ export class Hibernation {
   }
 
   resumeSync(signal: Signal | undefined, closed: () => boolean): void {
-    for (const bo of this.#hibernated) {
+    for (const [bo, ranges] of this.#hibernated) {
       try {
-        if (bo.inSwap) bo.populateSync({ signal });
+        for (const range of ranges) if (bo.inSwap) bo.populateSync({ ...range, signal });
       } catch (error) {
         // What somebody else did meanwhile is no failure: destroyed it, or closed its device.
         if (closed() || !bo.gone) throw error;

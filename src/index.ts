@@ -24,7 +24,8 @@ export type {
 export { TtmError, type TtmErrorCode, type TtmOperation } from "./errors.ts";
 export type { EngineModule, HostSignal, Signal, View } from "./host_types.ts";
 export type { MapOptions, Mapping } from "./mapping.ts";
-export type { OperationOptions } from "./options.ts";
+export type { OperationOptions, RangeOptions } from "./options.ts";
+export type { ReadingAdvice } from "./read_ahead.ts";
 export type { Size } from "./size.ts";
 export { type RamSwapOptions, ramSwap } from "./swap/ram.ts";
 export type {

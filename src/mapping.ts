@@ -1,28 +1,41 @@
 import type { Signal, View } from "./host_types.ts";
 import { NOT_CLONED, notText } from "./not_bytes.ts";
-import { asSignal, assertBoolean, assertOptions, type OperationOptions } from "./options.ts";
+import {
+  asSignal,
+  assertBoolean,
+  RANGE_OPTIONS,
+  type Range,
+  type RangeOptions,
+  rangeOf,
+  takeOptions,
+} from "./options.ts";
 
 /** Options of `map`. */
-export interface MapOptions extends OperationOptions {
+export interface MapOptions extends RangeOptions {
   /** Whether the views may be written to. Default: yes. */
   readonly write?: boolean;
 }
 
-const MAP_OPTIONS: readonly (keyof MapOptions)[] = ["write", "signal"];
+const MAP_OPTIONS: readonly (keyof MapOptions)[] = ["write", ...RANGE_OPTIONS];
 
-const MAP_DEFAULTS = { signal: undefined, write: true };
+/** What is to be mapped, and how. */
+export interface MapRequest extends Range {
+  readonly signal: Signal | undefined;
+  readonly write: boolean;
+}
 
-/** @throws TypeError for options that there are not, or that cannot be meant */
-export function mapOptions(options?: MapOptions): { signal: Signal | undefined; write: boolean } {
-  if (options === undefined) return MAP_DEFAULTS;
-  assertOptions(options, MAP_OPTIONS, "map");
-  const { write = true } = options;
+/** @throws TypeError, RangeError for options that there are not, or that cannot be meant of `size` bytes */
+export function mapOptions(options: MapOptions | undefined, size: number): MapRequest {
+  if (options === undefined) return { signal: undefined, write: true, offset: 0, length: size };
+  const given = takeOptions(options, MAP_OPTIONS, "map");
+  const { write = true } = given;
   assertBoolean(write, "write");
-  return { signal: asSignal(options.signal), write };
+  const { offset, length } = rangeOf(given, size);
+  return { signal: asSignal(given.signal), write, offset, length };
 }
 
 /**
- * A buffer's pages in memory, pinned until `unmap()`: views straight on linear memory, no copy.
+ * A buffer's pages in memory, or some of them, pinned until `unmap()`: views straight on linear memory, no copy.
  * Using a view after `unmap()` is an error that cannot be caught: it may show other content by then.
  */
 export class Mapping implements Disposable {
@@ -37,12 +50,12 @@ export class Mapping implements Disposable {
     this.#unmap = unmap;
   }
 
-  /** The buffer's bytes in order; one view for each stretch of pages side by side. */
+  /** The bytes that are mapped, in order; one view for each stretch of pages side by side. */
   get segments(): readonly Uint8Array[] {
     return this.#segments;
   }
 
-  /** The whole buffer as one view when its pages lie side by side, else `undefined`. */
+  /** All that is mapped as one view when its pages lie side by side, else `undefined`. */
   get bytes(): View | undefined {
     return this.#segments.length === 1 ? this.#segments[0] : undefined;
   }

@@ -52,6 +52,36 @@ export interface OperationOptions {
   readonly signal?: Signal | undefined;
 }
 
+/** Options of an operation on a part of a buffer. */
+export interface RangeOptions extends OperationOptions {
+  /** First byte. Default 0. */
+  readonly offset?: number;
+  /** Bytes, 1 and up. Default: all from `offset` on. */
+  readonly length?: number;
+}
+
+/** Names of them. */
+export const RANGE_OPTIONS: readonly (keyof RangeOptions)[] = ["offset", "length", "signal"];
+
+/** Bytes [offset, offset + length) of a buffer. */
+export interface Range {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * The bytes that are meant, of `size`.
+ *
+ * @throws TypeError, RangeError unless they lie within it, and are some
+ */
+export function rangeOf(given: RangeOptions, size: number): Range {
+  const { offset = 0 } = given;
+  assertWhole(offset, "offset", 0, size - 1);
+  const { length = size - offset } = given;
+  assertWhole(length, "length", 1, size - offset);
+  return { offset, length };
+}
+
 const SIGNAL = ["signal"] as const;
 
 /**

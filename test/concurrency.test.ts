@@ -277,7 +277,7 @@ describe("restores that together need more than the memory", () => {
     const bo = await filled(device, 100, 1);
     await device.shrink();
     await pinned.pin();
-    const running = [bo.populate(), content(bo), bo.map(), bo.write(0, new Uint8Array(1))];
+    const running = [bo.populate(), content(bo), bo.map(), bo.write(0, new Uint8Array(bo.size))];
     for (const one of await settles(Promise.allSettled(running))) {
       expect(one).toMatchObject({ status: "rejected", reason: { code: "ENOMEM" } });
     }

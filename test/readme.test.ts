@@ -86,7 +86,7 @@ describe("README", () => {
       "index.html main.js",
       "index.html main.js",
     ]);
-    for (const { says } of started) expect(says).toBe("2048 not one byte is lost");
+    for (const { says } of started) expect(says).toBe("1 not one byte is lost");
   });
 
   test("has no link that dies where it is shown by itself, and none into nowhere", () => {

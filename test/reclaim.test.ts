@@ -204,7 +204,7 @@ describe("a swap space that is too small", () => {
       const dirty = filled(device, 60, 2);
       // After a transfer: 4 of 64 pages are read into the frames held for them.
       const signal = new CountingSignal(4);
-      failsSync("EINTR", () => stopped.readSync(0, new Uint8Array(1), { signal }));
+      failsSync("EINTR", () => stopped.populateSync({ signal }));
       expect(stopped.residentPages).toBe(64);
       const fresh = device.createBuffer(8 * PAGE_SIZE);
       if (form === "sync") fresh.writeSync(0, pattern(3, fresh.size));

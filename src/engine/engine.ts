@@ -239,6 +239,50 @@ export class Engine {
     return { pages, held };
   }
 
+  /** The first of entries [from, to) of a vector that is no page; `to` when all are. */
+  firstMissing(vector: number, from: number, to: number): number {
+    let i = from;
+    while (i < to && isPage(this.#entries[vector + i] as number)) i++;
+    return i;
+  }
+
+  /** The first of entries [from, to) of a vector that is a page; `to` when none is. */
+  firstPage(vector: number, from: number, to: number): number {
+    let i = from;
+    while (i < to && !isPage(this.#entries[vector + i] as number)) i++;
+    return i;
+  }
+
+  /** The first of entries [from, to) of a vector that neither is a page nor has one held for it; else `to`. */
+  firstGap(vector: number, from: number, to: number): number {
+    let i = from;
+    while (i < to && (isPage(this.#entries[vector + i] as number) || this.#holds(vector + i))) i++;
+    return i;
+  }
+
+  /** How many of entries [from, to) of a vector neither are pages nor have one held for them. */
+  countGaps(vector: number, from: number, to: number): number {
+    let gaps = 0;
+    for (let i = vector + from; i < vector + to; i++) {
+      if (!isPage(this.#entries[i] as number) && !this.#holds(i)) gaps++;
+    }
+    return gaps;
+  }
+
+  /** How many of entries [from, to) of a vector have no content yet, nor a page held for them. */
+  countEmpty(vector: number, from: number, to: number): number {
+    let empty = 0;
+    for (let i = vector + from; i < vector + to; i++) {
+      if (this.#entries[i] === 0 && !this.#holds(i)) empty++;
+    }
+    return empty;
+  }
+
+  /** Whether a page is held for an entry that is none. */
+  #holds(index: number): boolean {
+    return this.#shadows[index] !== 0;
+  }
+
   /** First entry of a new vector, or -ENOMEM. */
   vectorAlloc(entries: number): number {
     return this.#wasm.vectorAlloc(entries);

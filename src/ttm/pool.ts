@@ -114,12 +114,12 @@ export class Pool implements PageSource {
     return this.dma32 ? engine.freeDma32 : engine.freePages;
   }
 
-  /** @internal Pages in pool types that `tt` would take from. */
-  pooledFor(tt: Tt): number {
+  /** @internal Pages in pool types that `tt` would take from, if it lacks so many. */
+  pooledFor(tt: Tt, lacking: number): number {
     const type = this.typeOf(tt.caching);
     if (type < 0) return 0;
     let pages = 0;
-    const most = Math.min(MAX_ORDER, 31 - Math.clz32(tt.numPages - tt.resident));
+    const most = Math.min(MAX_ORDER, 31 - Math.clz32(lacking));
     for (let order = 0; order <= most; order++) {
       pages += this.global.engine.poolCount(type, order) << order;
     }

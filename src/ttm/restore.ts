@@ -29,7 +29,7 @@ import { cachingCode } from "./caching.ts";
 import { Claim } from "./frames.ts";
 import { countersOf, type TtmGlobal } from "./global.ts";
 import { type Pool, poolOf } from "./pool.ts";
-import { claimRoom, hasRoom, noMemory, Room } from "./room.ts";
+import { claimRoom, hasRoom, noMemory, Room, type Want } from "./room.ts";
 import { AsyncTask, type Task } from "./task.ts";
 import { BATCH_PAGES, Mismatch, Moved, transfer } from "./transfer.ts";
 import {
@@ -48,6 +48,12 @@ export interface Overwritten {
 }
 
 export const OVERWRITES_NOTHING: Overwritten = { from: 0, to: 0 };
+
+/** Entries [from, to) of a tt: what of it is wanted. */
+export interface Part {
+  readonly from: number;
+  readonly to: number;
+}
 
 /** Entries that are filled together, `covered` of them from `start` on, and what the engine is to do (`WALK_ORDERS` and so on). */
 interface Batch extends FillWindow {
@@ -73,17 +79,24 @@ export async function populate(
   task: AsyncTask,
   tt: Tt,
   overwritten: Overwritten,
+  part?: Part,
 ): Promise<unknown> {
   if (tt.populated) return undefined;
-  const work = new Populate(pool, task, tt, overwritten);
+  const work = new Populate(pool, task, tt, overwritten, part);
   await run(task, work);
   return work.failure;
 }
 
 /** The same at a stretch. */
-export function populateSync(pool: Pool, task: Task, tt: Tt, overwritten: Overwritten): unknown {
+export function populateSync(
+  pool: Pool,
+  task: Task,
+  tt: Tt,
+  overwritten: Overwritten,
+  part?: Part,
+): unknown {
   if (tt.populated) return undefined;
-  const work = new Populate(pool, task, tt, overwritten);
+  const work = new Populate(pool, task, tt, overwritten, part);
   runSync(pool.global, task, work);
   return work.failure;
 }
@@ -92,10 +105,19 @@ export function populateSync(pool: Pool, task: Task, tt: Tt, overwritten: Overwr
  * A populate on its way (ttm_pool_alloc, ttm_pool_restore_and_alloc). Stopped while it restores, it goes on
  * there next time; stopped while it populates an empty tt, that one is empty again.
  */
-class Populate implements Work, Fill {
+class Populate implements Work, Fill, Want {
   readonly pool: Pool;
   readonly tt: Tt;
   readonly state: RestoreState;
+  readonly #part: Part | undefined;
+  /** Entries [cursor, `#to`) are to be pages in the end; and the first border of chunks from there on. */
+  #to: number;
+  #border: number;
+  /** Frames of its own when it began, and those that it needed beside. */
+  #resident = 0;
+  #needed = 0;
+  /** Whether some of the entries have no content yet. */
+  #empty = true;
   readonly #task: Task;
   readonly #overwritten: Overwritten;
   /** Frames that are its own once they are free: those of a task that waits for them. */
@@ -105,13 +127,31 @@ class Populate implements Work, Fill {
   #begun = false;
   failure: unknown = undefined;
 
-  constructor(pool: Pool, task: Task, tt: Tt, overwritten: Overwritten) {
+  constructor(pool: Pool, task: Task, tt: Tt, overwritten: Overwritten, part: Part | undefined) {
     this.pool = pool;
     this.tt = tt;
     this.state = tt.restore ?? { cursor: 0, read: 0, mapping: undefined };
+    this.#to = tt.numPages;
+    this.#border = tt.numPages;
+    this.#part = part;
     this.#task = task;
     this.#overwritten = overwritten;
     this.#claim = task instanceof AsyncTask ? new Claim(pool.global.frames) : undefined;
+  }
+
+  get pages(): number {
+    return this.#part ? this.#part.to - this.#part.from : this.tt.numPages;
+  }
+
+  get lacking(): number {
+    return this.#needed - (this.tt.resident - this.#resident);
+  }
+
+  get fresh(): number {
+    const { pool, tt, state } = this;
+    if (!tt.shrunken) return this.lacking;
+    if (!this.#empty) return 0;
+    return pool.global.engine.countEmpty(tt.vector, state.cursor, this.#border);
   }
 
   attempt(): Pending | undefined {
@@ -134,7 +174,7 @@ class Populate implements Work, Fill {
       const waits = this.#makeRoom();
       if (waits) return waits;
       const { resident } = tt;
-      const batch = prepare(this, this.#task, this.#overwritten);
+      const batch = prepare(this, this.#task, this.#overwritten, this.#border);
       this.#claim?.take(tt.resident - resident);
       const moved = transfer(global, this.#task, false, batch.covered, batch.done);
       if (!(moved instanceof Moved)) return new Pending(moved.then((m) => this.#commit(batch, m)));
@@ -145,37 +185,84 @@ class Populate implements Work, Fill {
       if (stop instanceof Pending) return stop;
       if (stop) this.failure = stop;
     }
-    if (this.failure === undefined) finish(pool, tt);
+    if (this.failure === undefined && this.#all) finish(pool, tt);
     return undefined;
+  }
+
+  /** Whether all of the tt is in memory then. */
+  get #all(): boolean {
+    const { tt, state } = this;
+    return this.#part === undefined || (tt.resident === tt.numPages && state.read === 0);
   }
 
   #begin(): void {
     const { pool, tt, state } = this;
     this.#begun = true;
     tt.restore = state;
-    if (state.cursor + state.read > 0) {
-      countersOf(pool.global).resumed++;
-      pool.global.trace?.({ type: "resume", tt: tt.id, cursor: state.cursor, read: state.read });
-    }
+    const { cursor, read } = state;
     addVector(pool, tt);
+    if (!tt.sg && !this.#findStart()) return;
+    if (cursor + read > 0 && state.cursor === cursor && state.read === read) {
+      countersOf(pool.global).resumed++;
+      pool.global.trace?.({ type: "resume", tt: tt.id, cursor, read });
+    }
+    const { engine } = pool.global;
+    this.#resident = tt.resident;
+    this.#needed = this.#part
+      ? engine.countGaps(tt.vector, state.cursor, this.#border)
+      : tt.numPages - tt.resident;
+    this.#empty = tt.shrunken && engine.countEmpty(tt.vector, state.cursor, this.#border) > 0;
+  }
+
+  /** Finds where the pages begin and end that are wanted. Says whether any is missing. */
+  #findStart(): boolean {
+    const { pool, tt, state } = this;
+    const { engine } = pool.global;
+    const { cursor } = state;
+    if (!this.#part) {
+      // Before the cursor of a restore of all are gaps only if it was one of a part.
+      const first = engine.firstMissing(tt.vector, 0, cursor);
+      if (first < cursor) this.#startAt(first);
+      return true;
+    }
+    const { from, to } = this.#part;
+    const first = engine.firstMissing(tt.vector, from, to);
+    this.#to = first === to ? 0 : to;
+    if (first === to) return false;
+    // A chunk that was read in part is gone on with, if the first page is in it.
+    const held = state.read > 0 ? engine.chunkPages(engine.shadow(tt.vector + cursor)) : 0;
+    if (held === 0 || first < cursor || first >= cursor + held) this.#startAt(first);
+    this.#border = engine.firstGap(tt.vector, to, tt.numPages);
+    return true;
+  }
+
+  /** One chunk at most is held half read: what is in another one is needed less. */
+  #startAt(first: number): void {
+    const { tt, state } = this;
+    if (state.read > 0) {
+      dropHeld(tt);
+      tt.restore = state;
+      state.read = 0;
+    }
+    state.cursor = first;
   }
 
   get #lacksPages(): boolean {
-    return this.state.cursor < this.tt.numPages && !this.tt.sg;
+    return this.state.cursor < this.#to && !this.tt.sg;
   }
 
   #makeRoom(): Pending | undefined {
-    const { pool, tt } = this;
+    const { pool } = this;
     const claim = this.#claim;
-    if (this.#room || !hasRoom(pool, tt, claim)) {
-      this.#room ??= new Room(pool, this.#task, tt, claim);
+    if (this.#room || !hasRoom(pool, this, claim)) {
+      this.#room ??= new Room(pool, this.#task, this, claim);
       const waits = this.#room.attempt();
       if (waits) return waits;
       const { failure } = this.#room;
       this.#room = undefined;
       throwFailure(failure);
     }
-    if (claim) claimRoom(pool, tt, claim);
+    if (claim) claimRoom(pool, this, claim);
     return undefined;
   }
 
@@ -192,7 +279,7 @@ class Populate implements Work, Fill {
 
   /** The tt is populated, or keeps what a restore has of it. */
   #end(): void {
-    const { pool, tt, failure } = this;
+    const { pool, tt, state, failure } = this;
     const { trace } = pool.global;
     const restoring = tt.shrunken;
     if (failure !== undefined) {
@@ -201,10 +288,14 @@ class Populate implements Work, Fill {
       trace?.({ type: "interrupt", tt: tt.id, code: codeOf(failure) });
       return;
     }
-    tt.restore = undefined;
-    tt.flags &= ~(TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED);
-    tt.flags |= TT_FLAG_PRIV_POPULATED;
-    trace?.({ type: restoring ? "restore" : "populate", tt: tt.id, pages: tt.numPages });
+    // A part that lacked nothing leaves a chunk alone that is held elsewhere.
+    tt.restore = state.read > 0 ? state : undefined;
+    if (this.#all) {
+      tt.flags &= ~(TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED);
+      tt.flags |= TT_FLAG_PRIV_POPULATED;
+    } else tt.flags |= TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED;
+    if (this.#to === 0) return;
+    trace?.({ type: restoring ? "restore" : "populate", tt: tt.id, pages: this.pages });
   }
 }
 
@@ -221,23 +312,24 @@ function addVector(pool: Pool, tt: Tt): void {
 }
 
 /** Holds the next chunks: one at a time when each has to be mapped, or may be made to fail. */
-function prepare(fill: Fill, task: Task, overwritten: Overwritten): Batch {
+function prepare(fill: Fill & Want, task: Task, overwritten: Overwritten, end: number): Batch {
   const { pool, tt, state } = fill;
   const { global } = pool;
   const { engine, faults } = global;
   const mapped = tt.dma !== undefined || pool.coherent;
   const budget = mapped || faults.on ? 1 : pagesTogether(global, task);
   const flags = pool.flags(tt);
-  const allowed = faults.on && state.read === 0 ? withoutFailing(pool, tt, state, flags) : flags;
+  const allowed =
+    faults.on && state.read === 0 ? withoutFailing(pool, tt, end - state.cursor, flags) : flags;
   const free = engine.freePages + engine.pooledPages;
-  const batch = batchAt(tt, state, flags);
+  const batch = batchAt(tt, state, flags, end);
   batch.covered = engine.fillPrepare(batch, budget, allowed, overwritten.from, overwritten.to);
   if (batch.covered === -ENOMEM && engine.pooledPages > 0) {
     // Pooled chunks are not cut: what is too large for the gaps here goes back to the allocator.
     global.poolShrinker.drain(0);
     batch.covered = engine.fillPrepare(batch, budget, allowed, overwritten.from, overwritten.to);
   }
-  if (batch.covered === -ENOMEM) throw noMemory(pool, tt);
+  if (batch.covered === -ENOMEM) throw noMemory(pool, fill);
   pool.account(tt, free - engine.freePages - engine.pooledPages);
   const at = tt.vector + state.cursor;
   // A page that never left is mapped by finish().
@@ -266,13 +358,18 @@ function isPage(entry: number): boolean {
 }
 
 /** Where the next batch begins; what it covers is not known yet. */
-function batchAt(tt: Tt, { cursor, read }: RestoreState, flags: number): Batch {
-  return { vector: tt.vector, entries: tt.numPages, start: cursor, done: read, flags, covered: 0 };
+function batchAt(
+  { vector, numPages }: Tt,
+  { cursor, read }: RestoreState,
+  flags: number,
+  entries: number = numPages,
+): Batch {
+  return { vector, entries, start: cursor, done: read, flags, covered: 0 };
 }
 
 /** The orders that are left when allocations fail on purpose, from the largest that fits down. */
-function withoutFailing({ global }: Pool, tt: Tt, state: RestoreState, flags: number): number {
-  let orders = flags & WALK_ORDERS & (2 * 2 ** (31 - Math.clz32(tt.numPages - state.cursor)) - 1);
+function withoutFailing({ global }: Pool, tt: Tt, most: number, flags: number): number {
+  let orders = flags & WALK_ORDERS & (2 * 2 ** (31 - Math.clz32(most)) - 1);
   while (global.fails("alloc")) {
     orders &= ~(1 << (31 - Math.clz32(orders)));
     if (orders === 0) {

@@ -18,9 +18,15 @@ import { Pending, throwFailure, type Work, waitIn } from "./work.ts";
 /** Reclaims in a row that freed no frame before memory counts as exhausted (MAX_RECLAIM_RETRIES). */
 const RECLAIM_RETRIES_MAX = 16;
 
-/** Frames that `tt` still needs. */
-function needOf(tt: Tt): number {
-  return tt.numPages - tt.resident;
+/** A tt that is being filled, and what that takes (pages). */
+export interface Want {
+  readonly tt: Tt;
+  /** Pages that are to be in memory in the end. */
+  readonly pages: number;
+  /** Frames that it still needs. */
+  readonly lacking: number;
+  /** Of these, those of pages without content: what comes back leaves a slot for another, new content does not. */
+  readonly fresh: number;
 }
 
 /** Frames that others have claimed: free, and yet not to be had. A sync operation claims none. */
@@ -33,24 +39,25 @@ function freeFor(pool: Pool, claim: Claim | undefined): number {
   return pool.free - claimedByOthers(pool.global, claim);
 }
 
-/** Claims of the free frames what `tt` still needs. */
-export function claimRoom(pool: Pool, tt: Tt, claim: Claim): void {
-  claim.raise(Math.min(needOf(tt), freeFor(pool, claim)));
+/** Claims of the free frames what it still needs. */
+export function claimRoom(pool: Pool, want: Want, claim: Claim): void {
+  claim.raise(Math.min(want.lacking, freeFor(pool, claim)));
 }
 
 /** Frames that are lacking; those pooled for it count when they are enough. */
-function lackingFor(pool: Pool, tt: Tt, claim?: Claim): number {
-  const wanted = needOf(tt) + pool.global.watermarks.min;
+function lackingFor(pool: Pool, want: Want, claim?: Claim): number {
+  const { lacking: needed } = want;
+  const wanted = needed + pool.global.watermarks.min;
   const lacking = wanted - freeFor(pool, claim);
-  return lacking > 0 && lacking > pool.pooledFor(tt) ? lacking : 0;
+  return lacking > 0 && lacking > pool.pooledFor(want.tt, needed) ? lacking : 0;
 }
 
 /**
  * Pages that may leave together for `tt`. Who puts new content in mostly goes on with more of it; who waits
  * for content to come back waits for no other.
  */
-function clusterFor({ global }: Pool, tt: Tt): number {
-  return tt.shrunken ? 0 : global.clusterPages;
+function clusterFor({ global }: Pool, want: Want): number {
+  return want.fresh > 0 ? global.clusterPages : 0;
 }
 
 /** Pages that those inside lack together, of which the frames are neither found yet nor on their way. */
@@ -59,11 +66,12 @@ function lackingForAll({ admission, frames }: TtmGlobal): number {
 }
 
 /** Whether there is nothing to do for a `Room`. */
-export function hasRoom(pool: Pool, tt: Tt, claim?: Claim): boolean {
+export function hasRoom(pool: Pool, want: Want, claim?: Claim): boolean {
+  const { tt } = want;
   const { allocated, limits, watermarks } = pool.global;
-  const need = needOf(tt);
+  const need = want.lacking;
   if (freeFor(pool, claim) < need + watermarks.min) return false;
-  if (!tt.shrunken && reserve(pool, tt, claim) <= 0) return false;
+  if (want.fresh > 0 && reserve(pool, want, claim) <= 0) return false;
   if (!tt.counted) return true;
   if (pool.dma32 && allocated.dma32Pages + need > limits.dma32Pages) return false;
   return allocated.pages + need <= limits.pages;
@@ -79,7 +87,7 @@ const WAITS_MAX = 16;
 export class Room implements Work {
   readonly #pool: Pool;
   readonly #task: Task;
-  readonly #tt: Tt;
+  readonly #want: Want;
   readonly #claim: Claim | undefined;
   /** What is looked for, one after the other. */
   static readonly #STAGES: readonly ((room: Room) => Pending | undefined)[] = [
@@ -106,10 +114,10 @@ export class Room implements Work {
   /** What stopped it, if something did. */
   failure: unknown = undefined;
 
-  constructor(pool: Pool, task: Task, tt: Tt, claim: Claim | undefined) {
+  constructor(pool: Pool, task: Task, want: Want, claim: Claim | undefined) {
     this.#pool = pool;
     this.#task = task;
-    this.#tt = tt;
+    this.#want = want;
     this.#claim = claim;
     this.#held = pool.global.heldPages;
     this.#patient = claim !== undefined;
@@ -141,25 +149,26 @@ export class Room implements Work {
     const claim = this.#claim;
     if (!claim || this.#waits > 0 || transits.count === 0 || !transits.queue.first)
       return undefined;
-    if (lackingFor(this.#pool, this.#tt, claim) === 0) return undefined;
-    claimRoom(this.#pool, this.#tt, claim);
+    if (lackingFor(this.#pool, this.#want, claim) === 0) return undefined;
+    claimRoom(this.#pool, this.#want, claim);
     return this.#wait(transits.queue);
   }
 
   #findFrames(): Pending | undefined {
     const pool = this.#pool;
-    const tt = this.#tt;
+    const want = this.#want;
     const claim = this.#claim;
+    const { tt } = want;
     const { global } = pool;
     const { transits } = global.frames;
-    while (this.#slab || lackingFor(pool, tt, claim) > 0) {
-      if (claim) claimRoom(pool, tt, claim);
+    while (this.#slab || lackingFor(pool, want, claim) > 0) {
+      if (claim) claimRoom(pool, want, claim);
       // Others who wait for frames are served by the same calls.
       const all = claim && !this.#slab ? lackingForAll(global) : 0;
       if (claim && !this.#slab && all <= 0 && transits.pages > 0 && this.#waits < WAITS_MAX) {
         return this.#wait(transits.queue);
       }
-      const asked = this.#reclaim(lackingFor(pool, tt, claim), this.#clusterOf(all));
+      const asked = this.#reclaim(lackingFor(pool, want, claim), this.#clusterOf(all));
       if (asked instanceof Pending) return asked;
       const { released, failure } = asked;
       if (this.#worthRetrying(released) || pool.dirty(tt, 0, tt.numPages, false) > 0) continue;
@@ -168,7 +177,7 @@ export class Room implements Work {
         this.#alone = true;
         continue;
       }
-      if (lackingFor(pool, tt, claim) === 0) break;
+      if (lackingFor(pool, want, claim) === 0) break;
       const full = failure === undefined || codeOf(failure) === "ENOSPC";
       const queue = full && this.#waits < WAITS_MAX ? awaited(global, this.#patient) : undefined;
       if (queue) {
@@ -176,17 +185,17 @@ export class Room implements Work {
         return this.#wait(queue);
       }
       // A restore goes on with little: what it reads stays, and frees slots for others to leave to.
-      const there = freeFor(pool, claim) + pool.pooledFor(tt);
+      const there = freeFor(pool, claim) + pool.pooledFor(tt, want.lacking);
       const little = tt.shrunken && there > 0 && claimedByOthers(global, claim) === 0;
-      if (there >= needOf(tt) || little) break;
-      throw failure ?? noMemory(pool, tt);
+      if (there >= want.lacking || little) break;
+      throw failure ?? noMemory(pool, want);
     }
     return undefined;
   }
 
   /** Pages that are to leave together, if others lack `all`. */
   #clusterOf(all: number): number {
-    const own = clusterFor(this.#pool, this.#tt);
+    const own = clusterFor(this.#pool, this.#want);
     const cluster = this.#alone ? 0 : Math.max(own, Math.min(all, TRANSFER_PAGES_MAX));
     this.#clustered = cluster > 0;
     return cluster;
@@ -198,21 +207,21 @@ export class Room implements Work {
    */
   #keepReserve(): Pending | undefined {
     const pool = this.#pool;
-    const tt = this.#tt;
+    const want = this.#want;
     const claim = this.#claim;
     const { global } = pool;
-    if (tt.shrunken) return undefined;
+    if (want.fresh === 0) return undefined;
     if (!this.#slab) {
       // Slots of pages that were written since count neither as free nor as clean.
-      while (reserve(pool, tt, claim) <= 0) if (global.reclaimSlots(1) === 0) break;
-      if (reserve(pool, tt, claim) > 0) return undefined;
+      while (reserve(pool, want, claim) <= 0) if (global.reclaimSlots(1) === 0) break;
+      if (reserve(pool, want, claim) > 0) return undefined;
     }
     // If something can be purged, that makes room; if something can be moved, swap has room.
     const asked = this.#reclaim(1);
     if (asked instanceof Pending) return asked;
-    if (reserve(pool, tt, claim) > 0) return undefined;
+    if (reserve(pool, want, claim) > 0) return undefined;
     const { engine, space } = global;
-    const promised = reserve(pool, tt, claim) + engine.freeSlots - space.spare;
+    const promised = reserve(pool, want, claim) + engine.freeSlots - space.spare;
     if (asked.failure !== undefined || promised <= 0) throw asked.failure ?? global.swapFull();
     return undefined;
   }
@@ -221,14 +230,14 @@ export class Room implements Work {
    * Over a page limit, others shrink if they can (ttm_tt_populate); if nobody can, so be it. A restore
    * goes on even if they fail to: it frees the slots they lack.
    */
-  #keepLimit(over: (pool: Pool, tt: Tt) => number): Pending | undefined {
+  #keepLimit(over: (pool: Pool, want: Want) => number): Pending | undefined {
     const pool = this.#pool;
-    const tt = this.#tt;
-    while (this.#slab || over(pool, tt) > 0) {
-      const asked = this.#reclaim(over(pool, tt));
+    const want = this.#want;
+    while (this.#slab || over(pool, want) > 0) {
+      const asked = this.#reclaim(over(pool, want));
       if (asked instanceof Pending) return asked;
       const { released, failure } = asked;
-      if (failure && !tt.shrunken) throw failure;
+      if (failure && !want.tt.shrunken) throw failure;
       if (!this.#worthRetrying(released)) break;
     }
     return undefined;
@@ -275,31 +284,31 @@ function awaited({ frames }: TtmGlobal, patient: boolean): WaitQueue | undefined
 }
 
 /** Pages over the limit for all, if `tt` counts and gets what it still needs. */
-function overLimit({ global }: Pool, tt: Tt): number {
-  return tt.counted ? global.allocated.pages + needOf(tt) - global.limits.pages : 0;
+function overLimit({ global }: Pool, want: Want): number {
+  return want.tt.counted ? global.allocated.pages + want.lacking - global.limits.pages : 0;
 }
 
 /** A page, as long as those of DMA32 pools are over their limit. */
-function overDma32Limit({ global, dma32 }: Pool, tt: Tt): number {
-  if (!dma32 || !tt.counted) return 0;
-  return global.allocated.dma32Pages + needOf(tt) > global.limits.dma32Pages ? 1 : 0;
+function overDma32Limit({ global, dma32 }: Pool, want: Want): number {
+  if (!dma32 || !want.tt.counted) return 0;
+  return global.allocated.dma32Pages + want.lacking > global.limits.dma32Pages ? 1 : 0;
 }
 
 /** Frames that `tt` may have, and slots that can be counted on, that are left when it has all it needs. */
-function reserve(pool: Pool, tt: Tt, claim: Claim | undefined): number {
+function reserve(pool: Pool, want: Want, claim: Claim | undefined): number {
   const { engine, space } = pool.global;
   const frames = pool.dma32
-    ? pool.free + pool.pooledFor(tt)
+    ? pool.free + pool.pooledFor(want.tt, want.lacking)
     : engine.freePages + engine.pooledPages;
   const free = frames - claimedByOthers(pool.global, claim);
-  return free + space.spare + engine.cleanPages - needOf(tt);
+  return free + space.spare + engine.cleanPages - want.fresh;
 }
 
-export function noMemory(pool: Pool, tt: Tt): TtmError {
+export function noMemory(pool: Pool, { tt, pages }: Want): TtmError {
   const { global } = pool;
   const { engine } = global;
   const text =
-    `${tt.numPages} pages are needed, ${pool.free + tt.resident} of ${engine.geometry.frames} are ` +
+    `${pages} pages are needed, ${pool.free + tt.resident} of ${engine.geometry.frames} are ` +
     "free or its own, and the others are pinned or in use: unmap or unpin buffers, or raise memory " +
     `(now ${formatSize(global.memory)})`;
   return new TtmError("ENOMEM", tt.shrunken ? "restore" : "populate", text);

@@ -379,9 +379,9 @@ describe("one that is aborted while it waits", () => {
     const first = content(bos[0] as BufferObject);
     await until(() => gate.waiting > 0);
     const controller = new AbortController();
-    const waiting = (bos[1] as BufferObject).read(0, new Uint8Array(1), controller);
+    const waiting = (bos[1] as BufferObject).read(0, new Uint8Array(20 * PAGE_SIZE), controller);
     const rest = Promise.all(bos.slice(2).map((bo, i) => expectBytes(bo, i + 2)));
-    const queued = (bos[2] as BufferObject).read(0, new Uint8Array(1), controller);
+    const queued = (bos[2] as BufferObject).read(0, new Uint8Array(20 * PAGE_SIZE), controller);
     await turn();
     controller.abort();
     await Promise.all([waiting, queued].map((one) => fails("EINTR", one)));
@@ -401,7 +401,7 @@ describe("one that is aborted while it waits", () => {
     await device.shrink();
     gate.close();
     const controller = new AbortController();
-    const running = bos.map((bo) => bo.read(0, new Uint8Array(1), controller));
+    const running = bos.map((bo) => bo.read(0, new Uint8Array(20 * PAGE_SIZE), controller));
     await until(() => gate.waiting > 0);
     controller.abort();
     await Promise.all(running.map((one) => fails("EINTR", one)));

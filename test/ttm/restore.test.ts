@@ -33,11 +33,11 @@ function expectEachReadOnce(swap: MapSwap, pages: number): void {
 
 /** A read of the last byte. */
 function touchSync(bo: BufferObject, signal?: Signal): void {
-  bo.readSync(bo.size - 1, new Uint8Array(1), { signal });
+  bo.readSync(0, new Uint8Array(bo.size), { signal });
 }
 
 async function touch(bo: BufferObject, signal?: Signal): Promise<void> {
-  await bo.read(bo.size - 1, new Uint8Array(1), { signal });
+  await bo.read(0, new Uint8Array(bo.size), { signal });
 }
 
 function totals({ device }: Setup): { interrupted: number; resumed: number } {
@@ -171,7 +171,7 @@ describe("interrupted after every single transfer, a restore takes one attempt f
 
 describe("every operation that restores", () => {
   const operations: [string, (bo: BufferObject, signal: CountingSignal) => void][] = [
-    ["read", (bo, signal) => bo.readSync(0, new Uint8Array(1), { signal })],
+    ["read", (bo, signal) => bo.readSync(0, new Uint8Array(bo.size), { signal })],
     ["write", (bo, signal) => bo.writeSync(0, pattern(1, bo.size), { signal })],
     ["map", (bo, signal) => bo.mapSync({ signal }).unmap()],
     ["populate", (bo, signal) => bo.populateSync({ signal })],

@@ -77,7 +77,7 @@ describe("a read that fails stops the restore, and a retry goes on", () => {
       swap.forget();
       const broken = new Error("the network is down");
       swap.before = failAt(false, k, broken);
-      const error = await fails("EIO", bo.read(0, new Uint8Array(1)));
+      const error = await fails("EIO", content(bo));
       expect(error).toMatchObject({ op: "restore", cause: broken });
       device.check();
       expectSame(await content(bo), pattern(1, bo.size), `call ${k} failed`);

@@ -219,7 +219,7 @@ describe("a write that fails", () => {
       for (const run of [
         () => first.shrinkSync(),
         () => device.shrinkSync(),
-        () => next.writeSync(0, new Uint8Array(1)),
+        () => next.writeSync(0, new Uint8Array(next.size)),
         () => next.mapSync(),
         () => next.pinSync(),
       ]) {
@@ -228,7 +228,7 @@ describe("a write that fails", () => {
       }
       await fails(code, first.shrink());
       await fails(code, device.shrink());
-      await fails(code, next.write(0, new Uint8Array(1)));
+      await fails(code, next.write(0, new Uint8Array(next.size)));
       expect(resident([first, next])).toEqual([40, 0]);
       swap.before = undefined;
       next.writeSync(0, pattern(2, next.size));
