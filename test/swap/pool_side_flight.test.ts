@@ -237,7 +237,7 @@ test("a background loop whose writes never settle keeps nobody from closing", as
   const bos = Array.from({ length: 7 }, () => device.createBuffer(8 * PAGE_SIZE));
   for (const [i, bo] of bos.entries()) await bo.write(0, pattern(i, bo.size));
   await until(() => swap.calls.length > 0);
-  const lacking = fails("EINTR", device.createBuffer(60 * PAGE_SIZE).write(0, new Uint8Array(9)));
+  const lacking = fails("EINTR", device.createBuffer(60 * PAGE_SIZE).populate());
   await turn();
   await settles(device.close({ force: true }).catch(() => {}));
   await settles(lacking);
