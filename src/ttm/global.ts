@@ -28,6 +28,8 @@ export interface TtmStats {
   pagesIn: number;
   /** Pages that left without a transfer, because swap still had them. */
   pagesClean: number;
+  /** Pages of zeros that left: they take neither slot nor transfer (SWPOUT_ZERO). */
+  pagesZero: number;
   /** Pages thrown away because their buffers were marked `dontneed`. */
   pagesPurged: number;
   /** Restores that stopped on the way (a count). */
@@ -152,6 +154,7 @@ export class TtmGlobal {
     pagesOut: 0,
     pagesIn: 0,
     pagesClean: 0,
+    pagesZero: 0,
     pagesPurged: 0,
     interrupted: 0,
     resumed: 0,

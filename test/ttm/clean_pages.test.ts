@@ -105,8 +105,8 @@ describe("what may have been written since is written out", () => {
       "whole pages, and no others",
       4,
       (bo, model) => {
-        bo.writeSync(8 * PAGE_SIZE, new Uint8Array(4 * PAGE_SIZE));
-        model.fill(0, 8 * PAGE_SIZE, 12 * PAGE_SIZE);
+        bo.writeSync(8 * PAGE_SIZE, new Uint8Array(4 * PAGE_SIZE).fill(5));
+        model.fill(5, 8 * PAGE_SIZE, 12 * PAGE_SIZE);
       },
     ],
     ["the same bytes once more", 1, (bo, model) => bo.writeSync(0, model.slice(0, 10))],
