@@ -150,6 +150,11 @@ export class Engine {
     return this.#word(abi.H_SLOTS_USED);
   }
 
+  /** Slots that are not all that there is of a page: of clean pages, of such that keep theirs, and of those on their way. */
+  get keptSlots(): number {
+    return Math.max(this.usedSlots - this.swappedPages, 0);
+  }
+
   /** Pages in swap only. */
   get swappedPages(): number {
     return this.#word(abi.H_SWAPPED);
