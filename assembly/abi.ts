@@ -44,8 +44,8 @@ export const ELOOP = 40;
  *   | swap slot                                            1 |   handle: slot << 1 | 1
  *   | 0 ................................................ 0 0 |   empty: reads as zeros
  *
- * Slots count from 1, so the handle 1 (slot 0) never names content. Beside each entry lie its shadow, of
- * the same form (entry.ts), and the checksum of its page: one u32 each.
+ * Slots count from 1, so the handle 1 (slot 0) never names content, and is no entry. Beside each entry lie its
+ * shadow, of the same form (entry.ts), and the checksum of its page: one u32 each.
  */
 export const ENTRY_SHIFT = 2;
 /** Bytes of an entry, of a shadow, and of a checksum. */
@@ -54,6 +54,8 @@ export const ENTRY_BYTES = 4;
 export const HANDLE = 1;
 /** A slot lies in an entry this many bits up. */
 export const SLOT_SHIFT = 1;
+/** The shadow of a page of zeros that leaves: the handle of slot 0, which there is not. Its entry will be empty. */
+export const ZERO = 1;
 
 /*
  * struct page, for each frame (the kernel's has 64 bytes); fields by the byte they begin at:
@@ -202,6 +204,8 @@ export const H_CLEAN = 27;
 export const H_MOVING = 29;
 /** Frames held for entries, by a fill that is under way or one that was interrupted. */
 export const H_HELD = 30;
+/** Pages that the last commit of a shrink released without a slot, as they were zeros. */
+export const H_ZEROS = 31;
 /** Addresses of the bits of slots that the store has had a page in, and of those set aside. */
 export const H_BACKED_MAP = 80;
 export const H_ASIDE_MAP = 81;

@@ -1,5 +1,5 @@
 /* What debug builds assert of entries and chunks where a walk comes to them. */
-import { ALLOCATED, MAX_ORDER, PAGE_SHIFT, UNCACHED } from "./abi";
+import { ALLOCATED, MAX_ORDER, PAGE_SHIFT, UNCACHED, ZERO } from "./abi";
 import { entryAt, entryToSlot, isHandle, isPage, shadowAt } from "./entry";
 import { isFrame, pageCaching, pageOrder, pageOwner, pageState, pageStruct } from "./page";
 import { slotUsed } from "./swap_map";
@@ -10,7 +10,8 @@ export function assertEntry(index: u32): void {
   const shadow = shadowAt(index);
   if (isPage(entry)) {
     assert(isFrame(entry >> PAGE_SHIFT) && !(entry & 0xfff), "an entry is neither page nor handle");
-    assert(!shadow || slotUsed(entryToSlot(shadow)), "the shadow of a page names no slot in use");
+    const named = !shadow || shadow == ZERO || slotUsed(entryToSlot(shadow));
+    assert(named, "the shadow of a page names no slot in use");
     return;
   }
   if (isHandle(entry)) assert(slotUsed(entryToSlot(entry)), "a handle names no slot in use");

@@ -50,11 +50,13 @@ import {
   POOL_TYPES_MAX,
   POOLED,
   TAIL,
+  ZERO,
 } from "./abi";
 import { countBits, mapConsistent, mapIs, mapLimit, mapProbe, mapSize, mapWord } from "./bitmap";
 import { entryAt, entryToSlot, isHandle, isPage, shadowAt } from "./entry";
 import { get } from "./header";
 import {
+  chunkHead,
   isFrame,
   isMoving,
   pageCaching,
@@ -197,7 +199,11 @@ function checkVectors(): i32 {
     if (!mapIs(get(H_VECTOR_MAP), i, 1, true)) return CHECK_VECTOR;
     if (isPage(entry)) {
       if (!isFrame(entry >> PAGE_SHIFT) || entryToSlot(shadow) > get(H_SLOTS)) return CHECK_VECTOR;
-      if (isHandle(shadow)) clean++;
+      // Zeros are found by a prepare, and are to leave before it is anybody's turn to write.
+      if (shadow == ZERO) {
+        const head = chunkHead(entry >> PAGE_SHIFT);
+        if (!head || !isMoving(pageStruct(head))) return CHECK_MOVING;
+      } else if (isHandle(shadow)) clean++;
       pages++;
     } else if (shadow) {
       if (!isPage(shadow) || !isFrame(shadow >> PAGE_SHIFT)) return CHECK_VECTOR;

@@ -23,7 +23,7 @@ export {
 export { fillCommit, fillPrepare } from "./fill";
 
 // Pages out.
-export { shrinkCommit, shrinkPrepare } from "./shrink";
+export { shrinkCommit, shrinkNeeds, shrinkPrepare, shrinkSaved } from "./shrink";
 
 // What the store behind the slots has taken, refused, and can give back.
 export {

@@ -20,6 +20,7 @@ import {
   PAGE_SHIFT,
   POOL_TYPES_MAX,
   UNCACHED,
+  ZERO,
 } from "./abi";
 import { assertEntry, assertHeld, assertOwner } from "./assert";
 import { mapIs, mapRelease, mapTake } from "./bitmap";
@@ -126,9 +127,10 @@ function forget(index: u32, count: u32): u32 {
   for (let i = index; i < index + count; i++) {
     const shadow = shadowAt(i);
     if (!shadow || !isPage(entryAt(i))) continue;
+    setShadow(i, 0);
+    if (shadow == ZERO) continue;
     if (isHandle(shadow)) add(H_CLEAN, -1);
     giveSlots(entryToSlot(shadow), 1);
-    setShadow(i, 0);
     slots++;
   }
   // Extents of an earlier prepare may name them.

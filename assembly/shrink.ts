@@ -11,6 +11,9 @@
  * its slot and was written since is written to that slot; its entry and shadow look like those of a prepared page,
  * although no prepare has come to it. That is why chunks are marked from prepare to commit: a second walk stops at a
  * marked chunk, and a commit leaves alone what is not marked.
+ *
+ * A page of zeros needs no slot, and gives up the one that it keeps. Prepared, its shadow is ZERO; committed, entry and
+ * shadow are 0.
  */
 import {
   BATCH_PAGES_MAX,
@@ -20,7 +23,11 @@ import {
   H_MOVING,
   H_RUN,
   H_SWAPPED,
+  H_ZEROS,
   PAGE_SHIFT,
+  PAGE_SIZE,
+  TAIL,
+  ZERO,
 } from "./abi";
 import { assertEntry, assertOwner } from "./assert";
 import { DEBUGGING } from "./debug";
@@ -30,6 +37,7 @@ import {
   entryToSlot,
   isHandle,
   isPage,
+  setEntry,
   setShadow,
   shadowAddress,
   shadowAt,
@@ -47,9 +55,10 @@ import {
   setItemNext,
   setItemReleased,
 } from "./exchange";
-import { add, get } from "./header";
-import { isMoving, pageOrder, pageStruct, setMoving } from "./page";
+import { add, get, set } from "./header";
+import { chunkHead, isMoving, pageOrder, pageState, pageStruct, setMoving } from "./page";
 import { flushFrames, splitChunk } from "./page_alloc";
+import { isZero } from "./page_bytes";
 import { isBorder, vectorOk } from "./page_vector";
 import { freeCached } from "./pool";
 import { flushSlots, giveSlots, releaseSlots, takeSlots } from "./swap_map";
@@ -100,15 +109,12 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
       marked += stop - i;
       while (i < stop) {
         if (DEBUGGING) assertEntry(i);
-        const shadow = shadowAt(i);
-        if (shadow) {
-          // It has a slot, and if it was written since, goes there again.
-          if (!isHandle(shadow)) addExtent(entryAt(i), entryToSlot(shadow), 1, prepared, i);
+        if (hasPlace(i, prepared)) {
           prepared++;
           i++;
           continue;
         }
-        const most = dirtyRun(i, stop);
+        const most = unsavedRun(i, stop);
         if (!left) {
           slot = takeSlots(max(budget - min(prepared, budget), most));
           left = slot ? get(H_RUN) : 0;
@@ -135,8 +141,28 @@ export function shrinkPrepare(items: u32, budget: u32): i32 {
     setItemNext(item, i - vector);
   }
   if (left) releaseSlots(slot, left);
+  flushSlots();
   add(H_MOVING, marked);
   return prepared;
+}
+
+/** Page `i`, `at` pages into the batch, needs no new slot: then it is prepared. */
+function hasPlace(i: u32, at: u32): bool {
+  if (isSaved(i)) return true;
+  const shadow = shadowAt(i);
+  // It keeps a slot, and goes there again.
+  if (shadow) addExtent(entryAt(i), entryToSlot(shadow), 1, at, i);
+  return shadow != 0;
+}
+
+/** The content of page `i` is elsewhere, too: in swap; or nowhere, as it is zeros, which its shadow says then. */
+function isSaved(i: u32): bool {
+  const shadow = shadowAt(i);
+  if (isHandle(shadow)) return true;
+  if (!isZeros(entryAt(i))) return false;
+  if (shadow) giveSlots(entryToSlot(shadow), 1);
+  setShadow(i, ZERO);
+  return true;
 }
 
 /**
@@ -175,13 +201,24 @@ function stay(index: u32, stop: u32): u32 {
   return pages;
 }
 
-/** Pages from `index` on, before `stop`, that have no slot. */
-function dirtyRun(index: u32, stop: u32): u32 {
+/** Pages that lie side by side, of entries from `index` on, before `stop`: the first needs a slot; all that do. */
+function unsavedRun(index: u32, stop: u32): u32 {
+  const shadows = shadowAddress(index);
   const end = shadowAddress(stop);
-  const start = shadowAddress(index);
-  let at = start;
-  while (at < end && !load<u32>(at)) at += 4;
-  return <u32>(at - start) >> 2;
+  let page = entryAt(index) + PAGE_SIZE;
+  let at = shadows + 4;
+  while (at < end && !load<u32>(at) && !isZeros(page)) {
+    at += 4;
+    page += PAGE_SIZE;
+  }
+  return <u32>(at - shadows) >> 2;
+}
+
+/** Whether a page is zeros; for most it is enough to look at their first word. */
+// @ts-ignore: decorator
+@inline
+function isZeros(page: u32): bool {
+  return load<u64>(page) == 0 && isZero(page);
 }
 
 /** True unless the first page of an item, before the end of its walk, is not being moved. */
@@ -208,6 +245,7 @@ export function shrinkCommit(items: u32, moved: u32): i32 {
   }
   let released: u32 = 0;
   let ended: u32 = 0;
+  set(H_ZEROS, 0);
   for (let item: u32 = 0; item < items; item++) {
     const end = itemVector(item) + min(itemNext(item), itemEntries(item));
     let i = itemVector(item) + itemStart(item);
@@ -230,7 +268,7 @@ export function shrinkCommit(items: u32, moved: u32): i32 {
     setItemReleased(item, released - before);
   }
   add(H_MOVING, -(<i32>ended));
-  add(H_SWAPPED, released);
+  add(H_SWAPPED, released - get(H_ZEROS));
   flushSlots();
   flushFrames();
   resetExtents();
@@ -245,21 +283,27 @@ function commitChunk(index: u32, entry: u32, pages: u32, moved: u32): u32 {
   const shadows = shadowAddress(index);
   const most = min(pages, moved);
   let clean: i32 = 0;
+  let zeros: u32 = 0;
   let n: u32 = 0;
   for (; n < most; n++) {
     const at = (<usize>n) << 2;
     const shadow = load<u32>(shadows + at);
     if (DEBUGGING) assertEntry(index + n);
     if (!shadow) break;
+    const zero = shadow == ZERO;
+    zeros += zero;
     clean += isHandle(shadow);
-    store<u32>(entries + at, toHandle(shadow));
+    store<u32>(entries + at, zero ? 0 : toHandle(shadow));
     store<u32>(shadows + at, 0);
   }
-  if (clean) add(H_CLEAN, -clean);
+  if (clean) add(H_CLEAN, <i32>zeros - clean);
+  if (zeros) add(H_ZEROS, zeros);
   for (let i = n; i < pages && shadowAt(index + i); i++) {
     const shadow = shadowAt(index + i);
-    if (isHandle(shadow)) continue;
-    giveSlots(entryToSlot(shadow), 1);
+    if (shadow != ZERO) {
+      if (isHandle(shadow)) continue;
+      giveSlots(entryToSlot(shadow), 1);
+    }
     setShadow(index + i, 0);
   }
   const pfn = entry >> PAGE_SHIFT;
@@ -270,4 +314,75 @@ function commitChunk(index: u32, entry: u32, pages: u32, moved: u32): u32 {
     for (let i: u32 = 0; i < n; i++) freeCached(pfn + i, 1);
   }
   return n;
+}
+
+/**
+ * Lets go of pages of entries [start, start + count), at once, that need neither slot nor transfer: clean ones, and zeros.
+ * Returns pages released. -EINVAL: not entries of a vector.
+ */
+export function shrinkSaved(vector: u32, entries: u32, start: u32, count: u32): i32 {
+  if (<u64>start + count > entries || !vectorOk(vector, entries)) return -EINVAL;
+  set(H_ZEROS, 0);
+  const end = vector + start + count;
+  let released: u32 = 0;
+  let i = vector + start;
+  while (i < end) {
+    const pfn = entryAt(i) >> PAGE_SHIFT;
+    const head = isPage(entryAt(i)) ? chunkHead(pfn) : 0;
+    if (!head) {
+      i++;
+      continue;
+    }
+    const stop = min(end, i + (1 << pageOrder(pageStruct(head))) - (pfn - head));
+    if (!isMoving(pageStruct(head))) released += dropSaved(i, stop, head);
+    i = stop;
+  }
+  flushSlots();
+  flushFrames();
+  resetExtents();
+  return released;
+}
+
+/** The same for entries of one chunk. */
+function dropSaved(index: u32, stop: u32, head: u32): u32 {
+  let saved: u32 = 0;
+  for (let i = index; i < stop; i++) saved += isSaved(i);
+  if (!saved) return 0;
+  const pages: u32 = 1 << pageOrder(pageStruct(head));
+  if (saved < pages) splitChunk(head);
+  let zeros: u32 = 0;
+  for (let i = index; i < stop; i++) {
+    const shadow = shadowAt(i);
+    if (!isHandle(shadow)) continue;
+    if (saved < pages) freeCached(entryAt(i) >> PAGE_SHIFT, 1);
+    zeros += shadow == ZERO;
+    setEntry(i, shadow == ZERO ? 0 : shadow);
+    setShadow(i, 0);
+  }
+  if (saved == pages) freeCached(head, pages);
+  add(H_ZEROS, zeros);
+  add(H_CLEAN, zeros - saved);
+  add(H_SWAPPED, saved - zeros);
+  return saved;
+}
+
+/**
+ * Slots that a shrinkPrepare of the same items and `budget` would take. -EINVAL as there.
+ */
+export function shrinkNeeds(items: u32, budget: u32): i32 {
+  if (!itemsOk(items)) return -EINVAL;
+  let need: u32 = 0;
+  let pages: u32 = 0;
+  for (let item: u32 = 0; item < items; item++) {
+    const end = itemVector(item) + itemEntries(item);
+    for (let i = itemVector(item) + itemStart(item); i < end; i++) {
+      const entry = entryAt(i);
+      if (!isPage(entry)) continue;
+      // A chunk that is begun is finished.
+      if (pages >= budget && pageState(pageStruct(entry >> PAGE_SHIFT)) != TAIL) return need;
+      need += !shadowAt(i) && !isZeros(entry);
+      pages++;
+    }
+  }
+  return need;
 }

@@ -29,10 +29,14 @@ function must(rc: number): number {
 }
 
 /** Vectors of 512 populated entries each. */
-function vectors({ wasm }: RawEngine, count: number, how: number): number[] {
+function vectors({ wasm, buffer }: RawEngine, count: number, how: number): number[] {
+  const words = new Uint32Array(buffer);
+  const entries = words.subarray((words[abi.HEADER / 4 + abi.H_ENTRY] as number) >>> 2);
   return Array.from({ length: count }, () => {
     const vector = must(wasm.vectorAlloc(VECTOR));
     fill(wasm, vector, how);
+    // Zeros would need no slot.
+    for (let i = 0; i < VECTOR; i++) words[(entries[vector + i] as number) >>> 2] = 1;
     return vector;
   });
 }

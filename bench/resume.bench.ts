@@ -8,7 +8,7 @@
  */
 import { createDeviceSync, ramSwap, TtmError } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
-import { Pool, populateTtSync, shrinkTtSync, Tt } from "../src/ttm.ts";
+import { kmapTt, Pool, populateTtSync, shrinkTtSync, Tt } from "../src/ttm.ts";
 import { type Bench, clock, MIB, main, PAGE, rounds, Samples } from "./harness.ts";
 
 interface Case {
@@ -50,7 +50,10 @@ async function measure(bench: Bench, c: Case): Promise<void> {
   });
   const pool = new Pool(device.global, { orders: [order, 0] });
   const tts = Array.from({ length: total / PAGE / objectPages }, () => new Tt(objectPages));
-  for (const tt of tts) populateTtSync(pool, tt);
+  for (const tt of tts) {
+    populateTtSync(pool, tt);
+    for (const view of kmapTt(pool, tt)) view.fill(0x5a);
+  }
   const shrink = () => {
     for (const tt of tts) shrinkTtSync(pool, tt);
   };

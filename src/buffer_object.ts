@@ -416,13 +416,16 @@ export class BufferObject implements Disposable {
 
   /**
    * @internal Lets go of the pages. What was asked for while they were locked takes effect now: a destroyed buffer
-   * is freed, one that is not needed and all in swap is purged.
+   * is freed, one that is not needed and all in swap is purged. One of which only zeros left holds nothing more.
    */
   unlock(): void {
     const tt = this.#tt;
-    const { pool, reclaimer } = this.#bdev;
+    const { pool, reclaimer, global } = this.#bdev;
+    const isOut = tt.resident === 0 && tt.vector >= 0;
     if (this.#destroyed) pool.release(tt);
-    else if (tt.purgeable && tt.resident === 0 && tt.vector >= 0) pool.purge(tt);
+    else if (isOut && tt.purgeable) pool.purge(tt);
+    // Zeros are all that it held: it is as one that was never written.
+    else if (isOut && global.engine.isBlank(tt.vector, tt.numPages)) pool.release(tt);
     if (tt.vector < 0) reclaimer.resources.settle(this);
     tt.lock.unlock();
   }

@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "vitest";
 import { type BufferObject, type Device, PAGE_SIZE } from "../src/index.ts";
-import { Pool, populateTt, shrinkTt, swapoutTt, Tt } from "../src/ttm.ts";
+import { kmapTt, Pool, populateTt, shrinkTt, swapoutTt, Tt } from "../src/ttm.ts";
 import { content, expectSame, pattern } from "./support/bytes.ts";
 import { expectRest } from "./support/crowd.ts";
 import { Gate, settles, turn, until } from "./support/delays.ts";
@@ -195,6 +195,7 @@ describe("of the kernel's layer", () => {
       const tt = new Tt(8);
       gate.open();
       await populateTt(pool, tt);
+      for (const view of kmapTt(pool, tt)) view.fill(7);
       if (inSwap) await shrinkTt(pool, tt);
       gate.close();
       await expectInterrupted(start(pool, tt, AbortSignal.abort(REASON)));
@@ -224,6 +225,7 @@ describe("of the kernel's layer", () => {
     const tt = new Tt(8);
     gate.open();
     await populateTt(pool, tt);
+    for (const view of kmapTt(pool, tt)) view.fill(7);
     await shrinkTt(pool, tt);
     gate.close();
     const controller = new AbortController();

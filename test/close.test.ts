@@ -7,6 +7,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { type BufferObject, createDeviceSync, type Device, PAGE_SIZE } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
 import {
+  kmapTt,
   Pool,
   populateTt,
   populateTtSync,
@@ -68,11 +69,18 @@ async function filled(device: Device, seed: number): Promise<BufferObject> {
   return bo;
 }
 
-/** A tt of the kernel's layer, in swap. */
-async function shrunkenTt({ device }: Scene): Promise<{ pool: Pool; tt: Tt }> {
-  const pool = new Pool(device.global);
+/** A tt of the kernel's layer, written to. */
+function filledTt({ global }: Device): { pool: Pool; tt: Tt } {
+  const pool = new Pool(global);
   const tt = new Tt(PAGES);
-  await populateTt(pool, tt);
+  populateTtSync(pool, tt);
+  for (const view of kmapTt(pool, tt)) view.fill(7);
+  return { pool, tt };
+}
+
+/** The same, in swap. */
+async function shrunkenTt({ device }: Scene): Promise<{ pool: Pool; tt: Tt }> {
+  const { pool, tt } = filledTt(device);
   await shrinkTt(pool, tt);
   return { pool, tt };
 }
@@ -329,9 +337,7 @@ describe("on a device that never answers", () => {
         await until(() => swap.gate.waiting === 1);
         bo.destroy();
       } else {
-        const pool = new Pool(device.global);
-        const tt = new Tt(PAGES);
-        await populateTt(pool, tt);
+        const { pool, tt } = filledTt(device);
         swap.gate.close();
         running = shrinkTt(pool, tt);
         await until(() => swap.gate.waiting === 1);
@@ -358,9 +364,7 @@ describe("on a device that never answers", () => {
         swap: Object.assign(swap, how === "closeSync" ? { close: undefined } : {}),
         transferPages: 2,
       });
-      const pool = new Pool(device.global);
-      const tt = new Tt(PAGES);
-      await populateTt(pool, tt);
+      const { pool, tt } = filledTt(device);
       let calls = 0;
       swap.before = () => {
         if (++calls === 2) swap.gate.close();
@@ -382,9 +386,7 @@ describe("on a device that never answers", () => {
   test("nor does one at a stretch whose swap device closes it in the middle", () => {
     const swap = new WatchedSwap(false);
     const device = createDeviceSync({ memory: FRAMES * PAGE_SIZE, swap, transferPages: 2 });
-    const pool = new Pool(device.global);
-    const tt = new Tt(PAGES);
-    populateTtSync(pool, tt);
+    const { pool, tt } = filledTt(device);
     let calls = 0;
     swap.before = () => {
       if (++calls !== 2) return;

@@ -46,7 +46,7 @@ const FIELDS: readonly [string, (made: ReturnType<typeof setup>) => object, stri
   [
     "stats",
     ({ global }) => global.stats,
-    "pagesOut pagesIn pagesClean pagesPurged interrupted resumed faults",
+    "pagesOut pagesIn pagesClean pagesZero pagesPurged interrupted resumed faults",
   ],
   ["allocated", ({ global }) => global.allocated, "pages dma32Pages"],
   ["faults", ({ global }) => global.faults, "alloc map caching slot write read on"],

@@ -100,7 +100,7 @@ async function stepsOf(work: () => unknown): Promise<number> {
   return steps;
 }
 
-const ONE = new Uint8Array(1);
+const ONE = Uint8Array.of(1);
 
 interface Many {
   readonly device: Device;

@@ -104,6 +104,11 @@ export class Engine {
     return this.#word(abi.H_SLOTS_USED);
   }
 
+  /** Slots that are not all that there is of a page: of clean pages, of such that keep theirs, and of those on their way. */
+  get keptSlots(): number {
+    return Math.max(this.usedSlots - this.swappedPages, 0);
+  }
+
   /** Pages in swap only. */
   get swappedPages(): number {
     return this.#word(abi.H_SWAPPED);
@@ -141,6 +146,11 @@ export class Engine {
   /** Pages in memory that have a valid copy in swap. */
   get cleanPages(): number {
     return this.#word(abi.H_CLEAN);
+  }
+
+  /** Pages that the last commit of a shrink, or shrinkSaved, released without a slot, as they were zeros. */
+  get zeroPages(): number {
+    return this.#word(abi.H_ZEROS);
   }
 
   /** Pages being moved: those of prepares that no commit has ended yet. 0 while nothing is under way. */
@@ -375,6 +385,26 @@ export class Engine {
       item.released = this.#items[i * ITEM_WORDS + abi.I_RELEASED] as number;
     });
     return released;
+  }
+
+  /** Slots that such a prepare would take. */
+  shrinkNeeds(items: readonly ShrinkItem[], budget: number): number {
+    this.#putItems(items);
+    return this.#expect(this.#wasm.shrinkNeeds(items.length, budget), "shrink");
+  }
+
+  /**
+   * Lets go of pages of entries [start, start + count) that need neither slot nor transfer, at once: clean ones,
+   * and zeros. Returns pages released.
+   */
+  shrinkSaved(vector: number, entries: number, start: number, count: number): number {
+    return this.#expect(this.#wasm.shrinkSaved(vector, entries, start, count), "shrink");
+  }
+
+  /** Whether all entries of a vector are empty. */
+  isBlank(vector: number, entries: number): boolean {
+    for (let i = vector; i < vector + entries; i++) if (this.#entries[i] !== 0) return false;
+    return true;
   }
 
   /** Extents of the last prepare (a count). */

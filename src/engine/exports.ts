@@ -30,6 +30,8 @@ export interface Exports {
   ): number;
   shrinkPrepare(items: number, budget: number): number;
   shrinkCommit(items: number, moved: number): number;
+  shrinkNeeds(items: number, budget: number): number;
+  shrinkSaved(vector: number, entries: number, start: number, count: number): number;
   ramTransfer(out: number, sums?: number): number;
   sumEntries(index: number, count: number): number;
   verifyEntries(index: number, count: number): number;

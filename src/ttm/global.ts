@@ -28,6 +28,8 @@ export interface TtmStats {
   pagesIn: number;
   /** Pages that left without a transfer, because swap still had them. */
   pagesClean: number;
+  /** Pages of zeros that left: they take neither slot nor transfer (SWPOUT_ZERO). */
+  pagesZero: number;
   /** Pages thrown away because their buffers were marked `dontneed`. */
   pagesPurged: number;
   /** Restores that stopped on the way (a count). */
@@ -99,6 +101,9 @@ export const GLOBAL_OPTIONS: readonly (keyof TtmGlobalOptions)[] = [
   "transferPages",
 ];
 
+/** Pages side by side that give up their slots together. */
+const RECLAIM_RUN = 64;
+
 /** The totals behind `stats`, for those who count. */
 export let countersOf: (global: TtmGlobal) => TtmStats;
 /** What is behind `allocated`, for those who allocate. */
@@ -152,6 +157,7 @@ export class TtmGlobal {
     pagesOut: 0,
     pagesIn: 0,
     pagesClean: 0,
+    pagesZero: 0,
     pagesPurged: 0,
     interrupted: 0,
     resumed: 0,
@@ -199,7 +205,7 @@ export class TtmGlobal {
         return frames - global.watermarks.min - global.frames.stuck;
       },
       get exchange() {
-        return engine.freePages + global.frames.taken + engine.freeSlots + engine.cleanPages;
+        return engine.freePages + global.frames.taken + engine.freeSlots + engine.keptSlots;
       },
     });
     Object.freeze(this);
@@ -323,10 +329,12 @@ export class TtmGlobal {
 
   /**
    * @internal
-   * Pages go into swap only while this holds: an eighth of the slots stay free of clean copies.
+   * Whether pages that come keep their slots. Not when nearly every slot holds all that there is of a page: then
+   * pages are exchanged one by one, and each that comes has to make room for one that leaves.
    */
   get roomForClean(): boolean {
-    return this.keepClean && this.engine.freeSlots > this.engine.geometry.slots >>> 3;
+    const { freeSlots, keptSlots } = this.engine;
+    return this.keepClean && freeSlots + keptSlots > this.clusterPages;
   }
 
   /** @internal Injects a fault at `site` if it is due; says so. */
@@ -350,15 +358,21 @@ export class TtmGlobal {
 
   /**
    * @internal
-   * Takes the slots that pages in memory keep, of tts that nobody uses, until `slots` more are free.
+   * Takes the slots that pages in memory keep, of tts that nobody uses, until `slots` more are free: a few at a time,
+   * of those that have been in memory for longest.
    */
   reclaimSlots(slots: number): number {
     let freed = 0;
     for (const tt of this.clean) {
       if (freed >= slots) break;
       if (!tt.lock.tryLock()) continue;
-      freed += this.engine.vectorDirty(tt.vector, tt.numPages, 0, tt.numPages, false);
-      this.clean.delete(tt);
+      const { vector, numPages } = tt;
+      let at = 0;
+      for (; at < numPages && freed < slots; at += RECLAIM_RUN) {
+        const count = Math.min(RECLAIM_RUN, numPages - at);
+        freed += this.engine.vectorDirty(vector, numPages, at, count, false);
+      }
+      if (at >= numPages) this.clean.delete(tt);
       tt.lock.unlock();
     }
     return freed;

@@ -188,7 +188,8 @@ export class Shrink implements Work, Released {
     try {
       const batch = this.#prepare(items, Math.min(want, pages));
       this.#scarce = !batch || (batch.pages < want && items.some(isOpen));
-      if (!batch) return undefined;
+      // What needs no slot has left; or what is on its way has to come to its end first.
+      if (!batch) return this.#flyingPages > 0 ? undefined : this.#next();
       this.#pass(items);
       return batch;
     } catch (error) {
@@ -208,9 +209,9 @@ export class Shrink implements Work, Released {
   }
 
   /**
-   * Reserves slots for about `budget` pages. With none left it tries bad ones: one, and if that goes well twice
-   * as many each time; or while nothing has left one that the store was too full for. `undefined`: not before what
-   * is on its way has come to its end.
+   * Reserves slots for about `budget` pages. With none left, what needs none leaves, once: `undefined` then, as while
+   * some are on their way. After that it tries bad ones: one, and if that goes well twice as many each time; or
+   * while nothing has left one that the store was too full for.
    *
    * @throws TtmError ENOSPC when there is none at all
    */
@@ -222,16 +223,37 @@ export class Shrink implements Work, Released {
     const pages = global.faults.on ? 1 : budget;
     if (global.fails("slot")) throw new TtmError("ENOSPC", "shrink", "injected fault");
     const good = engine.goodSlots;
-    if (good < pages) global.reclaimSlots(pages - good);
+    if (good < pages) global.reclaimSlots(engine.shrinkNeeds(items, pages) - good);
     let prepared = engine.shrinkPrepare(items, pages);
-    if (prepared === -ENOSPC && this.#flyingPages > 0) return undefined;
-    // The last slots may be those of clean pages in this very batch.
-    if (prepared === -ENOSPC && forget(items)) prepared = engine.shrinkPrepare(items, pages);
+    if (prepared === -ENOSPC && (this.#flyingPages > 0 || this.#dropSaved())) return undefined;
     const lost = this.released === 0 && !full;
     const retry = prepared === -ENOSPC ? space.retry(this.#tries, lost) : 0;
     if (retry > 0) prepared = engine.shrinkPrepare(items, Math.min(this.#tries, pages));
     if (prepared === -ENOSPC) throw global.swapFull();
     return { items, pages: prepared, retry, full };
+  }
+
+  /** Lets go of pages that need no slot, as far as they are wanted, wherever they stand. Says whether there were any. */
+  #dropSaved(): boolean {
+    const { released } = this;
+    const { engine } = this.#global;
+    for (const tt of this.#tts) {
+      if (this.#done) break;
+      if (tt.resident === 0) continue;
+      const pages = engine.shrinkSaved(tt.vector, tt.numPages, 0, tt.numPages);
+      account(this.#global, 0, pages);
+      if (pages > 0) becomeShrunken(tt, pages);
+      this.#took(pages);
+      if (pages > 0) this.#global.trace?.({ type: "shrink", tt: tt.id, pages });
+    }
+    this.#skip();
+    return this.released > released;
+  }
+
+  /** Pages have left: their frames are its claim's, if it has one. */
+  #took(pages: number): void {
+    this.released += pages;
+    this.#claim?.raise(this.#claim.frames + pages);
   }
 
   /** Moves on to the first item that was not looked at to its end: those before it are on their way. */
@@ -248,8 +270,7 @@ export class Shrink implements Work, Released {
     const released = commit(this.#global, items, moved);
     if (retry === LOST && moved.pages > 0) this.#global.engine.slotsBack();
     if (retry === BAD) this.#tries *= 2;
-    this.released += released;
-    this.#claim?.raise(this.#claim.frames + released);
+    this.#took(released);
     if (moved.refused && !full && codeOf(moved.failure) === "ENOSPC") {
       // Now it is known what the store has: the same pages again, within that.
       this.#full ??= moved.failure;
@@ -300,7 +321,6 @@ function commit(
   { moved, pages, refused, failure }: Moved,
 ): number {
   const { engine, space } = global;
-  const stats = countersOf(global);
   let released: number;
   try {
     released = engine.shrinkCommit(items, moved);
@@ -308,8 +328,7 @@ function commit(
     throw global.poison(error);
   }
   for (const { slot, pages } of refused?.runs ?? []) space.refused(slot, pages, codeOf(failure));
-  stats.pagesOut += pages;
-  stats.pagesClean += Math.max(released - pages, 0);
+  account(global, pages, released);
   for (const { tt, released } of items) if (released > 0) becomeShrunken(tt, released);
   // Traces may look at any of them, so they hear of it when all is noted.
   if (global.trace) {
@@ -320,11 +339,13 @@ function commit(
   return released;
 }
 
-/** Makes clean pages of a batch dirty; says whether that freed a slot. */
-function forget(items: readonly Item[]): boolean {
-  return (
-    items.reduce((slots, { tt }) => slots + poolOf(tt).dirty(tt, 0, tt.numPages, false), 0) > 0
-  );
+/** Counts pages that have left, `written` of them to swap by now. */
+function account(global: TtmGlobal, written: number, released: number): void {
+  const stats = countersOf(global);
+  const { zeroPages } = global.engine;
+  stats.pagesOut += written;
+  stats.pagesZero += zeroPages;
+  stats.pagesClean += Math.max(released - written - zeroPages, 0);
 }
 
 /** Some pages of `tt` have left: it is shrunken, and no longer to be used for DMA. */

@@ -104,6 +104,8 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   fillCommit: ["vector", "entries", "offset", "offset", "count", "count", "how"],
   shrinkPrepare: ["items", "budget"],
   shrinkCommit: ["items", "count"],
+  shrinkNeeds: ["items", "budget"],
+  shrinkSaved: ["vector", "entries", "offset", "count"],
   ramTransfer: ["flag", "flag"],
   sumEntries: ["entry", "count"],
   verifyEntries: ["entry", "count"],

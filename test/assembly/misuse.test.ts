@@ -51,6 +51,7 @@ beforeEach(() => {
   fillAll(e, v);
   fillAll(e, other);
   stamps = stampVector(e, v, 7);
+  stampVector(e, other, 8);
 });
 
 const items = (vectors: readonly Vector[], next?: number) =>

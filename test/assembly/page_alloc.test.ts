@@ -18,7 +18,7 @@ import {
   runProgram,
   U32_MAX,
 } from "./engine_under_test.ts";
-import { fillAll, newVector } from "./page_content.ts";
+import { fillAll, newVector, stampVector } from "./page_content.ts";
 
 interface Chunk {
   /** First frame, counted from the first one of the memory. */
@@ -295,6 +295,7 @@ test("a chunk that left in part is freed page by page, and merges again", () => 
   const { wasm } = e;
   const v = newVector(e, 512);
   fillAll(e, v);
+  stampVector(e, v, 1);
   e.putItems([{ ...v, start: 0 }]);
   equal(wasm.shrinkPrepare(1, 512), 512, "shrinkPrepare");
   equal(wasm.ramTransfer(1), 512, "ramTransfer");

@@ -27,6 +27,7 @@ import {
   newVector,
   prepareFill,
   shrinkAll,
+  stampVector,
   type Vector,
 } from "./page_content.ts";
 
@@ -155,6 +156,7 @@ describe("a vector with something in it", () => {
     mustBeBusy(e, v);
     expect(e.wasm.fillCommit(v.vector, 6, 0, 0, 6, 6, 0)).toBe(6);
     mustBeBusy(e, v);
+    stampVector(e, v, 1);
     e.putItems([{ ...v, start: 0 }]);
     expect(e.wasm.shrinkPrepare(1, 6)).toBe(6);
     mustBeBusy(e, v);
@@ -171,6 +173,7 @@ describe("a vector with something in it", () => {
     expect(prepareFill(e, v, 0)).toBe(6);
     expect(e.wasm.vectorDrop(v.vector, 6, 0)).toBe(6);
     fillAll(e, v);
+    stampVector(e, v, 1);
     shrinkAll(e, [v]);
     expect(e.wasm.vectorDrop(v.vector, 6, 0)).toBe(0);
     fillSingly(e, v, [1, 4]);

@@ -229,6 +229,7 @@ describe("a batch of several vectors", () => {
       fillSingly(e, a, [i]);
       fillSingly(e, b, [i]);
     }
+    for (const v of vectors) stampVector(e, v, 1);
     while (e.freeSlots > 0) must(e.wasm.slotAlloc(2 * count) > 0, "slotAlloc");
     for (let slot = 1; slot < 2 * count; slot += 2) equal(e.wasm.slotFree(slot, 1), 0, "slotFree");
     expect(prepare(e, [a, chunk], BATCH_PAGES_MAX)).toBe(count);
@@ -295,6 +296,7 @@ describe("a shortage of slots", () => {
     const v = newVector(e, 4);
     const empty = newVector(e, 4);
     fillAll(e, v);
+    stampVector(e, v, 1);
     shrinkAll(e, [v]);
     expect(e.freeSlots).toBe(0);
     expect(prepare(e, [v, empty], 8)).toBe(0);

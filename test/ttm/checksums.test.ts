@@ -142,10 +142,10 @@ test("pages that came back swapped with each other are found", () => {
   expect(failsSync("EIO", () => contentSync(bo)).message).toContain("page 2 of buffer");
 });
 
-test("a page of zeros that comes back as another one is found, and the other way round", () => {
+test("a page with one byte that comes back as another one is found, or as zeros", () => {
   const made = kit({ memory: 64, swap: 256 });
   const bo = made.device.createBuffer(2 * PAGE_SIZE);
-  bo.writeSync(PAGE_SIZE, pattern(1, PAGE_SIZE));
+  bo.writeSync(PAGE_SIZE - 1, new Uint8Array([1, ...pattern(1, PAGE_SIZE)]));
   bo.shrinkSync();
   flip(made, bo, 0, 17);
   expect(failsSync("EIO", () => contentSync(bo)).message).toContain("page 0 of buffer");

@@ -8,6 +8,7 @@ import { shrinkTtSync } from "../../src/ttm.ts";
 import { contentSync, expectSame, pattern } from "../support/bytes.ts";
 import { filled } from "../support/devices.ts";
 import { failsSync } from "../support/errors.ts";
+import { Random, seeded } from "../support/random.ts";
 import { type Kit, kit, slotOf } from "./support/kit.ts";
 
 /** What is written to a page, so that it is clean no longer. */
@@ -105,8 +106,8 @@ describe("what may have been written since is written out", () => {
       "whole pages, and no others",
       4,
       (bo, model) => {
-        bo.writeSync(8 * PAGE_SIZE, new Uint8Array(4 * PAGE_SIZE));
-        model.fill(0, 8 * PAGE_SIZE, 12 * PAGE_SIZE);
+        bo.writeSync(8 * PAGE_SIZE, new Uint8Array(4 * PAGE_SIZE).fill(5));
+        model.fill(5, 8 * PAGE_SIZE, 12 * PAGE_SIZE);
       },
     ],
     ["the same bytes once more", 1, (bo, model) => bo.writeSync(0, model.slice(0, 10))],
@@ -288,15 +289,18 @@ describe("clean pages", () => {
     expectContent(bo);
   });
 
-  test("are not kept when seven eighths of the slots are taken", () => {
+  test("are not kept while nearly every slot holds all that there is of a page", () => {
     const { device } = kit({ memory: 64, swap: 64 });
-    const bos = Array.from({ length: 6 }, (_, i) => filled(device, 10, i));
+    const bos = Array.from({ length: 8 }, (_, i) => filled(device, 8, i));
     device.shrinkSync();
-    expect(device.stats().slots.free).toBe(4);
+    expect(device.stats().slots.free).toBe(0);
     bos[0]?.populateSync();
-    expect(device.stats()).toMatchObject({ pages: { clean: 0 }, slots: { free: 14 } });
-    bos[1]?.populateSync();
-    expect(device.stats()).toMatchObject({ pages: { clean: 10 }, slots: { free: 14 } });
+    expect(device.stats()).toMatchObject({ pages: { clean: 0 }, slots: { free: 8 } });
+    for (const bo of bos.slice(1)) bo.populateSync();
+    expect(device.stats()).toMatchObject({ pages: { clean: 56 }, slots: { free: 8 } });
+    bos.forEach((bo, i) => {
+      expectContent(bo, pattern(i, bo.size));
+    });
   });
 
   test("give their slots up, the oldest first, when others need them", () => {
@@ -320,7 +324,7 @@ describe("clean pages", () => {
     expectContent(other, pattern(4, other.size));
   });
 
-  test("give their slots up to pages of the same buffer that stand before them", () => {
+  test("leave although a page of the same buffer that stands before them finds no slot", () => {
     const { device, swap } = kit({ memory: 128, swap: 64 });
     const mixed = filled(device, 16, 1);
     mixed.shrinkSync();
@@ -328,14 +332,16 @@ describe("clean pages", () => {
     const { free } = device.stats().slots;
     const others = filled(device, free, 2);
     others.shrinkSync();
-    // With swap full it gives its slot up, and another page takes that.
+    // One gives its slot up, and another page takes that.
     mixed.writeSync(0, ONE);
+    expect(device.pool.dirty(mixed.tt, 0, 1, false)).toBe(1);
     const model = pattern(1, mixed.size);
     model[0] = 1;
     filled(device, 1, 3).shrinkSync();
     expect(device.stats()).toMatchObject({ pages: { clean: 15 }, slots: { free: 0 } });
     swap.forget();
     expect(mixed.shrinkSync()).toBe(15);
+    expect(swap.pagesOut).toBe(0);
     expect(device.stats().slots.free).toBe(0);
     device.check();
     expectContent(mixed, model);
@@ -423,6 +429,62 @@ describe("a copy in swap that is damaged while its page is in memory", () => {
     expect(device.global.reclaimSlots(20)).toBe(20);
     bo.shrinkSync();
     expectContent(bo);
+  });
+});
+
+describe("swap exactly as large as the data", () => {
+  const BUFFERS = 64;
+  const PAGES = 4;
+  const DATA = BUFFERS * PAGES;
+  const MEMORY = 64;
+
+  /** Uses buffers at random, some far more than others: pages out, and what the content has to be. */
+  function life(slots: number, writes: number, random: Random) {
+    const { device } = kit({ memory: MEMORY, swap: slots });
+    const bos = Array.from({ length: BUFFERS }, (_, i) => filled(device, PAGES, i));
+    const models = bos.map((bo, i) => pattern(i, bo.size));
+    for (let step = 0; step < 3000; step++) {
+      const i = random.below(1 + random.below(BUFFERS));
+      const bo = bos[i] as BufferObject;
+      if (random.chance(writes)) {
+        const at = random.below(bo.size);
+        const byte = 1 + random.below(255);
+        bo.writeSync(at, Uint8Array.of(byte));
+        (models[i] as Uint8Array)[at] = byte;
+      } else bo.readSync(random.below(bo.size), new Uint8Array(1));
+      if (step % 100 === 0) device.check();
+    }
+    const { pagesOut, pagesClean } = device.stats();
+    bos.forEach((bo, i) => {
+      expectContent(bo, models[i]);
+    });
+    return { pagesOut, pagesClean };
+  }
+
+  test("what is only read is written once, as with any swap that is larger", async () => {
+    await seeded((random) => {
+      const { pagesOut, pagesClean } = life(DATA, 0, random);
+      expect(pagesOut).toBe(DATA);
+      expect(pagesClean).toBeGreaterThan(10 * DATA);
+    });
+  });
+
+  test("what is written is written out as often as with twice that", async () => {
+    await seeded((random) => {
+      const seed = random.next();
+      const [exact, twice] = [DATA, 2 * DATA].map((slots) => life(slots, 0.2, new Random(seed)));
+      expect(exact).toEqual(twice);
+    });
+  });
+
+  test("or smaller, by less than the memory: no slot is given up that nobody needs", async () => {
+    await seeded((random) => {
+      const short = 16;
+      const { pagesOut, pagesClean } = life(DATA - short, 0, random);
+      // Of the pages in memory so many have no slot, at most; each that gets one takes it from another.
+      expect(pagesOut).toBeGreaterThan(DATA - short);
+      expect(pagesClean).toBeGreaterThan(pagesOut);
+    });
   });
 });
 

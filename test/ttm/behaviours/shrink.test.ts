@@ -239,7 +239,7 @@ describe("shrink", () => {
     for (const kswapd of [false, true]) {
       using rig = new Rig({ memory: 16 });
       const bo = rig.device.createBuffer("64 KiB");
-      bo.populateSync();
+      bo.writeSync(0, new Uint8Array(bo.size).fill(7));
       expect(rig.global.engine.freePages).toBe(0);
       const free: number[] = [];
       rig.swap.before = () => free.push(rig.global.engine.freePages);
@@ -248,6 +248,37 @@ describe("shrink", () => {
       expect(rig.global.engine.freePages).toBe(16);
       bo.destroy();
     }
+  });
+
+  test("a page of zeros takes neither slot nor transfer, and comes back as a hole does", () => {
+    using rig = new Rig();
+    const tt = rig.tt(8);
+    populateTtSync(rig.pool, tt);
+    rig.mark(tt, 3, 5);
+    expect(shrinkTtSync(rig.pool, tt)).toBe(8);
+    expect(rig.shape(tt)).toBe("...HH...");
+    expect(rig.swap.writes.length).toBe(2);
+    expect(rig.global.stats).toMatchObject({ pagesOut: 2, pagesZero: 6 });
+    expect(tt).toMatchObject({ shrunken: true, swapped: true, resident: 0 });
+    populateTtSync(rig.pool, tt);
+    expect(rig.swap.reads.length).toBe(2);
+    expect(rig.words(tt, 3).some((word) => word !== 0)).toBe(true);
+    for (const page of [0, 1, 2, 5, 6, 7])
+      expect(rig.words(tt, page).every((w) => w === 0)).toBe(true);
+  });
+
+  test("with swap full, pages of zeros leave wherever they stand", () => {
+    using rig = new Rig({ slots: 8 });
+    shrinkTtSync(rig.pool, rig.filled(8));
+    const tt = rig.tt(8);
+    populateTtSync(rig.pool, tt);
+    rig.mark(tt, 0, 1);
+    rig.mark(tt, 6, 7);
+    expect(shrinkTtSync(rig.pool, tt)).toBe(6);
+    expect(rig.shape(tt)).toBe("P.....P.");
+    expect(codeOf(() => shrinkTtSync(rig.pool, tt))).toBe("ENOSPC");
+    populateTtSync(rig.pool, tt);
+    expect(tt).toMatchObject({ populated: true, resident: 8 });
   });
 
   test("swapout moves all of it or nothing", () => {

@@ -51,6 +51,7 @@ describe("tt", () => {
     const { pool, swap } = rig;
     const events: [string, () => unknown, string][] = [
       ["populated", () => populateTtSync(pool, tt), "populated: PPPPP"],
+      ["written", () => rig.mark(tt), "populated: PPPPP"],
       ["nothing can leave", () => swap.failAt(true, 1), "populated: PPPPP"],
       ["shrunken", () => shrinkTtSync(pool, tt), "shrunken swapped: HHHHH"],
       ["unpopulated", () => unpopulateTt(pool, tt), "shrunken swapped: HHHHH"],

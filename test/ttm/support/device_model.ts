@@ -300,7 +300,8 @@ export class DeviceModel {
   async #write(entry: Entry): Promise<void> {
     const { bo, bytes } = entry;
     const [from, to] = this.#range(bo);
-    const source = pattern(this.#steps, to - from);
+    const zeros = this.#random.chance(0.2);
+    const source = zeros ? new Uint8Array(to - from) : pattern(this.#steps, to - from);
     const options = { signal: this.#signal };
     await this.#form(
       () => bo.writeSync(from, source, options),

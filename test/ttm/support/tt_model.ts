@@ -250,6 +250,7 @@ export class TtModel implements Shrinker {
       case "write":
         if (!tt.populated) return;
         bytes.set(pattern(this.#steps, bytes.length));
+        if (this.#random.chance(0.2)) bytes.fill(0, this.#random.below(bytes.length));
         return writeContent(pool, tt, bytes);
       case "verify":
         if (tt.populated) expectContent(this.#global, tt, bytes);
