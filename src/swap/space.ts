@@ -159,7 +159,8 @@ export class SwapSpace {
     if (this.#closed) return;
     const engine = this.#engine;
     const { usedSlots } = engine;
-    if (usedSlots === 0 && engine.lostSlots > 0) engine.slotsBack();
+    // Pages that keep slots can do without them.
+    if (engine.swappedPages === 0 && engine.lostSlots > 0) engine.slotsBack();
     if (engine.slotsEnd === 0 || !this.#store.discard) return;
     if (usedSlots > 0 && !this.#holdsMuch(usedSlots)) return;
     const ranges = engine.slotsDiscard();

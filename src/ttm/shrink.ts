@@ -80,6 +80,8 @@ export class Shrink implements Work, Released {
   readonly #claim: Claim | undefined;
   /** How the store said that it is full, if it did: then the walk goes on with the slots that it had. */
   #full: unknown = undefined;
+  /** Pages that the store has taken. */
+  #written = 0;
   /** Slots to try at a time of those set aside. */
   #tries = 1;
   /** Whether the last batch got fewer slots than it was to have: a part of a chunk may be on its way. */
@@ -211,7 +213,7 @@ export class Shrink implements Work, Released {
   /**
    * Reserves slots for about `budget` pages. With none left, what needs none leaves, once: `undefined` then, as while
    * some are on their way. After that it tries bad ones: one, and if that goes well twice as many each time; or
-   * while nothing has left one that the store was too full for.
+   * while nothing was written one that the store was too full for.
    *
    * @throws TtmError ENOSPC when there is none at all
    */
@@ -226,7 +228,7 @@ export class Shrink implements Work, Released {
     if (good < pages) global.reclaimSlots(engine.shrinkNeeds(items, pages) - good);
     let prepared = engine.shrinkPrepare(items, pages);
     if (prepared === -ENOSPC && (this.#flyingPages > 0 || this.#dropSaved())) return undefined;
-    const lost = this.released === 0 && !full;
+    const lost = this.#written === 0 && !full;
     const retry = prepared === -ENOSPC ? space.retry(this.#tries, lost) : 0;
     if (retry > 0) prepared = engine.shrinkPrepare(items, Math.min(this.#tries, pages));
     if (prepared === -ENOSPC) throw global.swapFull();
@@ -268,6 +270,7 @@ export class Shrink implements Work, Released {
   #end(batch: Batch, moved: Moved): void {
     const { items, retry, full } = batch;
     const released = commit(this.#global, items, moved);
+    this.#written += moved.pages;
     if (retry === LOST && moved.pages > 0) this.#global.engine.slotsBack();
     if (retry === BAD) this.#tries *= 2;
     this.#took(released);

@@ -27,7 +27,7 @@ async function gated(pages: number): Promise<{
   return { gate, swap, device, bo };
 }
 
-const ONE = new Uint8Array(1);
+const ONE = Uint8Array.of(1);
 
 describe("the Sync form, with an asynchronous swap device", () => {
   test("works as long as nothing has to be moved", async () => {

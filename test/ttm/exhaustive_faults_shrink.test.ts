@@ -3,6 +3,7 @@
  * because there are none, and writes, by a fault, a device, a signal.
  */
 import { describe, expect, test } from "vitest";
+import { PAGE_SIZE } from "../../src/index.ts";
 import {
   type FaultSite,
   finiTt,
@@ -22,6 +23,7 @@ import {
   Subject,
   TITLE,
   ttmErrorOf,
+  writeContent,
 } from "./support/subject.ts";
 
 const SITES: readonly { site: FaultSite }[] = [{ site: "slot" }, { site: "write" }];
@@ -140,6 +142,7 @@ describe("a shrink for which there are too few slots, by every number of them,",
     return Array.from({ length: count }, () => {
       const tt = new Tt(1);
       populateTtSync(pool, tt);
+      writeContent(pool, tt, new Uint8Array(PAGE_SIZE).fill(1));
       shrinkTtSync(pool, tt);
       return tt;
     });

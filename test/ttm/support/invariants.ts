@@ -101,8 +101,8 @@ function survey({ engine }: TtmGlobal, tt: Tt): Holding {
   for (let i = 0; i < tt.numPages; ) {
     const entry = engine.entry(tt.vector + i);
     const shadow = engine.shadow(tt.vector + i);
-    must(entry !== 0, `entry ${i} has content`);
-    if (!isHandle(entry)) {
+    must(entry !== 0 || tt.shrunken, `entry ${i} has content, or left as zeros`);
+    if (entry !== 0 && !isHandle(entry)) {
       i += pageChunk(engine, tt, i, entry, holding);
     } else if (shadow !== 0) {
       must(
@@ -114,7 +114,7 @@ function survey({ engine }: TtmGlobal, tt: Tt): Holding {
       i += pages;
     } else {
       must(i >= cursor + read, `entry ${i} before the cursor is a page, or is held`);
-      holding.handles++;
+      if (entry !== 0) holding.handles++;
       i++;
     }
   }
@@ -146,10 +146,11 @@ function heldChunk(engine: Engine, tt: Tt, i: number, address: number, holding: 
       engine.shadow(tt.vector + i + j) === address + j * PAGE_SIZE,
       `held ${i + j} is of its chunk`,
     );
-    must(isHandle(engine.entry(tt.vector + i + j)), `content of held entry ${i + j} is in swap`);
+    const entry = engine.entry(tt.vector + i + j);
+    must(entry === 0 || isHandle(entry), `content of held entry ${i + j} is in swap, or zeros`);
+    if (entry !== 0) holding.handles++;
   }
   holding.held += pages;
-  holding.handles += pages;
   holding.chunks++;
   return pages;
 }
@@ -171,7 +172,7 @@ function flagsAgree(global: TtmGlobal, tt: Tt, holding: Holding): void {
 function cachingAgrees({ engine }: TtmGlobal, tt: Tt): void {
   for (let i = 0; tt.vector >= 0 && i < tt.numPages; i++) {
     const entry = engine.entry(tt.vector + i);
-    if (isHandle(entry)) continue;
+    if (entry === 0 || isHandle(entry)) continue;
     const caching = CACHING[engine.chunk(entry).caching];
     must(caching === tt.caching || (!tt.populated && caching === "cached"), `caching of page ${i}`);
   }

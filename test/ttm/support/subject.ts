@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { isPage } from "../../../src/engine/entry.ts";
 import { createDeviceSync, type Device, PAGE_SIZE, TtmError } from "../../../src/index.ts";
 import {
   type Caching,
@@ -113,12 +114,22 @@ export class Subject {
   populate(): void {
     this.fast(() => populateTtSync(this.pool, this.tt));
     if (this.bytes.length > 0) writeContent(this.pool, this.tt, this.bytes);
+    else this.#mark();
+  }
+
+  /** Without content: no page that is in memory is zeros, which would not be written. */
+  #mark(): void {
+    const { engine } = this.global;
+    for (let i = this.tt.vector; i < this.tt.vector + this.tt.numPages; i++) {
+      if (isPage(engine.entry(i))) engine.view(engine.entry(i), 1)[0] = 1;
+    }
   }
 
   /** Shrinks the populated tt as its shape says: in part means that it was stopped after some pages. */
   shrink(): void {
     const { pool, tt, swap, leaving, shape } = this;
     pool.dirty(tt, 0, tt.numPages, false);
+    if (this.bytes.length === 0) this.#mark();
     const end = swap.pagesOut + leaving;
     const signal = {
       get aborted() {
