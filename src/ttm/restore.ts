@@ -2,7 +2,7 @@
  * Populate and restore: one state machine that gives every entry of a tt a page.
  *
  *   E empty | P populated | B shrunken | D destroyed
- *   I  between two chunks, `cursor` entries are pages
+ *   I  between two chunks, entries up to `cursor` are pages
  *   R  a chunk at `cursor` is held, `read` of its entries have their content
  *
  *             populate                       +--------- error, nothing read: chunk given back
@@ -21,6 +21,7 @@
  *   next chunk is chosen anew.
  * - Every attempt reports its own error: EINTR, ENOMEM, ENOSPC, EIO.
  * - Pages that never left keep their frames; nothing is copied for them.
+ * - A part is filled in the same way, from its first page that is lacking; the tt is B then, unless that was all.
  */
 import { ENOMEM, WALK_KEEP, WALK_ORDERS } from "../../assembly/abi.ts";
 import type { FillWindow } from "../engine/engine.ts";

@@ -24,7 +24,7 @@ export const TT_FLAG_PRIV_POPULATED: number = 1 << 31;
 
 /** Where a restore stands (struct ttm_pool_tt_restore). */
 export interface RestoreState {
-  /** Entries from 0 on that are pages. */
+  /** Where it goes on (an entry). Those before it are pages, unless only a part of the tt was wanted. */
   cursor: number;
   /** Entries from `cursor` on that are read into the chunk held there. */
   read: number;
