@@ -33,10 +33,10 @@ async function run(swap: SwapDevice, options: TtmGlobalOptions, fails?: ArraySwa
     await model.end();
     for (const pool of pools) pool.close();
     // That this was about something.
-    const { pagesOut, pagesIn, pagesClean, pagesPurged, interrupted, resumed, faults } =
-      global.stats;
-    expect(Math.min(pagesOut, pagesIn)).toBeGreaterThan(OPS);
-    expect(Math.min(interrupted, resumed, faults, pagesPurged)).toBeGreaterThan(0);
+    const { pagesOut, pagesIn, pagesClean, pagesZero, pagesPurged } = global.stats;
+    const { interrupted, resumed, faults } = global.stats;
+    expect(Math.min(pagesOut, pagesIn)).toBeGreaterThan(OPS / 2);
+    expect(Math.min(interrupted, resumed, faults, pagesPurged, pagesZero)).toBeGreaterThan(0);
     expect(pagesClean > 0).toBe(options.keepClean !== false);
   });
 }
