@@ -1,19 +1,38 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
 import type { BufferObject } from "./buffer_object.ts";
 import type { Signal } from "./host_types.ts";
-import type { RangeOptions } from "./options.ts";
 import type { Reclaim } from "./reclaim.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 
 /** Buffers that a resume brings back at the same time, on a store that takes time. */
 const RESUMES_MAX = 32;
 
+/** A stretch of a buffer (bytes). */
+interface Range {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** The same bytes in as few stretches as there can be: else each hibernation would add some. */
+function union(ranges: readonly Range[]): Range[] {
+  const united: Range[] = [];
+  for (const range of [...ranges].sort((a, b) => a.offset - b.offset)) {
+    const last = united[united.length - 1];
+    if (!last || last.offset + last.length < range.offset) united.push(range);
+    else {
+      const end = Math.max(last.offset + last.length, range.offset + range.length);
+      united[united.length - 1] = { offset: last.offset, length: end - last.offset };
+    }
+  }
+  return united;
+}
+
 /** Buffers that hibernation moved out, of all devices on a memory, and that have not come back. */
 export class Hibernation {
   readonly #global: TtmGlobal;
   readonly #reclaimer: Reclaim;
   /** What of each was in memory. */
-  readonly #hibernated = new Map<BufferObject, readonly RangeOptions[]>();
+  readonly #hibernated = new Map<BufferObject, readonly Range[]>();
 
   constructor(global: TtmGlobal, reclaimer: Reclaim) {
     this.#global = global;
@@ -28,17 +47,17 @@ export class Hibernation {
       for (const [bo, ranges] of resident) {
         if (!bo.inSwap) continue;
         // What an earlier one moved out, and has not come back, comes back as well.
-        this.#hibernated.set(bo, [...(this.#hibernated.get(bo) ?? []), ...ranges]);
+        this.#hibernated.set(bo, union([...(this.#hibernated.get(bo) ?? []), ...ranges]));
       }
     };
   }
 
   /** The stretches of a buffer that are in memory (bytes). */
-  #residentOf({ tt, size }: BufferObject): RangeOptions[] {
-    if (tt.populated) return [{}];
+  #residentOf({ tt, size }: BufferObject): Range[] {
+    if (tt.populated) return [{ offset: 0, length: size }];
     const { engine } = this.#global;
     const { vector, numPages } = tt;
-    const ranges: RangeOptions[] = [];
+    const ranges: Range[] = [];
     for (let from = engine.firstPage(vector, 0, numPages); from < numPages; ) {
       const to = engine.firstMissing(vector, from, numPages);
       const offset = from * PAGE_SIZE;

@@ -1,13 +1,8 @@
 /* What hibernation moves out comes back, once, and nothing else does. */
 import { afterEach, describe, expect, test, vi } from "vitest";
-import {
-  type BufferObject,
-  createDeviceSync,
-  type Device,
-  PAGE_SIZE,
-  ramSwap,
-} from "../src/index.ts";
-import { content, expectSame, pattern } from "./support/bytes.ts";
+import { BufferObject } from "../src/buffer_object.ts";
+import { createDeviceSync, type Device, PAGE_SIZE, ramSwap } from "../src/index.ts";
+import { content, contentSync, expectSame, pattern } from "./support/bytes.ts";
 import { expectAllFree, filled } from "./support/devices.ts";
 import { fails, failsSync, systemError } from "./support/errors.ts";
 import { failAll, failAt, MapSwap } from "./support/map_swap.ts";
@@ -295,4 +290,21 @@ describe("the event loop turns", () => {
     await fails("EBUSY", device.close());
     await device.close({ force: true });
   });
+});
+
+test("what was hibernated often is brought back once", () => {
+  const device = createDeviceSync({ memory: 64 * PAGE_SIZE });
+  const bo = filled(device, 40, 1);
+  bo.shrinkSync();
+  for (let round = 0; round < 20; round++) {
+    bo.readSync((round % 2) * 20 * PAGE_SIZE, new Uint8Array(1));
+    device.hibernateSync();
+  }
+  const populate = vi.spyOn(BufferObject.prototype, "populateSync");
+  device.resumeSync();
+  expect(populate).toHaveBeenCalledTimes(2);
+  populate.mockRestore();
+  expect(bo.residentPages).toBe(2);
+  expectSame(contentSync(bo), pattern(1, bo.size), "content");
+  device.check();
 });

@@ -171,6 +171,7 @@ export class Pool implements PageSource {
   #release(tt: Tt, flags: number): number {
     const freed = tt.vector < 0 ? 0 : this.#drop(tt, flags);
     tt.restore = undefined;
+    tt.gaps = false;
     tt.flags &= ~(TT_FLAG_PRIV_POPULATED | TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED);
     return freed;
   }

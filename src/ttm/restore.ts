@@ -56,6 +56,9 @@ export interface Part {
   readonly to: number;
 }
 
+/** Entries whose gaps are counted together. */
+const BLOCK = 256;
+
 /** Entries that are filled together, `covered` of them from `start` on, and what the engine is to do (`WALK_ORDERS` and so on). */
 interface Batch extends FillWindow {
   readonly flags: number;
@@ -117,8 +120,8 @@ class Populate implements Work, Fill, Want {
   /** Frames of its own when it began, and those that it needed beside. */
   #resident = 0;
   #needed = 0;
-  /** Whether some of the entries have no content yet. */
-  #empty = true;
+  /** Entries without content from each block of `BLOCK` entries on; `undefined`: all have some. */
+  #empty: Uint32Array | undefined = undefined;
   readonly #task: Task;
   readonly #overwritten: Overwritten;
   /** Frames that are its own once they are free: those of a task that waits for them. */
@@ -152,7 +155,10 @@ class Populate implements Work, Fill, Want {
     const { pool, tt, state } = this;
     if (!tt.shrunken) return this.lacking;
     if (!this.#empty) return 0;
-    return pool.global.engine.countEmpty(tt.vector, state.cursor, this.#border);
+    const block = Math.ceil(state.cursor / BLOCK);
+    const end = Math.min(block * BLOCK, this.#border);
+    const behind = this.#empty[block] ?? 0;
+    return behind + pool.global.engine.countEmpty(tt.vector, state.cursor, end);
   }
 
   attempt(): Pending | undefined {
@@ -212,7 +218,20 @@ class Populate implements Work, Fill, Want {
     this.#needed = this.#part
       ? engine.countGaps(tt.vector, state.cursor, this.#border)
       : tt.numPages - tt.resident;
-    this.#empty = tt.shrunken && engine.countEmpty(tt.vector, state.cursor, this.#border) > 0;
+    if (tt.shrunken && tt.gaps) this.#empty = this.#countEmpty();
+  }
+
+  /** Counted once: to count what is left for each batch would be a square. */
+  #countEmpty(): Uint32Array {
+    const { pool, tt, state } = this;
+    const blocks = Math.ceil(this.#border / BLOCK);
+    const empty = new Uint32Array(blocks + 1);
+    for (let block = blocks - 1; block * BLOCK >= state.cursor && block >= 0; block--) {
+      const end = Math.min((block + 1) * BLOCK, this.#border);
+      const some = pool.global.engine.countEmpty(tt.vector, block * BLOCK, end);
+      empty[block] = (empty[block + 1] as number) + some;
+    }
+    return empty;
   }
 
   /** Finds where the pages begin and end that are wanted. Says whether any is missing. */
@@ -222,11 +241,12 @@ class Populate implements Work, Fill, Want {
     const { cursor } = state;
     if (!this.#part) {
       // Before the cursor of a restore of all are gaps only if it was one of a part.
-      const first = engine.firstMissing(tt.vector, 0, cursor);
+      const first = tt.gaps ? engine.firstMissing(tt.vector, 0, cursor) : cursor;
       if (first < cursor) this.#startAt(first);
       return true;
     }
     const { from, to } = this.#part;
+    tt.gaps = true;
     const first = engine.firstMissing(tt.vector, from, to);
     this.#to = first === to ? 0 : to;
     if (first === to) return false;
@@ -294,6 +314,7 @@ class Populate implements Work, Fill, Want {
     if (this.#all) {
       tt.flags &= ~(TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED);
       tt.flags |= TT_FLAG_PRIV_POPULATED;
+      tt.gaps = false;
     } else tt.flags |= TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED;
     if (this.#to === 0) return;
     trace?.({ type: restoring ? "restore" : "populate", tt: tt.id, pages: this.pages });

@@ -358,6 +358,7 @@ function becomeShrunken(tt: Tt, pages: number): void {
   pool.dropMappings(tt);
   tt.restore = undefined;
   pool.account(tt, -pages);
+  if (pool.global.engine.zeroPages > 0) tt.gaps = true;
   tt.flags &= ~TT_FLAG_PRIV_POPULATED;
   tt.flags |= TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED;
   if (tt.resident === 0) clean.delete(tt);

@@ -86,6 +86,8 @@ export class Tt {
   evictable = false;
   /** Frames it holds: its pages, and the chunk of an interrupted restore. */
   resident = 0;
+  /** @internal Whether entries may have no content while others have: zeros have left, or only a part was filled. */
+  gaps = false;
   /** Its content was thrown away since it was last populated. */
   purged = false;
   /** Where an interrupted restore goes on; only while shrunken. */
