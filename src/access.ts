@@ -185,39 +185,105 @@ export async function withPages<T>(bdev: Bdev, bo: Accessed, a: Access, use: () 
     const done = useInMemory(bdev, bo, a, use) ?? atAStretch(bdev, bo, a, use);
     if (done) return done.result;
   }
-  return onTurn(bdev, bo, a, async (task) => {
-    const unlessStopped = () => {
-      if (task.stopped) throw task.stopped;
-      return use();
-    };
-    const soon = atAStretch(bdev, bo, { ...a, signal: task.signal }, unlessStopped);
-    if (soon) return soon.result;
-    let done: { result: T } | undefined;
-    const need = () => needOf(bdev, bo.tt, a);
-    const failure = await bdev.global.admission.run(task, need, async () => {
-      await lockPages(bo, task);
-      try {
-        const { tt } = bo;
-        const fresh = tt.vector < 0;
-        let failure = await bringInAsync(bdev, bo, a, task);
-        if (worthGivingUp(bdev, bo, a, failure)) {
-          await run(task, new Shrink(bdev.global, task, [tt], tt.resident));
-          failure = await populate(bdev.pool, task, tt, OVERWRITES_NOTHING, a.part);
-        }
-        bo.assertAlive();
-        if (failure !== undefined) return failure;
-        done = { result: useOrRelease(bdev, bo, fresh, unlessStopped) };
-        return undefined;
-      } finally {
-        unlockPages(bdev, bo);
-        // Its pages can be had now: first by who found none, then by who is let in for it.
-        bdev.global.frames.transits.wakeNext();
+  let result!: T;
+  const useIt = async (task: AsyncTask) => {
+    result = await useOnTurn(bdev, bo, a, task, use);
+    return true;
+  };
+  await onTurns(bdev, [bo], a, useIt);
+  return result;
+}
+
+/** What is done to one object of several: what it needs of it, and what is done when that is in memory. */
+export interface Step {
+  readonly access: Access;
+  readonly use: () => void;
+}
+
+/**
+ * Does what `stepOf` says to each of `objects`, when it is its turn there, one after the other; nothing where it
+ * says nothing. Nobody passes on the way from one to the next, so operations on the same objects take effect in
+ * the order of the calls. A failure leaves those alone that come after.
+ *
+ * @param gathers what is brought in stays until all is there: one such operation goes on at a time
+ */
+export async function withEach(
+  bdev: Bdev,
+  objects: readonly Accessed[],
+  task: Task,
+  stepOf: (index: number) => Step | undefined,
+  gathers = false,
+): Promise<void> {
+  const [first] = objects as [Accessed];
+  if (objects.length === 1) {
+    const step = stepOf(0);
+    if (step) await withPages(bdev, first, step.access, step.use);
+    return;
+  }
+  begin(first, task);
+  const useEach = async (own: AsyncTask, index: number) => {
+    interruptible(own);
+    const step = stepOf(index);
+    if (step) await useOnTurn(bdev, objects[index] as Accessed, step.access, own, step.use);
+    return true;
+  };
+  await onTurns(bdev, objects, task, useEach, gathers ? bdev.global.frames.gathering : undefined);
+}
+
+/** The same at once; nothing is done when an async operation is at one of them. */
+export function withEachSync(
+  bdev: Bdev,
+  objects: readonly Accessed[],
+  task: Task,
+  stepOf: (index: number) => Step | undefined,
+): void {
+  if (objects.length > 1) begin(objects[0] as Accessed, task);
+  for (const bo of objects) if (bo.turn.held) throw hasItsTurn(task.op);
+  for (const [index, bo] of objects.entries()) {
+    const step = stepOf(index);
+    if (step) withPagesSync(bdev, bo, step.access, step.use);
+  }
+}
+
+/** Brings in what is needed of an object whose turn it is, and uses it. */
+async function useOnTurn<T>(
+  bdev: Bdev,
+  bo: Accessed,
+  a: Access,
+  task: AsyncTask,
+  use: () => T,
+): Promise<T> {
+  const unlessStopped = () => {
+    if (task.stopped) throw task.stopped;
+    return use();
+  };
+  const soon = atAStretch(bdev, bo, { ...a, signal: task.signal }, unlessStopped);
+  if (soon) return soon.result;
+  let done: { result: T } | undefined;
+  const need = () => needOf(bdev, bo.tt, a);
+  const failure = await bdev.global.admission.run(task, need, async () => {
+    await lockPages(bo, task);
+    try {
+      const { tt } = bo;
+      const fresh = tt.vector < 0;
+      let failure = await bringInAsync(bdev, bo, a, task);
+      if (worthGivingUp(bdev, bo, a, failure)) {
+        await run(task, new Shrink(bdev.global, task, [tt], tt.resident));
+        failure = await populate(bdev.pool, task, tt, OVERWRITES_NOTHING, a.part);
       }
-    });
-    bdev.kswapd.wake();
-    if (!done) throw failure;
-    return done.result;
+      bo.assertAlive();
+      if (failure !== undefined) return failure;
+      done = { result: useOrRelease(bdev, bo, fresh, unlessStopped) };
+      return undefined;
+    } finally {
+      unlockPages(bdev, bo);
+      // Its pages can be had now: first by who found none, then by who is let in for it.
+      bdev.global.frames.transits.wakeNext();
+    }
   });
+  bdev.kswapd.wake();
+  if (!done) throw failure;
+  return done.result;
 }
 
 function wouldBlock(failure: unknown): boolean {
@@ -262,49 +328,66 @@ function useOrRelease<T>(bdev: Bdev, bo: Accessed, fresh: boolean, use: () => T)
   }
 }
 
-/** Runs what `begin` returns, if that is work, on a locked `bo`, at a stretch. */
-export function workSync(
+/** Runs what `begun` returns, if that is work, on each of `objects` with its pages locked, at a stretch. */
+export function giveUpSync<T extends Accessed>(
   bdev: Bdev,
-  bo: Accessed,
-  a: Access,
-  begun: (task: Task) => Released | Shrink,
+  objects: readonly T[],
+  task: Task,
+  begun: (object: T, task: Task) => Released | Shrink,
 ): Released {
-  begin(bo, a);
+  begin(objects[0] as T, task);
   assertStack();
-  lockSync(bo, a.op);
   const { global } = bdev;
-  try {
-    const work = begun(a);
-    if (work instanceof Shrink) runSync(global, a, work);
-    return work;
-  } finally {
-    unlockPages(bdev, bo);
-    bo.turn.unlock();
-    global.frames.transits.wakeNext();
+  let released = 0;
+  for (const bo of objects) {
+    lockSync(bo, task.op);
+    try {
+      const work = begun(bo, task);
+      if (work instanceof Shrink) runSync(global, task, work);
+      released += work.released;
+      if (work.failure !== undefined) return { released, failure: work.failure };
+    } finally {
+      unlockPages(bdev, bo);
+      bo.turn.unlock();
+      global.frames.transits.wakeNext();
+    }
   }
+  return { released };
 }
 
 /** The same for work that needs no memory, asynchronously. */
-export async function workAsync(
+export async function giveUp<T extends Accessed>(
   bdev: Bdev,
-  bo: Accessed,
-  a: Access,
-  begun: (task: Task) => Released | Shrink,
+  objects: readonly T[],
+  task: Task,
+  begun: (object: T, task: Task) => Released | Shrink,
 ): Promise<Released> {
-  begin(bo, a);
-  return onTurn(bdev, bo, a, async (task) => {
-    let work!: Released;
-    await bdev.global.admission.giveUp(task, async () => {
-      await lockPages(bo, task);
+  begin(objects[0] as T, task);
+  let released = 0;
+  let failure: unknown;
+  const leave = async (own: AsyncTask, index: number) => {
+    const bo = objects[index] as T;
+    await bdev.global.admission.giveUp(own, async () => {
+      await lockPages(bo, own);
       try {
-        work = begun(task);
-        if (work instanceof Shrink) await run(task, work);
+        const work = begun(bo, own);
+        if (work instanceof Shrink) await run(own, work);
+        released += work.released;
+        failure = work.failure;
       } finally {
         unlockPages(bdev, bo);
       }
     });
-    return work;
-  });
+    return failure === undefined;
+  };
+  try {
+    await onTurns(bdev, objects, task, leave);
+  } catch (error) {
+    // What left before it was stopped counts.
+    if (released === 0 || !(error instanceof TtmError)) throw error;
+    failure = error;
+  }
+  return { released, failure };
 }
 
 /** A restore may stop and go on for another caller, so it clears what has no content. */
@@ -312,30 +395,54 @@ function overwrittenBy(tt: Tt, { overwritten }: Access): Overwritten {
   return tt.shrunken ? OVERWRITES_NOTHING : overwritten;
 }
 
-/** Runs `body` when it is its turn on `bo`: in the order of the calls. */
-function onTurn<T>(
+/**
+ * Runs `body` for each of `objects` when it is its turn there: in the order of the calls. The place in the next
+ * queue is taken before a turn ends, so that nobody passes in between. It ends when `body` says false.
+ */
+function onTurns(
   bdev: Bdev,
-  bo: Accessed,
+  objects: readonly Accessed[],
   { op, signal }: Task,
-  body: (task: AsyncTask) => Promise<T>,
-): Promise<T> {
+  body: (task: AsyncTask, index: number) => Promise<boolean>,
+  gathering?: Lock,
+): Promise<void> {
   assertStack();
-  const inTurn = async (task: AsyncTask): Promise<T> => {
-    if (!bo.turn.tryLock()) await task.wait(bo.turn.queue, undefined);
-    try {
-      if (!timeLeft()) await nextTurn();
-      bo.assertAlive();
-      const result = await body(task);
-      bo.assertAlive();
-      return result;
-    } catch (error) {
-      if (!task.stopped) bo.assertAlive();
-      throw task.stopped ?? error;
-    } finally {
-      bo.turn.unlock();
+  const inTurns = async (task: AsyncTask): Promise<void> => {
+    let turn = takeTurn(task, objects[0] as Accessed);
+    for (const [index, bo] of objects.entries()) {
+      if (turn) await turn;
+      let goesOn = false;
+      try {
+        if (!timeLeft()) await nextTurn();
+        bo.assertAlive();
+        goesOn = await body(task, index);
+        bo.assertAlive();
+      } catch (error) {
+        if (!task.stopped) bo.assertAlive();
+        throw task.stopped ?? error;
+      } finally {
+        const next = objects[index + 1];
+        turn = goesOn && next ? takeTurn(task, next) : undefined;
+        bo.turn.unlock();
+      }
+      if (!goesOn) return;
     }
   };
-  return bdev.tasks.start(op, signal, () => bo.destroyed, inTurn);
+  const gathered = async (task: AsyncTask): Promise<void> => {
+    if (!gathering) return inTurns(task);
+    if (!gathering.tryLock()) await task.wait(gathering.queue, undefined);
+    try {
+      await inTurns(task);
+    } finally {
+      gathering.unlock();
+    }
+  };
+  return bdev.tasks.start(op, signal, () => (objects[0] as Accessed).destroyed, gathered);
+}
+
+/** Takes a turn that is free, or a place in the queue for it. */
+function takeTurn(task: AsyncTask, { turn }: Accessed): Promise<void> | undefined {
+  return turn.tryLock() ? undefined : task.wait(turn.queue, undefined);
 }
 
 /** Waits for whoever moves the pages of `bo`: a shrink, which ends by itself. */
@@ -351,12 +458,14 @@ function unlockPages(bdev: Bdev, bo: Accessed): void {
 
 /** @throws TtmError EBUSY: an async operation has its turn, or its pages are being written to swap */
 function lockSync(bo: Accessed, op: TtmOperation): void {
-  if (!bo.turn.tryLock()) {
-    const text = "an asynchronous operation on this buffer is in flight; await it first";
-    throw new TtmError("EBUSY", op, text);
-  }
+  if (!bo.turn.tryLock()) throw hasItsTurn(op);
   if (bo.tt.lock.tryLock()) return;
   bo.turn.unlock();
   const text = "pages of this buffer are being written to swap; use the async form, which waits";
   throw new TtmError("EBUSY", op, text);
+}
+
+function hasItsTurn(op: TtmOperation): TtmError {
+  const text = "an asynchronous operation on this buffer is in flight; await it first";
+  return new TtmError("EBUSY", op, text);
 }

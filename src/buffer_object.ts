@@ -1,49 +1,37 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
-import {
-  type Access,
-  access,
-  copying,
-  withPages,
-  withPagesSync,
-  workAsync,
-  workSync,
-} from "./access.ts";
+import { giveUp, giveUpSync, withEach, withEachSync, withPages, withPagesSync } from "./access.ts";
 import type { Bdev } from "./bdev.ts";
-import {
-  assertLength,
-  type Bytes,
-  bytesWithin,
-  type CallerBytes,
-  clear,
-  copyIn,
-  copyOut,
-  lengthOf,
-} from "./bytes.ts";
-import { show, TtmError } from "./errors.ts";
-import { Lock } from "./lock.ts";
-import type { Lru, LruNode } from "./lru.ts";
-import { type MapOptions, Mapping, type MapRequest, mapOptions } from "./mapping.ts";
+import { type Bytes, bytesWithin, type CallerBytes, clear, lengthOf } from "./bytes.ts";
+import { show, TtmError, type TtmOperation } from "./errors.ts";
+import type { Signal } from "./host_types.ts";
+import { type MapOptions, type Mapping, mapOptions } from "./mapping.ts";
 import { NOT_CLONED, notText } from "./not_bytes.ts";
 import {
   asSignal,
   type OperationOptions,
   RANGE_OPTIONS,
+  type Range,
   type RangeOptions,
   rangeOf,
   signalOf,
   takeOptions,
 } from "./options.ts";
 import { ReadAhead, type ReadingAdvice } from "./read_ahead.ts";
-import { type Loose, NOWHERE, PURGEABLE, type Resource, UNEVICTABLE } from "./resource.ts";
-import { pagesOf } from "./size.ts";
+import { formatSize, pagesOf } from "./size.ts";
 import { assertStack } from "./stack.ts";
-import type { Frames } from "./ttm/frames.ts";
-import { OVERWRITES_NOTHING, type Part } from "./ttm/restore.ts";
-import { segmentsOf } from "./ttm/segments.ts";
-import { assertShrinkable, partial, Shrink } from "./ttm/shrink.ts";
+import { Held, reads, type StepOf, writes } from "./steps.ts";
+import { partial } from "./ttm/shrink.ts";
 import type { Released } from "./ttm/shrinker.ts";
 import type { Task } from "./ttm/task.ts";
-import { TT_FLAG_DONTNEED, Tt, type TtOptions } from "./ttm/tt.ts";
+import type { Tt } from "./ttm/tt.ts";
+import {
+  type Piece,
+  piecesOf,
+  type Window,
+  type WindowOptions,
+  windowsOf,
+  windowWith,
+} from "./window.ts";
 
 /**
  * `"dontneed"`: the content may be thrown away under pressure; `"willneed"`: no longer. `"random"`: nothing is read
@@ -52,9 +40,6 @@ import { TT_FLAG_DONTNEED, Tt, type TtOptions } from "./ttm/tt.ts";
 export type Advice = "dontneed" | "willneed" | ReadingAdvice;
 
 const ADVICE: readonly Advice[] = ["dontneed", "willneed", "normal", "random", "sequential"];
-
-/** Buffers of no more pages are brought in as a whole: that takes one call in any case. */
-const PART_PAGES_MIN = 16;
 
 /**
  * A buffer whose pages come and go (struct ttm_buffer_object). A new one reads as zeros and holds
@@ -68,29 +53,16 @@ const PART_PAGES_MIN = 16;
  */
 export class BufferObject implements Disposable {
   /** @internal */
-  lru: Lru<LruNode> | undefined = undefined;
-  /** @internal */
-  lruPrev: LruNode | undefined = undefined;
-  /** @internal */
-  lruNext: LruNode | undefined = undefined;
-  /** @internal The next of those whose pins ended, `null` behind the last; `undefined`: it is not among them. */
-  nextLoose: Resource | null | undefined = undefined;
-
-  /** @internal */
   readonly notCloned: symbol = NOT_CLONED;
 
   readonly #bdev: Bdev;
   readonly #removed: (bo: BufferObject) => void;
   readonly #readAhead = new ReadAhead();
   readonly #size: number;
-  readonly #priority: number;
-  readonly #tt: Tt;
-  readonly #turn: Lock = new Lock();
-  readonly #frames: Frames;
-  readonly #loose: Loose;
+  readonly #options: WindowOptions;
+  readonly #windows: readonly Window[];
+  /** Pins of the user's. */
   #pins = 0;
-  /** Pins of the user's, and those and mappings together. */
-  #held = 0;
   #destroyed = false;
 
   /** @internal Use `device.createBuffer`. */
@@ -98,17 +70,13 @@ export class BufferObject implements Disposable {
     bdev: Bdev,
     removed: (bo: BufferObject) => void,
     size: number,
-    priority: number,
-    tt: TtOptions & { id: number },
+    options: WindowOptions,
   ) {
     this.#bdev = bdev;
     this.#removed = removed;
     this.#size = size;
-    this.#priority = priority;
-    this.#tt = new Tt(pagesOf(size), tt);
-    this.#tt.evictable = true;
-    this.#frames = bdev.global.frames;
-    this.#loose = bdev.reclaimer.resources.loose;
+    this.#options = options;
+    this.#windows = windowsOf(bdev, size, options);
   }
 
   /** Bytes. */
@@ -118,57 +86,37 @@ export class BufferObject implements Disposable {
 
   /** 0..3; buffers of a lower priority are reclaimed first. */
   get priority(): number {
-    return this.#priority;
+    return this.#options.priority;
   }
 
   /** Number of it on its device, for messages and traces. */
   get id(): number {
-    return this.#tt.id;
+    return this.#options.id;
   }
 
   /** @internal */
+  get windows(): readonly Window[] {
+    return this.#windows;
+  }
+
+  /** @internal The tt of its first window: all of it, unless it is a large one. */
   get tt(): Tt {
-    return this.#tt;
-  }
-
-  /** @internal Whose turn it is; the pages have a lock of their own, which reclaim tries too. */
-  get turn(): Lock {
-    return this.#turn;
-  }
-
-  /** @internal Where it stands in the order in which buffers leave. */
-  placeOf(pinned: boolean): number {
-    const { vector, resident, purgeable, pool } = this.#tt;
-    if (vector < 0) return NOWHERE;
-    if (resident === 0 || pinned) return UNEVICTABLE;
-    if (purgeable) return PURGEABLE;
-    // Pages for coherent DMA stay, unless they can be purged.
-    return pool?.coherent ? UNEVICTABLE : this.#priority;
+    return (this.#windows[0] as Window).tt;
   }
 
   /** Pages of it that are in memory now. */
   get residentPages(): number {
-    return this.#tt.resident;
+    return this.#windows.reduce((pages, { tt }) => pages + tt.resident, 0);
   }
 
-  /** True while it is pinned or mapped: its pages stay where they are. */
+  /** True while it, or a part of it, is pinned or mapped: these pages stay where they are. */
   get pinned(): boolean {
-    return this.#held > 0;
+    return this.#windows.some(({ pinned }) => pinned);
   }
 
   /** Whether `destroy` was called, or its device closed. */
   get destroyed(): boolean {
     return this.#destroyed;
-  }
-
-  /** @internal Whether it is destroyed, or about to be, as its device is closed. */
-  get gone(): boolean {
-    return this.#destroyed || this.#bdev.closed;
-  }
-
-  /** @internal Whether it has content that is not in memory. */
-  get inSwap(): boolean {
-    return !this.#destroyed && this.#tt.vector >= 0 && !this.#tt.populated;
   }
 
   /**
@@ -182,10 +130,12 @@ export class BufferObject implements Disposable {
     const bytes = this.#range(offset, source, "source");
     const length = lengthOf(bytes);
     if (length === 0) return;
-    const part = this.#part(offset, length);
-    const a = access("populate", signalOf(options, "write"), overwritten(offset, length), part);
-    this.#needed();
-    await withPages(this.#bdev, this, a, () => this.#copyIn(offset, length, bytes));
+    const signal = signalOf(options, "write");
+    const window = windowWith(this.#windows, offset, length);
+    if (!window) return this.#across("populate", signal, { offset, length }, writes(bytes, length));
+    const at = offset - window.start;
+    const a = window.writing(signal, at, length);
+    await withPages(this.#bdev, window, a, () => window.copyIn(at, length, bytes));
   }
 
   /**
@@ -198,10 +148,15 @@ export class BufferObject implements Disposable {
     const bytes = this.#range(offset, source, "source");
     const length = lengthOf(bytes);
     if (length === 0) return;
-    const part = this.#part(offset, length);
-    const a = access("populate", signalOf(options, "write"), overwritten(offset, length), part);
-    this.#needed();
-    withPagesSync(this.#bdev, this, a, () => this.#copyIn(offset, length, bytes));
+    const signal = signalOf(options, "write");
+    const window = windowWith(this.#windows, offset, length);
+    if (!window) {
+      this.#acrossSync("populate", signal, { offset, length }, writes(bytes, length));
+      return;
+    }
+    const at = offset - window.start;
+    const a = window.writing(signal, at, length);
+    withPagesSync(this.#bdev, window, a, () => window.copyIn(at, length, bytes));
   }
 
   /**
@@ -215,10 +170,17 @@ export class BufferObject implements Disposable {
     const bytes = this.#range(offset, target, "target");
     const length = lengthOf(bytes);
     if (length === 0) return target;
-    const part = this.#part(offset, length);
-    const a = copying(signalOf(options, "read"), part, this.#ahead(part));
-    if (this.#empty) clear(bytes);
-    else await withPages(this.#bdev, this, a, () => this.#copyOut(offset, length, bytes));
+    const signal = signalOf(options, "read");
+    const window = windowWith(this.#windows, offset, length);
+    if (!window) {
+      const steps = reads(bytes, length, this.#readAhead);
+      await this.#across("restore", signal, { offset, length }, steps);
+      return target;
+    }
+    const at = offset - window.start;
+    const a = window.reading(signal, at, length, this.#readAhead);
+    if (window.blank && !window.turn.held) clear(bytes);
+    else await withPages(this.#bdev, window, a, () => window.copyOut(at, length, bytes));
     return target;
   }
 
@@ -232,10 +194,17 @@ export class BufferObject implements Disposable {
     const bytes = this.#range(offset, target, "target");
     const length = lengthOf(bytes);
     if (length === 0) return target;
-    const part = this.#part(offset, length);
-    const a = copying(signalOf(options, "read"), part, this.#ahead(part));
-    if (this.#empty) clear(bytes);
-    else withPagesSync(this.#bdev, this, a, () => this.#copyOut(offset, length, bytes));
+    const signal = signalOf(options, "read");
+    const window = windowWith(this.#windows, offset, length);
+    if (!window) {
+      const steps = reads(bytes, length, this.#readAhead);
+      this.#acrossSync("restore", signal, { offset, length }, steps);
+      return target;
+    }
+    const at = offset - window.start;
+    const a = window.reading(signal, at, length, this.#readAhead);
+    if (window.blank && !window.turn.held) clear(bytes);
+    else withPagesSync(this.#bdev, window, a, () => window.copyOut(at, length, bytes));
     return target;
   }
 
@@ -250,7 +219,9 @@ export class BufferObject implements Disposable {
   async map(options?: MapOptions): Promise<Mapping> {
     this.assertAlive();
     const asked = mapOptions(options, this.#size);
-    return withPages(this.#bdev, this, this.#mappingOf(asked), () => this.#mapping(asked));
+    const held = new Held(asked);
+    await held.orNone(this.#hold("map", asked.signal, asked, held));
+    return held.mapping as Mapping;
   }
 
   /**
@@ -262,7 +233,9 @@ export class BufferObject implements Disposable {
   mapSync(options?: MapOptions): Mapping {
     this.assertAlive();
     const asked = mapOptions(options, this.#size);
-    return withPagesSync(this.#bdev, this, this.#mappingOf(asked), () => this.#mapping(asked));
+    const held = new Held(asked);
+    held.orNoneSync(() => this.#holdSync("map", asked.signal, asked, held));
+    return held.mapping as Mapping;
   }
 
   /**
@@ -272,9 +245,10 @@ export class BufferObject implements Disposable {
    */
   async pin(options?: OperationOptions): Promise<void> {
     this.assertAlive();
-    await withPages(this.#bdev, this, access("populate", signalOf(options, "pin")), () =>
-      this.#pin(),
-    );
+    const held = new Held();
+    const signal = signalOf(options, "pin");
+    await held.orNone(this.#hold("populate", signal, this.#all, held));
+    this.#pins++;
   }
 
   /**
@@ -285,9 +259,10 @@ export class BufferObject implements Disposable {
    */
   pinSync(options?: OperationOptions): void {
     this.assertAlive();
-    withPagesSync(this.#bdev, this, access("populate", signalOf(options, "pin")), () =>
-      this.#pin(),
-    );
+    const held = new Held();
+    const signal = signalOf(options, "pin");
+    held.orNoneSync(() => this.#holdSync("populate", signal, this.#all, held));
+    this.#pins++;
   }
 
   /**
@@ -301,7 +276,7 @@ export class BufferObject implements Disposable {
       this.assertAlive();
       throw new TypeError("unpin: this buffer is not pinned");
     }
-    this.#unhold();
+    for (const window of this.#windows) window.unhold();
     this.#pins--;
   }
 
@@ -314,7 +289,10 @@ export class BufferObject implements Disposable {
    */
   async populate(options?: RangeOptions): Promise<void> {
     this.assertAlive();
-    await withPages(this.#bdev, this, this.#populating(options), () => this.#used());
+    const { signal, range } = this.#populating(options);
+    const held = new Held();
+    await held.orNone(this.#hold("populate", signal, range, held));
+    held.letGo();
   }
 
   /**
@@ -325,7 +303,10 @@ export class BufferObject implements Disposable {
    */
   populateSync(options?: RangeOptions): void {
     this.assertAlive();
-    withPagesSync(this.#bdev, this, this.#populating(options), () => this.#used());
+    const { signal, range } = this.#populating(options);
+    const held = new Held();
+    held.orNoneSync(() => this.#holdSync("populate", signal, range, held));
+    held.letGo();
   }
 
   /**
@@ -336,8 +317,9 @@ export class BufferObject implements Disposable {
    */
   async shrink(options?: OperationOptions): Promise<number> {
     this.assertAlive();
-    const a = access("shrink", signalOf(options, "shrink"));
-    return partial(await workAsync(this.#bdev, this, a, (task) => this.#shrinkWork(task)));
+    const task = { op: "shrink", signal: signalOf(options, "shrink") } as const;
+    const shrunk = await giveUp(this.#bdev, this.#windows, task, leaving);
+    return this.#released(shrunk);
   }
 
   /**
@@ -348,8 +330,8 @@ export class BufferObject implements Disposable {
    */
   shrinkSync(options?: OperationOptions): number {
     this.assertAlive();
-    const a = access("shrink", signalOf(options, "shrink"));
-    return partial(workSync(this.#bdev, this, a, (task) => this.#shrinkWork(task)));
+    const task = { op: "shrink", signal: signalOf(options, "shrink") } as const;
+    return this.#released(giveUpSync(this.#bdev, this.#windows, task, leaving));
   }
 
   /**
@@ -365,16 +347,10 @@ export class BufferObject implements Disposable {
       throw new TypeError(`advise: advice must be one of ${all}, not ${show(advice)}`);
     }
     assertStack();
-    const tt = this.#tt;
-    if (advice !== "dontneed" && advice !== "willneed") {
-      this.#readAhead.advice = advice;
-      return !tt.purged;
-    }
-    if (advice === "willneed") tt.flags &= ~TT_FLAG_DONTNEED;
-    else tt.flags |= TT_FLAG_DONTNEED;
-    if (tt.lock.tryLock()) this.unlock();
-    this.#bdev.reclaimer.resources.settle(this);
-    return !tt.purged;
+    if (advice === "dontneed" || advice === "willneed") {
+      for (const window of this.#windows) window.advise(advice === "willneed");
+    } else this.#readAhead.advice = advice;
+    return !this.#windows.some(({ tt }) => tt.purged);
   }
 
   /**
@@ -406,28 +382,12 @@ export class BufferObject implements Disposable {
   /** @internal Frees everything, at once or when whoever moves its pages lets go of them. */
   end(): void {
     this.#destroyed = true;
-    if (this.#tt.lock.tryLock()) this.unlock();
+    for (const window of this.#windows) window.end();
   }
 
   /** As `destroy`, but does nothing to a destroyed buffer or one whose device is closed. */
   [Symbol.dispose](): void {
     if (!this.#destroyed && !this.#bdev.closed) this.destroy();
-  }
-
-  /**
-   * @internal Lets go of the pages. What was asked for while they were locked takes effect now: a destroyed buffer
-   * is freed, one that is not needed and all in swap is purged. One of which only zeros left holds nothing more.
-   */
-  unlock(): void {
-    const tt = this.#tt;
-    const { pool, reclaimer, global } = this.#bdev;
-    const isOut = tt.resident === 0 && tt.vector >= 0;
-    if (this.#destroyed) pool.release(tt);
-    else if (isOut && tt.purgeable) pool.purge(tt);
-    // Zeros are all that it held: it is as one that was never written.
-    else if (isOut && global.engine.isBlank(tt.vector, tt.numPages)) pool.release(tt);
-    if (tt.vector < 0) reclaimer.resources.settle(this);
-    tt.lock.unlock();
   }
 
   /** @internal */
@@ -441,9 +401,8 @@ export class BufferObject implements Disposable {
     throw new TtmError("EBUSY", op, `cannot ${op} a pinned buffer; unmap or unpin it first`);
   }
 
-  /** Nothing was ever written, or it was purged: reads need no memory. */
-  get #empty(): boolean {
-    return this.#tt.vector < 0 && !this.#turn.held;
+  get #all(): Range {
+    return { offset: 0, length: this.#size };
   }
 
   /** The bytes of a caller's buffer, if they fit at `offset`. */
@@ -452,118 +411,65 @@ export class BufferObject implements Disposable {
     return bytesWithin(this.#size, offset, value, name);
   }
 
-  /** The pages that bytes [offset, offset + length) lie in; `undefined`: all of them are brought in together. */
-  #part(offset: number, length: number): Part | undefined {
-    const { numPages, caching, dma } = this.#tt;
-    const { pool } = this.#bdev;
-    const [from, to] = [Math.floor(offset / PAGE_SIZE), pagesOf(offset + length)];
-    if (numPages <= PART_PAGES_MIN || to - from === numPages) return undefined;
-    if (caching !== "cached" || dma || pool.coherent) return undefined;
-    return { from, to };
-  }
-
-  /** Pages to be read ahead, an eighth of the memory at most. */
-  #ahead(part: Part | undefined): number {
-    return part ? this.#readAhead.take(part, this.#bdev.global.engine.geometry.frames >>> 3) : 0;
-  }
-
-  /** A populate of all, or of a part. */
-  #populating(options: RangeOptions | undefined): Access {
-    if (options === undefined) return access("populate", undefined);
+  /** What is to be populated: all, or a part. */
+  #populating(options: RangeOptions | undefined): { signal: Signal | undefined; range: Range } {
     const given = takeOptions(options, RANGE_OPTIONS, "populate");
-    const { offset, length } = rangeOf(given, this.#size);
-    const part = this.#part(offset, length);
-    return access("populate", asSignal(given.signal), OVERWRITES_NOTHING, part);
+    return { signal: asSignal(given.signal), range: rangeOf(given, this.#size) };
   }
 
-  /** What brings in all that is to be mapped. */
-  #mappingOf({ signal, write, offset, length }: MapRequest): Access {
-    if (write) this.#needed();
-    const part = this.#part(offset, length);
-    return access("map", signal, OVERWRITES_NOTHING, part);
+  /** Does to each piece of a range what `stepOf` says, in order. */
+  #across(
+    op: TtmOperation,
+    signal: Signal | undefined,
+    range: Range,
+    stepOf: StepOf,
+    gathers = false,
+  ): Promise<void> {
+    const pieces = piecesOf(this.#windows, range.offset, range.length);
+    const windows = pieces.map(({ window }) => window);
+    const step = (i: number) => stepOf(pieces[i] as Piece, signal);
+    return withEach(this.#bdev, windows, { op, signal }, step, gathers);
   }
 
-  #shrinkWork(task: Task): Released | Shrink {
-    this.#assertUnpinned("shrink");
-    const { pool, global } = this.#bdev;
-    if (this.#tt.purgeable) return { released: pool.purge(this.#tt) };
-    assertShrinkable(pool, this.#tt);
-    return new Shrink(global, task, [this.#tt], this.#tt.resident);
+  #acrossSync(op: TtmOperation, signal: Signal | undefined, range: Range, stepOf: StepOf): void {
+    const pieces = piecesOf(this.#windows, range.offset, range.length);
+    const windows = pieces.map(({ window }) => window);
+    const step = (i: number) => stepOf(pieces[i] as Piece, signal);
+    withEachSync(this.#bdev, windows, { op, signal }, step);
   }
 
-  /** What is written now is needed, whatever was advised before: pressure may no longer throw it away. */
-  #needed(): void {
-    if (!this.#tt.purgeable) return;
-    this.#tt.flags &= ~TT_FLAG_DONTNEED;
-    this.#bdev.reclaimer.resources.settle(this);
+  /** As `#across`, for what stays in memory until all of it is there. */
+  #hold(
+    op: "populate" | "map",
+    signal: Signal | undefined,
+    range: Range,
+    held: Held,
+  ): Promise<void> {
+    this.#assertFits(op, range);
+    return this.#across(op, signal, range, held.step, true);
   }
 
-  #used(): void {
-    this.#bdev.reclaimer.resources.used(this);
+  #holdSync(op: "populate" | "map", signal: Signal | undefined, range: Range, held: Held): void {
+    this.#assertFits(op, range);
+    this.#acrossSync(op, signal, range, held.step);
   }
 
-  /** Pins it once more. The calls come first, as they may fail; then the counts change together. */
-  #hold(): void {
-    const tt = this.#tt;
-    this.#bdev.reclaimer.resources.used(this, true);
-    if (tt.evictable) this.#frames.stuck += tt.resident;
-    tt.evictable = false;
-    this.#held++;
+  /** @throws TtmError ENOMEM when a range is larger than the memory, and so never is in it as a whole */
+  #assertFits(op: "populate" | "map", { length }: Range): void {
+    const { memory } = this.#bdev.global;
+    if (pagesOf(length) * PAGE_SIZE <= memory) return;
+    const text =
+      `${formatSize(length)} do not fit the memory of ${formatSize(memory)} at the same time; ` +
+      "use read and write, or map a part with { offset, length }";
+    throw new TtmError("ENOMEM", op, text);
   }
 
-  /**
-   * Ends one pin or mapping. It calls no other function, so that it cannot fail for want of stack; the LRU lists
-   * are brought up to date when they are looked at next.
-   */
-  #unhold(): void {
-    this.#held--;
-    if (this.#held > 0 || this.#destroyed) return;
-    this.#tt.evictable = true;
-    this.#frames.stuck -= this.#tt.resident;
-    if (this.nextLoose !== undefined) return;
-    this.nextLoose = this.#loose.first;
-    this.#loose.first = this;
-  }
-
-  #pin(): void {
-    this.#hold();
-    this.#pins++;
-  }
-
-  #mapping({ write, offset, length }: MapRequest): Mapping {
-    const { pool, global } = this.#bdev;
-    const segments = segmentsOf(global.engine, this.#tt, offset, length);
-    if (write) {
-      const first = Math.floor(offset / PAGE_SIZE);
-      pool.dirty(this.#tt, first, pagesOf(offset + length) - first, false);
-      this.#tt.purged = false;
-    }
-    const mapping = new Mapping(segments, () => this.#unhold());
-    this.#hold();
-    return mapping;
-  }
-
-  #copyIn(offset: number, length: number, source: CallerBytes): void {
-    assertLength(source, length, "source");
-    const { pool, global } = this.#bdev;
-    this.#tt.purged = false;
-    const first = Math.floor(offset / PAGE_SIZE);
-    const pages = pagesOf(offset + length) - first;
-    // A buffer written whole gets slots side by side again when it leaves. One written in part keeps its slots, or
-    // its content would be scattered over swap.
-    pool.dirty(this.#tt, first, pages, global.roomForClean && pages < this.#tt.numPages);
-    this.#used();
-    copyIn(segmentsOf(this.#bdev.global.engine, this.#tt, offset, length), source);
-  }
-
-  #copyOut(offset: number, length: number, target: CallerBytes): void {
-    assertLength(target, length, "target");
-    this.#used();
-    copyOut(segmentsOf(this.#bdev.global.engine, this.#tt, offset, length), target);
+  /** Pages released. @throws TtmError what stopped it, or EBUSY when all that could leave is pinned */
+  #released(shrunk: Released): number {
+    const released = partial(shrunk);
+    if (released === 0) this.#assertUnpinned("shrink");
+    return released;
   }
 }
 
-/** Pages that a write covers whole. */
-function overwritten(offset: number, length: number): { from: number; to: number } {
-  return { from: Math.ceil(offset / PAGE_SIZE), to: Math.floor((offset + length) / PAGE_SIZE) };
-}
+const leaving = (window: Window, task: Task) => window.leaving(task);

@@ -109,6 +109,12 @@ export function lengthOf(bytes: CallerBytes): number {
   return typedLength(bytes);
 }
 
+/** `length` of them, from the one at `from` on. */
+export function pieceOf(bytes: CallerBytes, from: number, length: number): CallerBytes {
+  const piece = new Uint8Array(typedBuffer(bytes), typedOffset(bytes) + from, length);
+  return piece as unknown as CallerBytes;
+}
+
 /** @throws TypeError unless there are as many as before */
 export function assertLength(bytes: CallerBytes, length: number, name: "source" | "target"): void {
   if (lengthOf(bytes) === length) return;

@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from "../assembly/abi.ts";
 import { Bdev, type Memory } from "./bdev.ts";
 import { BufferObject } from "./buffer_object.ts";
 import { type DebugfsName, debugfs } from "./debugfs.ts";
@@ -146,9 +147,10 @@ export class Device implements Disposable, AsyncDisposable {
   }
 
   /**
-   * A new buffer of `size` bytes. It takes memory when it is first written or mapped.
+   * A new buffer of `size` bytes. It takes memory when it is first written or mapped. It may be larger than the
+   * memory: what is used of it is brought in.
    *
-   * @throws TtmError ENOMEM when it is larger than the memory
+   * @throws TtmError ENOMEM when it is larger than memory and swap together
    */
   createBuffer(size: Size, options: BufferOptions = {}): BufferObject {
     this.assertOpen();
@@ -161,18 +163,9 @@ export class Device implements Disposable, AsyncDisposable {
       throw new RangeError(`priority must be 0 to ${PRIORITIES - 1}, not ${show(priority)}`);
     }
     this.assertOpen(); // getters of the options may do anything
-    const { frames } = this.global.engine.geometry;
-    if (pagesOf(bytes) > frames) {
-      const text =
-        `a buffer of ${formatSize(bytes)} does not fit the memory of ` +
-        `${formatSize(this.global.memory)}; use smaller buffers, or raise memory`;
-      throw new TtmError("ENOMEM", "create", text);
-    }
-    const bo = new BufferObject(this.#bdev, this.#removed, bytes, priority, {
-      caching,
-      dma,
-      id: this.global.nextId(),
-    });
+    const id = this.global.nextId();
+    this.#assertRoomFor(bytes);
+    const bo = new BufferObject(this.#bdev, this.#removed, bytes, { caching, dma, priority, id });
     this.#buffers.add(bo);
     return bo;
   }
@@ -405,10 +398,22 @@ export class Device implements Disposable, AsyncDisposable {
     this.#bdev.assertOpen();
   }
 
+  /** @throws TtmError ENOMEM unless so many bytes can be in memory and in swap together */
+  #assertRoomFor(bytes: number): void {
+    const { frames, slots } = this.global.engine.geometry;
+    // Pages for coherent DMA do not leave.
+    const room = this.pool.coherent ? frames : frames + slots;
+    if (pagesOf(bytes) <= room) return;
+    const text =
+      `a buffer of ${formatSize(bytes)} fits neither the memory of ${formatSize(this.global.memory)} ` +
+      `nor that and the swap of ${formatSize(slots * PAGE_SIZE)}; use a smaller one, or more swap`;
+    throw new TtmError("ENOMEM", "create", text);
+  }
+
   /** A buffer was destroyed. */
   readonly #removed = (bo: BufferObject): void => {
     this.#buffers.delete(bo);
-    this.#shared.hibernation.forget(bo);
+    this.#shared.hibernation.forget(bo.windows);
   };
 
   #shrinkOptions(options: ShrinkOptions): { pages: number; signal: Signal | undefined } {
@@ -454,7 +459,7 @@ export class Device implements Disposable, AsyncDisposable {
     const { global } = this;
     // Who moves pages of a buffer now frees it when he lets go of it.
     for (const bo of this.#buffers) {
-      this.#shared.hibernation.forget(bo);
+      this.#shared.hibernation.forget(bo.windows);
       bo.end();
     }
     this.#buffers.clear();

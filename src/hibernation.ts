@@ -1,13 +1,13 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
-import type { BufferObject } from "./buffer_object.ts";
 import type { Signal } from "./host_types.ts";
 import type { Reclaim } from "./reclaim.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
+import type { Window } from "./window.ts";
 
-/** Buffers that a resume brings back at the same time, on a store that takes time. */
+/** Windows that a resume brings back at the same time, on a store that takes time. */
 const RESUMES_MAX = 32;
 
-/** A stretch of a buffer (bytes). */
+/** A stretch of a window (bytes). */
 interface Range {
   readonly offset: number;
   readonly length: number;
@@ -27,12 +27,12 @@ function union(ranges: readonly Range[]): Range[] {
   return united;
 }
 
-/** Buffers that hibernation moved out, of all devices on a memory, and that have not come back. */
+/** Windows of buffers that hibernation moved out, of all devices on a memory, and that have not come back. */
 export class Hibernation {
   readonly #global: TtmGlobal;
   readonly #reclaimer: Reclaim;
   /** What of each was in memory. */
-  readonly #hibernated = new Map<BufferObject, readonly Range[]>();
+  readonly #hibernated = new Map<Window, readonly Range[]>();
 
   constructor(global: TtmGlobal, reclaimer: Reclaim) {
     this.#global = global;
@@ -41,19 +41,19 @@ export class Hibernation {
 
   /** Returns what is to be called when pages have left, however that ended: it notes whose they were. */
   begin(): () => void {
-    const buffers = this.#reclaimer.resident() as BufferObject[];
-    const resident = buffers.map((bo) => [bo, this.#residentOf(bo)] as const);
+    const windows = this.#reclaimer.resident() as Window[];
+    const resident = windows.map((window) => [window, this.#residentOf(window)] as const);
     return () => {
-      for (const [bo, ranges] of resident) {
-        if (!bo.inSwap) continue;
+      for (const [window, ranges] of resident) {
+        if (!window.inSwap) continue;
         // What an earlier one moved out, and has not come back, comes back as well.
-        this.#hibernated.set(bo, union([...(this.#hibernated.get(bo) ?? []), ...ranges]));
+        this.#hibernated.set(window, union([...(this.#hibernated.get(window) ?? []), ...ranges]));
       }
     };
   }
 
-  /** The stretches of a buffer that are in memory (bytes). */
-  #residentOf({ tt, size }: BufferObject): Range[] {
+  /** The stretches of a window that are in memory (bytes). */
+  #residentOf({ tt, size }: Window): Range[] {
     if (tt.populated) return [{ offset: 0, length: size }];
     const { engine } = this.#global;
     const { vector, numPages } = tt;
@@ -67,9 +67,9 @@ export class Hibernation {
     return ranges;
   }
 
-  /** It is destroyed. */
-  forget(bo: BufferObject): void {
-    this.#hibernated.delete(bo);
+  /** They are destroyed. */
+  forget(windows: readonly Window[]): void {
+    for (const window of windows) this.#hibernated.delete(window);
   }
 
   /** Brings them back. `closed`: whether the device is closed on which that was asked for. */
@@ -80,14 +80,14 @@ export class Hibernation {
     let failed = false;
     const resumeSome = async () => {
       for (let next = rest.next(); !next.done && !failed; next = rest.next()) {
-        const [bo, ranges] = next.value;
+        const [window, ranges] = next.value;
         try {
-          for (const range of ranges) if (bo.inSwap) await bo.populate({ ...range, signal });
+          for (const range of ranges) if (window.inSwap) await window.populate(range, signal);
         } catch (error) {
-          failed = closed() || !bo.gone;
+          failed = closed() || !window.gone;
           if (failed) throw error;
         }
-        this.#hibernated.delete(bo);
+        this.#hibernated.delete(window);
       }
     };
     const all = await Promise.allSettled(Array.from({ length: width }, resumeSome));
@@ -95,14 +95,14 @@ export class Hibernation {
   }
 
   resumeSync(signal: Signal | undefined, closed: () => boolean): void {
-    for (const [bo, ranges] of this.#hibernated) {
+    for (const [window, ranges] of this.#hibernated) {
       try {
-        for (const range of ranges) if (bo.inSwap) bo.populateSync({ ...range, signal });
+        for (const range of ranges) if (window.inSwap) window.populateSync(range, signal);
       } catch (error) {
         // What somebody else did meanwhile is no failure: destroyed it, or closed its device.
-        if (closed() || !bo.gone) throw error;
+        if (closed() || !window.gone) throw error;
       }
-      this.#hibernated.delete(bo);
+      this.#hibernated.delete(window);
     }
   }
 }

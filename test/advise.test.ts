@@ -127,7 +127,7 @@ describe("a purge", () => {
   test("of a partly shrunken buffer frees its pages and its slots, without a device call", () => {
     const swap = new MapSwap({ slots: 1024 });
     using device = blockDevice(1024, swap);
-    const bo = partlyShrunken(device, swap, 600);
+    const bo = partlyShrunken(device, swap, 500);
     const resident = bo.residentPages;
     swap.forget();
     expect(bo.advise("dontneed")).toBe(true);

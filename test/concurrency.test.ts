@@ -212,15 +212,15 @@ describe("restores that together need more than the memory", () => {
   test("wait for others outside, where they hold no pages", async () => {
     const gate = new Gate();
     gate.open();
-    const device = defaultDevice(1624, new MapSwap({ slots: 8192, delay: gate.pass }));
-    const bos = [await filled(device, 1000, 0), await filled(device, 1000, 1)];
+    const device = defaultDevice(800, new MapSwap({ slots: 8192, delay: gate.pass }));
+    const bos = [await filled(device, 500, 0), await filled(device, 500, 1)];
     await device.shrink();
     gate.close();
     const running = Promise.all(bos.map((bo) => content(bo)));
     await until(() => gate.waiting === 1);
     await turn();
     expect(gate.waiting).toBe(1);
-    expect(bos.map((bo) => bo.residentPages)).toEqual([512, 0]);
+    expect(bos.map((bo) => bo.residentPages)).toEqual([256, 0]);
     const pinned = device.createBuffer(300 * PAGE_SIZE); // what is left beside the first
     pinned.pinSync();
     gate.open();

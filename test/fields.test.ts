@@ -25,7 +25,7 @@ function setup() {
 
 /** Objects of the public faces, and the fields of each. */
 const FIELDS: readonly [string, (made: ReturnType<typeof setup>) => object, string][] = [
-  ["a buffer", ({ bo }) => bo, "size priority id residentPages pinned destroyed tt turn"],
+  ["a buffer", ({ bo }) => bo, "size priority id residentPages pinned destroyed tt windows"],
   ["a device", ({ device }) => device, "global closed pool reclaimer tasks kswapd"],
   ["a mapping", ({ mapping }) => mapping, "segments bytes"],
   [

@@ -1,7 +1,8 @@
 /* What hibernation moves out comes back, once, and nothing else does. */
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { BufferObject } from "../src/buffer_object.ts";
+import type { BufferObject } from "../src/buffer_object.ts";
 import { createDeviceSync, type Device, PAGE_SIZE, ramSwap } from "../src/index.ts";
+import { Window } from "../src/window.ts";
 import { content, contentSync, expectSame, pattern } from "./support/bytes.ts";
 import { expectAllFree, filled } from "./support/devices.ts";
 import { fails, failsSync, systemError } from "./support/errors.ts";
@@ -300,7 +301,7 @@ test("what was hibernated often is brought back once", () => {
     bo.readSync((round % 2) * 20 * PAGE_SIZE, new Uint8Array(1));
     device.hibernateSync();
   }
-  const populate = vi.spyOn(BufferObject.prototype, "populateSync");
+  const populate = vi.spyOn(Window.prototype, "populateSync");
   device.resumeSync();
   expect(populate).toHaveBeenCalledTimes(2);
   populate.mockRestore();

@@ -114,11 +114,11 @@ describe("a first write that failed leaves zeros", () => {
     using device = ramDevice({ memory: 2048, swap: 2048 });
     for (const bo of secrets(device, 2048)) bo.destroy();
     for (let looks = 1; ; looks++) {
-      const bo = device.createBuffer(1100 * PAGE_SIZE + 1);
+      const bo = device.createBuffer(500 * PAGE_SIZE + 1);
       const signal = new CountingSignal(looks);
       let done = false;
       try {
-        bo.writeSync(0, new Uint8Array(1100 * PAGE_SIZE).fill(0xff), { signal });
+        bo.writeSync(0, new Uint8Array(500 * PAGE_SIZE).fill(0xff), { signal });
         done = true;
       } catch {
         expectZeros(contentSync(bo), `interrupted at look ${looks}`);

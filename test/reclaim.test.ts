@@ -105,14 +105,16 @@ describe.each(KINDS)("on $kind swap", ({ create }) => {
     });
   });
 
-  test("a buffer larger than the memory is ENOMEM that names both sizes", () => {
+  test("a buffer larger than memory and swap together is ENOMEM that names the sizes", () => {
     using device = create({ memory: 256, swap: 4096 });
-    const error = failsSync("ENOMEM", () => device.createBuffer(MIB + 1));
+    const error = failsSync("ENOMEM", () => device.createBuffer(17 * MIB + 1));
     expect(error.op).toBe("create");
-    expect(error.message).toMatch(/a buffer of .* does not fit the memory of 1 MiB/);
+    expect(error.message).toMatch(
+      /a buffer of .* fits neither the memory of 1 MiB nor that and the swap of 16 MiB/,
+    );
     const larger = failsSync("ENOMEM", () => device.createBuffer("1.5 GiB"));
-    expect(larger.message).toMatch(/1\.5 GiB does not fit the memory of 1 MiB/);
-    expect(larger.message).toMatch(/smaller buffers, or raise memory/);
+    expect(larger.message).toMatch(/1\.5 GiB fits neither the memory of 1 MiB/);
+    expect(larger.message).toMatch(/use a smaller one, or more swap/);
     expect(device.stats().buffers).toBe(0);
   });
 

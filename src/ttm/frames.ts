@@ -3,6 +3,7 @@
  * reclaimed until it takes them, so that nobody gets what another one waited for; and who finds nothing left to
  * reclaim while others write pages out waits for these.
  */
+import { Lock } from "../lock.ts";
 import { WaitQueue } from "../wait_queue.ts";
 
 /** Frames of a memory that cannot be had for the time being, in pages, and shrinks at work on it. */
@@ -13,6 +14,8 @@ export class Frames {
   taken = 0;
   /** What nobody but its owner can give up: pages of pinned buffers, and of tts that no shrinker knows. */
   stuck = 0;
+  /** Whose turn it is to hold more and more until all is there: two at once would each hold what the other lacks. */
+  readonly gathering: Lock = new Lock();
   /** Those who write pages out. */
   readonly transits: Transits = new Transits();
 }

@@ -466,7 +466,7 @@ export function dropHeld(tt: Tt): number {
 /** The error for a page that came back with another checksum. */
 function mismatch({ pool, tt }: Fill, { start }: Batch, { at, slot }: Mismatch): TtmError {
   const text =
-    `checksum mismatch: page ${start + at} of buffer ${tt.id} came back from slot ` +
+    `checksum mismatch: page ${tt.start + start + at} of buffer ${tt.id} came back from slot ` +
     `${slot} of swap device ${pool.global.swap.name} with other content`;
   return new TtmError("EIO", "restore", text);
 }

@@ -84,6 +84,8 @@ export class Tt {
   pool: PageSource | undefined = undefined;
   /** @internal Whether a shrinker can have its pages: those of buffers that are not pinned. */
   evictable = false;
+  /** @internal Page of its buffer that its first one is, for messages. */
+  start = 0;
   /** Frames it holds: its pages, and the chunk of an interrupted restore. */
   resident = 0;
   /** @internal Whether entries may have no content while others have: zeros have left, or only a part was filled. */

@@ -5,6 +5,7 @@ import {
   PAGE_SIZE,
   TtmError,
 } from "../../src/index.ts";
+import { piecesOf } from "../../src/window.ts";
 import { expectSame, pattern } from "./bytes.ts";
 import { systemError } from "./errors.ts";
 import type { MapSwap } from "./map_swap.ts";
@@ -75,6 +76,11 @@ interface Entry {
 const BUFFERS_MAX = 50;
 /** Most pages of a new buffer: many small ones, so that others lie scattered in swap. */
 const PAGES_MAX = [1, 1, 3, 20, 100, 700];
+
+/** Of a large buffer each window goes by itself. */
+export function purged({ bo, bytes }: { bo: BufferObject; bytes: Uint8Array }): void {
+  for (const { tt, start, size } of bo.windows) if (tt.purged) bytes.fill(0, start, start + size);
+}
 
 /** A device, and beside it plain arrays that say what its buffers have to show. */
 export class Model {
@@ -162,7 +168,12 @@ export class Model {
     switch (action) {
       case "write": {
         const source = pattern(b ^ c, to - from);
-        bo.writeSync(from, source, options);
+        try {
+          bo.writeSync(from, source, options);
+        } catch (error) {
+          this.#partlyWritten(entry, from, source);
+          throw error;
+        }
         bytes.set(source, from);
         break;
       }
@@ -212,7 +223,7 @@ export class Model {
         break;
       case "willneed":
         entry.dontneed = false;
-        if (!bo.advise("willneed")) bytes.fill(0);
+        if (!bo.advise("willneed")) purged(entry);
         break;
       case "populate":
         bo.populateSync(options);
@@ -222,6 +233,27 @@ export class Model {
         bo.destroy();
         this.#entries.splice(this.#entries.indexOf(entry), 1);
         break;
+    }
+  }
+
+  /**
+   * A write to several windows that was stopped wrote those before whole, and none after. If that cannot be looked
+   * at, as nothing can be brought in, the buffer has to go.
+   */
+  #partlyWritten({ bo, bytes, id }: Entry, from: number, source: Uint8Array): void {
+    const pieces = piecesOf(bo.windows, from, source.length);
+    if (pieces.length === 1) return;
+    if (this.#swap) this.#swap.before = undefined;
+    let stopped = false;
+    for (const { length, done } of pieces) {
+      const start = from + done;
+      const end = start + length;
+      const piece = source.subarray(done, done + length);
+      const got = bo.readSync(start, new Uint8Array(length));
+      const written: boolean = !stopped && got.every((byte, i) => byte === piece[i]);
+      if (!written) expectSame(got, bytes.subarray(start, end), `buffer ${id}, not written`);
+      stopped ||= !written;
+      bytes.set(got, start);
     }
   }
 
@@ -259,7 +291,7 @@ export class Model {
   /** What holds after every step. */
   #settle(): void {
     for (const entry of this.#entries) {
-      if (entry.dontneed && !entry.bo.advise("dontneed")) entry.bytes.fill(0);
+      if (entry.dontneed && !entry.bo.advise("dontneed")) purged(entry);
     }
     this.device.check();
     const { pages, buffers } = this.device.stats();

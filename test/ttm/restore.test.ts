@@ -10,7 +10,7 @@ import { fails, failsSync } from "../support/errors.ts";
 import { MapSwap } from "../support/map_swap.ts";
 import { CountingSignal } from "../support/signals.ts";
 
-const PAGES = [1, 19, 531, 1100];
+const PAGES = [1, 19, 275, 508];
 interface Setup {
   readonly swap: MapSwap;
   readonly device: Device;
@@ -48,7 +48,7 @@ function totals({ device }: Setup): { interrupted: number; resumed: number } {
 describe("interrupted once, at every look at the signal, a restore goes on", () => {
   test.each([
     ...PAGES.map((pages) => ({ pages, scatter: false })),
-    ...[1, 19, 531].map((pages) => ({ pages, scatter: true })),
+    ...[1, 19, 275].map((pages) => ({ pages, scatter: true })),
   ])("sync, $pages pages, scattered: $scatter", ({ pages, scatter }) => {
     const s = setup(pages, scatter);
     const { device, bo, swap } = s;
@@ -88,8 +88,8 @@ describe("interrupted once, at every look at the signal, a restore goes on", () 
   test.each([
     { pages: 1, scatter: true },
     { pages: 19, scatter: true },
-    { pages: 531, scatter: false },
-    { pages: 1100, scatter: false },
+    { pages: 275, scatter: false },
+    { pages: 508, scatter: false },
   ])("async, $pages pages, scattered: $scatter", async ({ pages, scatter }) => {
     const s = setup(pages, scatter);
     const { device, bo, swap } = s;
@@ -179,10 +179,10 @@ describe("every operation that restores", () => {
   ];
 
   test.each(operations)("%s stops for its signal and leaves no pin behind", (_, operation) => {
-    const { device, bo, swap } = setup(531, false);
+    const { device, bo, swap } = setup(275, false);
     bo.shrinkSync();
     let stops = 0;
-    for (let looks = 1; bo.residentPages < 531; looks++) {
+    for (let looks = 1; bo.residentPages < 275; looks++) {
       try {
         operation(bo, new CountingSignal(looks));
       } catch (error) {
@@ -194,16 +194,16 @@ describe("every operation that restores", () => {
       device.check();
     }
     expect(stops).toBeGreaterThan(2);
-    expectEachReadOnce(swap, 531);
+    expectEachReadOnce(swap, 275);
     expectSame(contentSync(bo), pattern(1, bo.size), "content");
     device.closeSync({ force: true });
   });
 
   test("goes on where another one stopped", () => {
-    const { device, bo, swap } = setup(1100, false);
+    const { device, bo, swap } = setup(508, false);
     bo.shrinkSync();
     const model = pattern(1, bo.size);
-    for (let i = 0; bo.residentPages < 1100; i++) {
+    for (let i = 0; bo.residentPages < 508; i++) {
       const [, operation] = operations[i % 4] as (typeof operations)[number];
       try {
         operation(bo, new CountingSignal(4 + Math.floor(i / 20)));
@@ -211,7 +211,7 @@ describe("every operation that restores", () => {
         expect(error).toMatchObject({ code: "EINTR" });
       }
     }
-    expectEachReadOnce(swap, 1100);
+    expectEachReadOnce(swap, 508);
     expectSame(contentSync(bo), model, "content");
     device.closeSync({ force: true });
   });

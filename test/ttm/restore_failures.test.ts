@@ -18,7 +18,7 @@ function expectEachReadOnce(swap: MapSwap, pages: number): void {
 }
 
 describe("a read that fails stops the restore, and a retry goes on", () => {
-  test.each([1, 19, 531, 1100])("at every device call, %i pages", (pages) => {
+  test.each([1, 19, 275, 508])("at every device call, %i pages", (pages) => {
     const swap = new MapSwap({ slots: 2048 });
     using device = blockDevice(2048, swap);
     const bo = filled(device, pages, 1);
@@ -164,8 +164,8 @@ describe("out of memory", () => {
 
   test("in the middle of a restore: it keeps what it read, and goes on from there", async () => {
     const swap = new MapSwap({ slots: 4096, delay: () => Promise.resolve() });
-    await using device = blockDevice(1200, swap);
-    const bo = device.createBuffer(1100 * PAGE_SIZE);
+    await using device = blockDevice(900, swap);
+    const bo = device.createBuffer(508 * PAGE_SIZE);
     await bo.write(0, pattern(1, bo.size));
     await bo.shrink();
     swap.forget();
@@ -174,12 +174,12 @@ describe("out of memory", () => {
     for (let attempt = 0; attempt < 2; attempt++) {
       const error = await fails("ENOMEM", bo.populate());
       expect(error.op).toBe("restore");
-      expect(bo.residentPages).toBe(600);
+      expect(bo.residentPages).toBe(300);
       device.check();
     }
     other.unpin();
     expectSame(await content(bo), pattern(1, bo.size), "content");
-    expectEachReadOnce(swap, 1100);
+    expectEachReadOnce(swap, 508);
     expectSame(await content(other), pattern(2, 600 * PAGE_SIZE), "the other");
     device.check();
   });
@@ -189,7 +189,7 @@ describe("a partly shrunken buffer", () => {
   test("comes back without its retained pages being read, and leaves and comes back again", () => {
     const swap = new MapSwap({ slots: 2048 });
     using device = blockDevice(2048, swap);
-    const bo = filled(device, 1100, 1);
+    const bo = filled(device, 508, 1);
     for (let k = 2; k <= 5; k++) {
       swap.forget();
       swap.before = failAt(true, k, systemError("EIO"));
@@ -202,23 +202,23 @@ describe("a partly shrunken buffer", () => {
       expect(device.stats().slots.free).toBe(2048);
       device.check();
     }
-    expect(bo.shrinkSync()).toBe(1100);
+    expect(bo.shrinkSync()).toBe(508);
     expectSame(contentSync(bo), pattern(1, bo.size), "content at last");
   });
 
   test("goes on being shrunken where it stopped: no page is written twice", () => {
     const swap = new MapSwap({ slots: 2048 });
     using device = blockDevice(2048, swap);
-    const bo = filled(device, 1100, 1);
+    const bo = filled(device, 508, 1);
     let released = 0;
     while (bo.residentPages > 0) {
       swap.before = failAt(true, 2, systemError("EIO"));
       released += bo.shrinkSync();
       device.check();
-      expect(bo.residentPages).toBe(1100 - released);
+      expect(bo.residentPages).toBe(508 - released);
     }
-    expect(released).toBe(1100);
-    expect(device.stats().pagesOut).toBe(1100);
+    expect(released).toBe(508);
+    expect(device.stats().pagesOut).toBe(508);
     swap.before = undefined;
     expectSame(contentSync(bo), pattern(1, bo.size), "content");
   });

@@ -27,7 +27,7 @@ function withMap(memory: number, slots: number): { swap: MapSwap; device: Device
 describe.each(KINDS)("on $kind swap, shrink", ({ create }) => {
   test("moves all of a buffer out and returns its pages", async () => {
     using device = create({ memory: 2048, swap: 2048 });
-    for (const pages of [1, 2, 19, 531, 1100]) {
+    for (const pages of [1, 2, 19, 275, 508]) {
       const bo = filled(device, pages, pages);
       expect(bo.shrinkSync()).toBe(pages);
       expect(bo.residentPages).toBe(0);
@@ -118,7 +118,7 @@ describe.each(KINDS)("on $kind swap, shrink", ({ create }) => {
 });
 
 describe("a write that fails", () => {
-  test.each([19, 531, 1100])("at every device call: %i pages, all but the moved stay", (pages) => {
+  test.each([19, 275, 508])("at every device call: %i pages, all but the moved stay", (pages) => {
     const { swap, device } = withMap(2048, 2048);
     const bo = filled(device, pages, 1);
     for (let k = 1, failed = true; failed; k++) {
@@ -257,7 +257,7 @@ describe("a write that fails", () => {
 });
 
 describe("an interrupted shrink", () => {
-  test.each([531, 1100])("of %i pages at every look: what was moved counts", (pages) => {
+  test.each([275, 508])("of %i pages at every look: what was moved counts", (pages) => {
     const { device } = withMap(2048, 2048);
     const bo = filled(device, pages, 1);
     for (let abortAt = 1, done = false; !done; abortAt++) {

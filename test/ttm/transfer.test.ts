@@ -51,7 +51,7 @@ describe("a swap device may use its device in the middle of a call", () => {
   test("to look at it, and to read and write other buffers", () => {
     const swap = new MapSwap({ slots: 4096 });
     using device = blockDevice(2048, swap);
-    const bo = filled(device, 1100, 1);
+    const bo = filled(device, 508, 1);
     const others = Array.from({ length: 4 }, (_, i) => filled(device, 30, 10 + i));
     let inside = false;
     swap.before = () => {
@@ -67,7 +67,7 @@ describe("a swap device may use its device in the middle of a call", () => {
       inside = false;
     };
     for (let round = 0; round < 3; round++) {
-      expect(bo.shrinkSync()).toBe(1100);
+      expect(bo.shrinkSync()).toBe(508);
       expectSame(contentSync(bo), pattern(1, bo.size), `round ${round}`);
       device.check();
     }
@@ -98,7 +98,7 @@ describe("a signal that throws when it is looked at stops the operation like an 
   test.each(operations)("%s: nothing is lost or leaked", async (name, operation) => {
     const swap = new MapSwap({ slots: 4096, ...(name.includes("async") ? { delay: turn } : {}) });
     const device = blockDevice(2048, swap);
-    const bo = device.createBuffer(1100 * PAGE_SIZE);
+    const bo = device.createBuffer(508 * PAGE_SIZE);
     await bo.write(0, pattern(1, bo.size));
     for (let at = 1; at <= 8; at++) {
       if (name.startsWith("restore")) await bo.shrink();

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { type BufferObject, PAGE_SIZE } from "../../../src/index.ts";
 import { finiTt, populateTtSync, shrinkTtSync } from "../../../src/ttm.ts";
-import { codeOf, Rig, type RigOptions } from "./rig.ts";
+import { codeOf, idsOf, Rig, type RigOptions, residentOf } from "./rig.ts";
 
 const ONE = new Uint8Array(1);
 
@@ -111,7 +111,7 @@ describe("clean pages", () => {
     clean.populateSync();
     away.shrinkSync();
     expect(rig.global.engine.freeSlots).toBe(0);
-    expect(rig.device.reclaimer.resident()).toEqual([dirty, clean]);
+    expect(residentOf(rig.device)).toEqual(idsOf([dirty, clean]));
     const [pinned] = rig.buffers(1, 7) as [BufferObject];
     pinned.pinSync();
     // One frame and no slot is free; but four slots hold copies of pages that are in memory.

@@ -4,7 +4,7 @@ import { type BufferObject, PAGE_SIZE } from "../../../src/index.ts";
 import { Lru, type LruNode } from "../../../src/lru.ts";
 import { runSync } from "../../../src/ttm/work.ts";
 import { SHRINK_EMPTY, SHRINK_STOP } from "../../../src/ttm.ts";
-import { abortAt, codeOf, codeOfAsync, Rig, stopAt } from "./rig.ts";
+import { abortAt, codeOf, codeOfAsync, idsOf, Rig, residentOf, stopAt } from "./rig.ts";
 
 type Three = [BufferObject, BufferObject, BufferObject];
 const control = (nrToScan: number) => ({ nrToScan, nrScanned: nrToScan, kswapd: false });
@@ -117,10 +117,9 @@ describe("kernel today: objects", () => {
       [0, 0, 0],
     ]);
     for (const bo of [high, low, low2]) bo.populateSync();
-    const order = rig.device.reclaimer.resident();
-    expect(order).toEqual([low, low2, high]);
+    expect(residentOf(rig.device)).toEqual(idsOf([low, low2, high]));
     low.readSync(0, new Uint8Array(1));
-    expect(rig.device.reclaimer.resident()).toEqual([low2, low, high]);
+    expect(residentOf(rig.device)).toEqual(idsOf([low2, low, high]));
   });
 
   test("a walk shows each member once, from the least recently used on", () => {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { type BufferObject, createDeviceSync, PAGE_SIZE } from "../../../src/index.ts";
 import { finiTt, populateTtSync, shrinkTtSync } from "../../../src/ttm.ts";
-import { codeOf, Rig, Store } from "./rig.ts";
+import { codeOf, idsOf, Rig, residentOf, Store } from "./rig.ts";
 import { shrunkenBy, swapped } from "./states.ts";
 
 const ONCE = { probability: 100, times: 1 } as const;
@@ -29,15 +29,15 @@ describe("later bugs", () => {
   test("a walk ends though every object fails, and leaves each in its place", () => {
     using rig = new Rig();
     const bos = rig.buffers(3, 20);
-    const order = rig.device.reclaimer.resident();
-    expect(order).toEqual(bos);
+    const order = residentOf(rig.device);
+    expect(order).toEqual(idsOf(bos));
     rig.swap.before = () => {
       throw new Error("no more writes");
     };
     // The first two of them are tried, then all.
     for (const pages of [32, 60]) {
       expect(codeOf(() => rig.device.shrinkSync({ pages }))).toBe("EIO");
-      expect(rig.device.reclaimer.resident()).toEqual(order);
+      expect(residentOf(rig.device)).toEqual(order);
     }
     rig.swap.forget();
     expect(rig.device.shrinkSync()).toBe(60);
@@ -53,16 +53,16 @@ describe("later bugs", () => {
     expect(reclaimer.resources.counts).toEqual(counts(3, 0));
     expect(a.shrinkSync()).toBe(2);
     expect(reclaimer.resources.counts).toEqual(counts(2, 1));
-    expect(reclaimer.resident()).toEqual([b, c]);
+    expect(residentOf(rig.device)).toEqual(idsOf([b, c]));
     a.populateSync();
     expect(reclaimer.resources.counts).toEqual(counts(3, 0));
-    expect(reclaimer.resident()).toEqual([b, c, a]);
+    expect(residentOf(rig.device)).toEqual(idsOf([b, c, a]));
     // A part of its pages is no reason to leave the list.
     rig.swap.failAt(true, 2);
     expect(rig.device.shrinkSync({ pages: 2 })).toBe(1);
     expect(b.residentPages).toBe(1);
     expect(reclaimer.resources.counts).toEqual(counts(3, 0));
-    expect(reclaimer.resident()).toEqual([b, c, a]);
+    expect(residentOf(rig.device)).toEqual(idsOf([b, c, a]));
     rig.swap.forget();
     expect(rig.device.shrinkSync()).toBe(5);
     expect(reclaimer.resources.counts).toEqual(counts(0, 3));

@@ -28,6 +28,15 @@ import {
 } from "../../../src/ttm.ts";
 import { StoreSwap, type SwapCall } from "../../support/fake_swap.ts";
 
+/** Numbers of the buffers that hold pages, in the order in which they would leave. */
+export function residentOf({ reclaimer }: Device): number[] {
+  return reclaimer.resident().map(({ tt }) => tt.id);
+}
+
+export function idsOf(bos: readonly BufferObject[]): number[] {
+  return bos.map(({ id }) => id);
+}
+
 /** Swap space in a Map that notes its calls, and fails when it is told to. */
 export class Store extends StoreSwap {
   /** Slots of all pages written and read so far, in order. */

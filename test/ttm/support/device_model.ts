@@ -9,6 +9,7 @@ import { FAULT_SITES } from "../../../src/ttm.ts";
 import type { ArraySwap } from "../../support/array_swap.ts";
 import { expectSame, pattern } from "../../support/bytes.ts";
 import { systemError } from "../../support/errors.ts";
+import { purged } from "../../support/model.ts";
 import type { Random } from "../../support/random.ts";
 import { CountingSignal } from "../../support/signals.ts";
 import { expectInvariants } from "./invariants.ts";
@@ -118,7 +119,7 @@ export class DeviceModel {
     for (const { bo, bytes, mappings, pins } of this.#entries) {
       for (const { mapping } of mappings.splice(0)) mapping.unmap();
       for (let i = 0; i < pins; i++) bo.unpin();
-      if (!bo.advise("willneed")) bytes.fill(0);
+      if (!bo.advise("willneed")) purged({ bo, bytes });
     }
     const { limits, engine, iommu } = this.#global;
     Object.assign(limits, {
@@ -276,7 +277,7 @@ export class DeviceModel {
         return;
       case "willneed":
         entry.dontneed = false;
-        if (!bo.advise("willneed")) entry.bytes.fill(0);
+        if (!bo.advise("willneed")) purged(entry);
         return;
       case "destroy":
         bo.destroy();
@@ -414,7 +415,7 @@ export class DeviceModel {
   /** What holds after every step. */
   #settle(): void {
     for (const entry of this.#entries) {
-      if (entry.dontneed && !entry.bo.advise("dontneed")) entry.bytes.fill(0);
+      if (entry.dontneed && !entry.bo.advise("dontneed")) purged(entry);
     }
     const owned = this.#entries.map(({ bo, device }) => ({ pool: device.pool, tt: bo.tt }));
     expectInvariants(this.#global, owned);

@@ -1,0 +1,104 @@
+/* What operations do to each piece of a buffer, in order, as it is their turn there. */
+import type { Step } from "./access.ts";
+import { assertLength, type CallerBytes, clear, pieceOf } from "./bytes.ts";
+import type { Signal, View } from "./host_types.ts";
+import { Mapping, type MapRequest } from "./mapping.ts";
+import type { ReadAhead } from "./read_ahead.ts";
+import type { Piece, Window } from "./window.ts";
+
+/** What is done to a piece of a buffer, when it is its turn: nothing, if that needs no memory. */
+export type StepOf = (piece: Piece, signal: Signal | undefined) => Step | undefined;
+
+/** What copies the `length` bytes of `target` out. */
+export function reads(target: CallerBytes, length: number, readAhead: ReadAhead): StepOf {
+  return (piece, signal) => {
+    assertLength(target, length, "target");
+    const { window, offset } = piece;
+    const bytes = pieceOf(target, piece.done, piece.length);
+    if (window.blank) {
+      clear(bytes);
+      return undefined;
+    }
+    const access = window.reading(signal, offset, piece.length, readAhead);
+    return { access, use: () => window.copyOut(offset, piece.length, bytes) };
+  };
+}
+
+/** What copies the `length` bytes of `source` in. */
+export function writes(source: CallerBytes, length: number): StepOf {
+  return (piece, signal) => {
+    assertLength(source, length, "source");
+    const { window, offset } = piece;
+    const bytes = pieceOf(source, piece.done, piece.length);
+    const access = window.writing(signal, offset, piece.length);
+    return { access, use: () => window.copyIn(offset, piece.length, bytes) };
+  };
+}
+
+/** The windows that a pin, a mapping or a populate holds: more and more of them, until all that is asked for is in memory. */
+export class Held {
+  readonly #asked: MapRequest | undefined;
+  readonly #windows: Window[] = [];
+  readonly #segments: View[] = [];
+  /** Of the windows, how many are held: all, or all but the last. */
+  #count = 0;
+  /** What is mapped, once all is held; `undefined`: nothing is. Made before, as it may fail at the end of the stack. */
+  readonly mapping: Mapping | undefined;
+
+  /** @param asked what is mapped; `undefined`: nothing is */
+  constructor(asked?: MapRequest) {
+    this.#asked = asked;
+    this.mapping = asked && new Mapping(this.#segments, this.letGo);
+  }
+
+  /** What is done to each piece of what is asked for. */
+  readonly step = ({ window, offset, length }: Piece, signal: Signal | undefined): Step => {
+    const asked = this.#asked;
+    if (asked?.write) window.needed();
+    this.#windows.push(window);
+    return {
+      access: window.bringing(asked ? "map" : "populate", signal, offset, length),
+      use: () => {
+        if (asked) this.#add(window.views(offset, length, asked.write));
+        window.hold();
+        this.#count++;
+      },
+    };
+  };
+
+  /** Lets go of all that is held. */
+  readonly letGo = (): void => {
+    for (; this.#count > 0; this.#count--) (this.#windows[this.#count - 1] as Window).unhold();
+  };
+
+  /** Waits until all is held; else nothing is. */
+  async orNone(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.letGo();
+      throw error;
+    }
+  }
+
+  /** The same, at once. */
+  orNoneSync(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.letGo();
+      throw error;
+    }
+  }
+
+  #add(views: readonly View[]): void {
+    for (const view of views) {
+      const last = this.#segments.at(-1);
+      // Pages of two windows may lie side by side, too.
+      if (last && last.byteOffset + last.length === view.byteOffset) {
+        const both = new Uint8Array(last.buffer, last.byteOffset, last.length + view.length);
+        this.#segments[this.#segments.length - 1] = both;
+      } else this.#segments.push(view);
+    }
+  }
+}

@@ -1,0 +1,317 @@
+import { PAGE_SIZE } from "../assembly/abi.ts";
+import { type Access, type Accessed, access, copying, withPages, withPagesSync } from "./access.ts";
+import type { Bdev } from "./bdev.ts";
+import { assertLength, type CallerBytes, copyIn, copyOut } from "./bytes.ts";
+import type { Signal, View } from "./host_types.ts";
+import { Lock } from "./lock.ts";
+import type { Lru, LruNode } from "./lru.ts";
+import type { Range } from "./options.ts";
+import type { ReadAhead } from "./read_ahead.ts";
+import { type Loose, NOWHERE, PURGEABLE, type Resource, UNEVICTABLE } from "./resource.ts";
+import { pagesOf } from "./size.ts";
+import type { Frames } from "./ttm/frames.ts";
+import { OVERWRITES_NOTHING, type Overwritten, type Part } from "./ttm/restore.ts";
+import { segmentsOf } from "./ttm/segments.ts";
+import { assertShrinkable, Shrink } from "./ttm/shrink.ts";
+import type { Released } from "./ttm/shrinker.ts";
+import type { Task } from "./ttm/task.ts";
+import { TT_FLAG_DONTNEED, Tt, type TtOptions } from "./ttm/tt.ts";
+
+/** Pages of a window at most: those of a chunk of the largest order, 2 MiB. */
+const WINDOW_PAGES_MAX = 512;
+
+/** Windows of no more pages are brought in as a whole: that takes one call in any case. */
+const PART_PAGES_MIN = 16;
+
+/** What all windows of a buffer have in common. */
+export interface WindowOptions extends TtOptions {
+  readonly id: number;
+  /** 0..3; pages of a lower priority leave first. */
+  readonly priority: number;
+}
+
+/**
+ * A stretch of a buffer, whose pages come and go by themselves: a tt, whose turn it is to use it, and a place in
+ * the order in which pages leave. A small buffer is one window, a large one a row of them: so other parts of it
+ * can be used at the same time, those not used lately leave first, and no operation needs more than a window.
+ */
+export class Window implements Accessed {
+  lru: Lru<LruNode> | undefined = undefined;
+  lruPrev: LruNode | undefined = undefined;
+  lruNext: LruNode | undefined = undefined;
+  nextLoose: Resource | null | undefined = undefined;
+
+  /** First byte of the buffer that lies in it. */
+  readonly start: number;
+  /** Bytes of the buffer that lie in it. */
+  readonly size: number;
+  readonly tt: Tt;
+  readonly turn: Lock = new Lock();
+  destroyed = false;
+  readonly #bdev: Bdev;
+  readonly #priority: number;
+  readonly #frames: Frames;
+  readonly #loose: Loose;
+  /** Pins and mappings (a count). */
+  #held = 0;
+
+  constructor(bdev: Bdev, start: number, size: number, { priority, ...options }: WindowOptions) {
+    this.start = start;
+    this.size = size;
+    this.tt = new Tt(pagesOf(size), options);
+    this.tt.evictable = true;
+    this.tt.start = start / PAGE_SIZE;
+    this.#bdev = bdev;
+    this.#priority = priority;
+    this.#frames = bdev.global.frames;
+    this.#loose = bdev.reclaimer.resources.loose;
+  }
+
+  /** True while it is pinned or mapped: its pages stay where they are. */
+  get pinned(): boolean {
+    return this.#held > 0;
+  }
+
+  get gone(): boolean {
+    return this.destroyed || this.#bdev.closed;
+  }
+
+  /** Whether it has content that is not in memory. */
+  get inSwap(): boolean {
+    return !this.destroyed && this.tt.vector >= 0 && !this.tt.populated;
+  }
+
+  /** Nothing was ever written, or it was purged: reads need no memory. */
+  get blank(): boolean {
+    return this.tt.vector < 0;
+  }
+
+  placeOf(pinned: boolean): number {
+    const { vector, resident, purgeable, pool } = this.tt;
+    if (vector < 0) return NOWHERE;
+    if (resident === 0 || pinned) return UNEVICTABLE;
+    if (purgeable) return PURGEABLE;
+    // Pages for coherent DMA stay, unless they can be purged.
+    return pool?.coherent ? UNEVICTABLE : this.#priority;
+  }
+
+  assertAlive(): void {
+    this.#bdev.assertOpen();
+    if (this.destroyed) throw new TypeError("this buffer is destroyed");
+  }
+
+  /** The pages that bytes [offset, offset + length) of it lie in; `undefined`: all are brought in together. */
+  part(offset: number, length: number): Part | undefined {
+    const { numPages, caching, dma } = this.tt;
+    const [from, to] = [Math.floor(offset / PAGE_SIZE), pagesOf(offset + length)];
+    if (numPages <= PART_PAGES_MIN || to - from === numPages) return undefined;
+    if (caching !== "cached" || dma || this.#bdev.pool.coherent) return undefined;
+    return { from, to };
+  }
+
+  /** An access that copies bytes of it out, and what is worth to be read ahead of it: an eighth of the memory at most. */
+  reading(
+    signal: Signal | undefined,
+    offset: number,
+    length: number,
+    readAhead: ReadAhead,
+  ): Access {
+    const part = this.part(offset, length);
+    if (!part) return copying(signal);
+    const { start } = this.tt;
+    const most = this.#bdev.global.engine.geometry.frames >>> 3;
+    const ahead = readAhead.take({ from: start + part.from, to: start + part.to }, most);
+    return copying(signal, part, ahead);
+  }
+
+  /** An access that overwrites bytes of it, which are needed now. */
+  writing(signal: Signal | undefined, offset: number, length: number): Access {
+    this.needed();
+    const part = this.part(offset, length);
+    return access("populate", signal, overwritten(offset, length), part);
+  }
+
+  /** An access that brings bytes of it into memory. */
+  bringing(
+    op: "populate" | "map",
+    signal: Signal | undefined,
+    offset: number,
+    length: number,
+  ): Access {
+    return access(op, signal, OVERWRITES_NOTHING, this.part(offset, length));
+  }
+
+  /** Copies `source` to byte `offset` of it, where pages are in memory. */
+  copyIn(offset: number, length: number, source: CallerBytes): void {
+    assertLength(source, length, "source");
+    const { pool, global } = this.#bdev;
+    const { tt } = this;
+    tt.purged = false;
+    const first = Math.floor(offset / PAGE_SIZE);
+    const pages = pagesOf(offset + length) - first;
+    // What is written whole gets slots side by side again when it leaves. What is written in part keeps its slots,
+    // or its content would be scattered over swap.
+    pool.dirty(tt, first, pages, global.roomForClean && pages < tt.numPages);
+    this.used();
+    copyIn(segmentsOf(global.engine, tt, offset, length), source);
+  }
+
+  /** Fills `target` with the bytes from `offset` on, whose pages are in memory. */
+  copyOut(offset: number, length: number, target: CallerBytes): void {
+    assertLength(target, length, "target");
+    this.used();
+    copyOut(segmentsOf(this.#bdev.global.engine, this.tt, offset, length), target);
+  }
+
+  /** Views on bytes of it whose pages are in memory, `write`: to be written to. */
+  views(offset: number, length: number, write: boolean): View[] {
+    const { pool, global } = this.#bdev;
+    const segments = segmentsOf(global.engine, this.tt, offset, length);
+    if (write) {
+      const first = Math.floor(offset / PAGE_SIZE);
+      pool.dirty(this.tt, first, pagesOf(offset + length) - first, false);
+      this.tt.purged = false;
+    }
+    return segments;
+  }
+
+  /** What is written now is needed, whatever was advised before: pressure may no longer throw it away. */
+  needed(): void {
+    if (!this.tt.purgeable) return;
+    this.tt.flags &= ~TT_FLAG_DONTNEED;
+    this.#bdev.reclaimer.resources.settle(this);
+  }
+
+  /** Brings bytes of it back. */
+  async populate({ offset, length }: Range, signal: Signal | undefined): Promise<void> {
+    const a = this.bringing("populate", signal, offset, length);
+    await withPages(this.#bdev, this, a, () => this.used());
+  }
+
+  populateSync({ offset, length }: Range, signal: Signal | undefined): void {
+    const a = this.bringing("populate", signal, offset, length);
+    withPagesSync(this.#bdev, this, a, () => this.used());
+  }
+
+  /** Lets its pages go: what is not needed is thrown away, the rest is to be moved to swap. */
+  leaving(task: Task): Released | Shrink {
+    const { pool, global } = this.#bdev;
+    const { tt } = this;
+    if (this.pinned) return { released: 0 };
+    if (tt.purgeable) return { released: pool.purge(tt) };
+    assertShrinkable(pool, tt);
+    return new Shrink(global, task, [tt], tt.resident);
+  }
+
+  /** Says whether pressure may throw its content away: if all of it is in swap, that goes at once. */
+  advise(needed: boolean): void {
+    const { tt } = this;
+    if (needed) tt.flags &= ~TT_FLAG_DONTNEED;
+    else tt.flags |= TT_FLAG_DONTNEED;
+    if (tt.lock.tryLock()) this.unlock();
+    this.#bdev.reclaimer.resources.settle(this);
+  }
+
+  used(): void {
+    this.#bdev.reclaimer.resources.used(this);
+  }
+
+  /** Pins it once more. The calls come first, as they may fail; then the counts change together. */
+  hold(): void {
+    const { tt } = this;
+    this.#bdev.reclaimer.resources.used(this, true);
+    if (tt.evictable) this.#frames.stuck += tt.resident;
+    tt.evictable = false;
+    this.#held++;
+  }
+
+  /**
+   * Ends one pin or mapping. It calls no other function, so that it cannot fail for want of stack; the LRU lists
+   * are brought up to date when they are looked at next.
+   */
+  unhold(): void {
+    this.#held--;
+    if (this.#held > 0 || this.destroyed) return;
+    this.tt.evictable = true;
+    this.#frames.stuck -= this.tt.resident;
+    if (this.nextLoose !== undefined) return;
+    this.nextLoose = this.#loose.first;
+    this.#loose.first = this;
+  }
+
+  /**
+   * Lets go of the pages. What was asked for while they were locked takes effect now: what is destroyed is freed,
+   * what is not needed and all in swap is purged. One of which only zeros left holds nothing more.
+   */
+  unlock(): void {
+    const { tt } = this;
+    const { pool, reclaimer, global } = this.#bdev;
+    const isOut = tt.resident === 0 && tt.vector >= 0;
+    if (this.destroyed) pool.release(tt);
+    else if (isOut && tt.purgeable) pool.purge(tt);
+    // Zeros are all that it held: it is as one that was never written.
+    else if (isOut && global.engine.isBlank(tt.vector, tt.numPages)) pool.release(tt);
+    if (tt.vector < 0) reclaimer.resources.settle(this);
+    tt.lock.unlock();
+  }
+
+  /** Frees everything, at once or when whoever moves its pages lets go of them. */
+  end(): void {
+    this.destroyed = true;
+    if (this.tt.lock.tryLock()) this.unlock();
+  }
+}
+
+/**
+ * The windows of a buffer of `size` bytes, in order. One that fits the memory and a window is one. Others are made
+ * so small that an operation, which needs a window at a time, leaves others most of the memory.
+ */
+export function windowsOf(bdev: Bdev, size: number, options: WindowOptions): Window[] {
+  const { frames } = bdev.global.engine.geometry;
+  const pages = pagesOf(size);
+  if (pages <= Math.min(frames, WINDOW_PAGES_MAX)) return [new Window(bdev, 0, size, options)];
+  const quarter = 2 ** Math.floor(Math.log2(frames / 4));
+  const bytes = Math.min(quarter, WINDOW_PAGES_MAX) * PAGE_SIZE;
+  return Array.from({ length: Math.ceil(size / bytes) }, (_, i) => {
+    const start = i * bytes;
+    return new Window(bdev, start, Math.min(bytes, size - start), options);
+  });
+}
+
+/** The window that bytes [offset, offset + length) of a buffer lie in, if it is one. */
+export function windowWith(
+  windows: readonly Window[],
+  offset: number,
+  length: number,
+): Window | undefined {
+  const first = windows[0] as Window;
+  if (windows.length === 1) return first;
+  const window = windows[Math.floor(offset / first.size)] as Window;
+  return offset + length <= window.start + window.size ? window : undefined;
+}
+
+/** Bytes of a buffer that lie in one window. */
+export interface Piece {
+  readonly window: Window;
+  /** First byte, counted from the window's first. */
+  readonly offset: number;
+  readonly length: number;
+  /** Bytes asked for that lie before it. */
+  readonly done: number;
+}
+
+/** The pieces that bytes [offset, offset + length) of a buffer are made of, in order. */
+export function piecesOf(windows: readonly Window[], offset: number, length: number): Piece[] {
+  const { size } = windows[0] as Window;
+  const [first, last] = [Math.floor(offset / size), Math.floor((offset + length - 1) / size)];
+  return windows.slice(first, last + 1).map((window) => {
+    const from = Math.max(offset, window.start);
+    const to = Math.min(offset + length, window.start + window.size);
+    return { window, offset: from - window.start, length: to - from, done: from - offset };
+  });
+}
+
+/** Pages that a write covers whole. */
+function overwritten(offset: number, length: number): Overwritten {
+  return { from: Math.ceil(offset / PAGE_SIZE), to: Math.floor((offset + length) / PAGE_SIZE) };
+}
