@@ -396,8 +396,8 @@ function overwrittenBy(tt: Tt, { overwritten }: Access): Overwritten {
 }
 
 /**
- * Runs `body` for each of `objects` when it is its turn there: in the order of the calls. The place in the next
- * queue is taken before a turn ends, so that nobody passes in between. It ends when `body` says false.
+ * Runs `body` for each of `objects`, in order, when it is its turn there. Its place in all queues is taken at once,
+ * so that operations take effect in the order of the calls. It ends when `body` says false.
  */
 function onTurns(
   bdev: Bdev,
@@ -408,26 +408,37 @@ function onTurns(
 ): Promise<void> {
   assertStack();
   const inTurns = async (task: AsyncTask): Promise<void> => {
-    let turn = takeTurn(task, objects[0] as Accessed);
-    for (const [index, bo] of objects.entries()) {
-      if (turn) await turn;
-      let goesOn = false;
-      try {
-        if (!timeLeft()) await nextTurn();
-        bo.assertAlive();
-        goesOn = await body(task, index);
-        bo.assertAlive();
-      } catch (error) {
-        if (!task.stopped) bo.assertAlive();
-        throw task.stopped ?? error;
-      } finally {
-        const next = objects[index + 1];
-        turn = goesOn && next ? takeTurn(task, next) : undefined;
-        bo.turn.unlock();
+    const places = objects.map((bo) => takeTurn(task, bo));
+    let index = 0;
+    try {
+      for (let goesOn = true; goesOn && index < objects.length; index++) {
+        const bo = objects[index] as Accessed;
+        const place = places[index];
+        if (place) await place;
+        try {
+          if (!timeLeft()) await nextTurn();
+          bo.assertAlive();
+          goesOn = await body(task, index);
+          bo.assertAlive();
+        } catch (error) {
+          if (!task.stopped) bo.assertAlive();
+          throw task.stopped ?? error;
+        } finally {
+          bo.turn.unlock();
+          places[index] = PASSED;
+        }
       }
-      if (!goesOn) return;
+    } finally {
+      // Where it does not come to any more, it lets others go first as soon as it is its turn.
+      for (; index < objects.length; index++) {
+        const { turn } = objects[index] as Accessed;
+        const place = places[index];
+        if (!place) turn.unlock();
+        else if (place !== PASSED) place.then(() => turn.unlock(), ignore);
+      }
     }
   };
+  // Before its places, as who gathers now may wait for one of them.
   const gathered = async (task: AsyncTask): Promise<void> => {
     if (!gathering) return inTurns(task);
     if (!gathering.tryLock()) await task.wait(gathering.queue, undefined);
@@ -440,9 +451,17 @@ function onTurns(
   return bdev.tasks.start(op, signal, () => (objects[0] as Accessed).destroyed, gathered);
 }
 
+/** The place of one whose turn is over. */
+const PASSED: Promise<void> = Promise.resolve();
+
+function ignore(): void {}
+
 /** Takes a turn that is free, or a place in the queue for it. */
 function takeTurn(task: AsyncTask, { turn }: Accessed): Promise<void> | undefined {
-  return turn.tryLock() ? undefined : task.wait(turn.queue, undefined);
+  if (turn.tryLock()) return undefined;
+  const place = task.wait(turn.queue, undefined);
+  place.catch(ignore); // what stops it is heard where it stands now
+  return place;
 }
 
 /** Waits for whoever moves the pages of `bo`: a shrink, which ends by itself. */

@@ -401,8 +401,8 @@ export class Device implements Disposable, AsyncDisposable {
   /** @throws TtmError ENOMEM unless so many bytes can be in memory and in swap together */
   #assertRoomFor(bytes: number): void {
     const { frames, slots } = this.global.engine.geometry;
-    // Pages for coherent DMA do not leave.
-    const room = this.pool.coherent ? frames : frames + slots;
+    // Pages for coherent DMA do not leave. The last page that is free is what others are exchanged through.
+    const room = this.pool.coherent ? frames : frames + slots - 1;
     if (pagesOf(bytes) <= room) return;
     const text =
       `a buffer of ${formatSize(bytes)} fits neither the memory of ${formatSize(this.global.memory)} ` +

@@ -1,4 +1,7 @@
-/* Parts of large buffers, read and written at random in little memory, show what a copy of the bytes shows. */
+/*
+ * Parts of buffers, some of them larger than the memory, read and written at random, show what a copy of the bytes
+ * shows.
+ */
 import { describe, expect, test } from "vitest";
 import {
   type BufferObject,
@@ -10,6 +13,7 @@ import {
 } from "../src/index.ts";
 import { fileSwap } from "../src/swap/file.ts";
 import { scriptedSwap } from "../src/testing.ts";
+import { piecesOf } from "../src/window.ts";
 import { content, expectSame, pattern } from "./support/bytes.ts";
 import { randomDelay } from "./support/delays.ts";
 import { expectAllFree } from "./support/devices.ts";
@@ -92,7 +96,11 @@ class Subject {
 
   async step(random: Random, signal: CountingSignal): Promise<void> {
     const { size } = this.#bo;
-    const length = Math.min(random.below(random.pick([100, 9000, 200_000])) + 1, size);
+    const length = Math.min(
+      random.below(random.pick([100, 9000, 200_000])) + 1,
+      size,
+      100 * PAGE_SIZE,
+    );
     const offset = random.below(size - length + 1);
     const chosen = random.below(100);
     if (chosen < 30) await this.#read(offset, length, signal);
@@ -102,7 +110,7 @@ class Subject {
     else if (chosen < 85) await this.#populate(offset, length, signal);
     else if (chosen < 88) this.#bo.advise(random.pick(["random", "sequential", "normal"]));
     else if (chosen < 97) await this.#shrink(signal);
-    else await this.#read(0, size, signal);
+    else await this.#read(0, size, signal); // all of it, however large
   }
 
   async check(): Promise<void> {
@@ -131,9 +139,42 @@ class Subject {
     signal: CountingSignal,
   ): Promise<void> {
     const bytes = pattern(seed, length);
-    if (this.#isAsync) await this.#bo.write(offset, bytes, { signal });
-    else this.#bo.writeSync(offset, bytes, { signal });
-    this.#model.set(bytes, offset);
+    try {
+      if (this.#isAsync) await this.#bo.write(offset, bytes, { signal });
+      else this.#bo.writeSync(offset, bytes, { signal });
+      this.#model.set(bytes, offset);
+    } catch (error) {
+      await this.#partlyWritten(offset, bytes);
+      throw error;
+    }
+  }
+
+  /** A write to several windows that was stopped wrote those before whole, and none after. */
+  async #partlyWritten(offset: number, bytes: Uint8Array): Promise<void> {
+    let stopped = false;
+    const pieces = piecesOf(this.#bo.windows, offset, bytes.length);
+    for (const { done, length } of pieces.length > 1 ? pieces : []) {
+      const piece = bytes.subarray(done, done + length);
+      const got = await this.#inTheEnd(offset + done, length);
+      const written: boolean = !stopped && got.every((byte, i) => byte === piece[i]);
+      if (!written) this.#expect(got, offset + done);
+      stopped ||= !written;
+      this.#model.set(got, offset + done);
+    }
+  }
+
+  /** Bytes that are asked for until nothing fails. */
+  async #inTheEnd(offset: number, length: number): Promise<Uint8Array> {
+    for (;;) {
+      try {
+        const target = new Uint8Array(length);
+        return this.#isAsync
+          ? await this.#bo.read(offset, target)
+          : this.#bo.readSync(offset, target);
+      } catch (error) {
+        expectFault(error, true);
+      }
+    }
   }
 
   async #map(seed: number, offset: number, length: number, signal: CountingSignal): Promise<void> {
@@ -175,7 +216,9 @@ function expectFault(error: unknown, faults: boolean): void {
 
 async function run(random: Random, device: Device, { isAsync, faults }: Kind): Promise<void> {
   const subjects = Array.from({ length: 10 }, (_, i) => {
-    const bytes = (i % 3 === 0 ? 17 + random.below(100) : random.below(40) + 1) * PAGE_SIZE;
+    const pages = [17 + random.below(100), 1 + random.below(40), 1 + random.below(40)];
+    if (i === 0) pages[0] = FRAMES + random.below(3 * FRAMES);
+    const bytes = (pages[i % 3] as number) * PAGE_SIZE;
     return new Subject(device.createBuffer(bytes - random.below(PAGE_SIZE)), isAsync);
   });
   for (let step = 0; step < STEPS; step += TOGETHER) {
@@ -214,7 +257,8 @@ test("and in the end every byte is there, and every page and slot is free", () =
     const device = createDeviceSync({ memory: FRAMES * PAGE_SIZE, swap: kind.swap(random) });
     const subjects = Array.from(
       { length: 12 },
-      (_, i) => new Subject(device.createBuffer((20 + 10 * i) * PAGE_SIZE), false),
+      (_, i) =>
+        new Subject(device.createBuffer((20 + 10 * i + (i === 5 ? 400 : 0)) * PAGE_SIZE), false),
     );
     for (let step = 0; step < STEPS; step++) {
       await random.pick(subjects).step(random, new CountingSignal());
