@@ -219,6 +219,10 @@ export class BufferObject implements Disposable {
   async map(options?: MapOptions): Promise<Mapping> {
     this.assertAlive();
     const asked = mapOptions(options, this.#size);
+    const window = windowWith(this.#windows, asked.offset, asked.length);
+    if (window) {
+      return withPages(this.#bdev, window, window.mapping(asked), () => window.map(asked));
+    }
     const held = new Held(asked);
     await held.orNone(this.#hold("map", asked.signal, asked, held));
     return held.mapping as Mapping;
@@ -233,6 +237,10 @@ export class BufferObject implements Disposable {
   mapSync(options?: MapOptions): Mapping {
     this.assertAlive();
     const asked = mapOptions(options, this.#size);
+    const window = windowWith(this.#windows, asked.offset, asked.length);
+    if (window) {
+      return withPagesSync(this.#bdev, window, window.mapping(asked), () => window.map(asked));
+    }
     const held = new Held(asked);
     held.orNoneSync(() => this.#holdSync("map", asked.signal, asked, held));
     return held.mapping as Mapping;
@@ -290,6 +298,8 @@ export class BufferObject implements Disposable {
   async populate(options?: RangeOptions): Promise<void> {
     this.assertAlive();
     const { signal, range } = this.#populating(options);
+    const window = windowWith(this.#windows, range.offset, range.length);
+    if (window) return window.populate(range, signal);
     const held = new Held();
     await held.orNone(this.#hold("populate", signal, range, held));
     held.letGo();
@@ -304,6 +314,11 @@ export class BufferObject implements Disposable {
   populateSync(options?: RangeOptions): void {
     this.assertAlive();
     const { signal, range } = this.#populating(options);
+    const window = windowWith(this.#windows, range.offset, range.length);
+    if (window) {
+      window.populateSync(range, signal);
+      return;
+    }
     const held = new Held();
     held.orNoneSync(() => this.#holdSync("populate", signal, range, held));
     held.letGo();
@@ -413,6 +428,7 @@ export class BufferObject implements Disposable {
 
   /** What is to be populated: all, or a part. */
   #populating(options: RangeOptions | undefined): { signal: Signal | undefined; range: Range } {
+    if (options === undefined) return { signal: undefined, range: this.#all };
     const given = takeOptions(options, RANGE_OPTIONS, "populate");
     return { signal: asSignal(given.signal), range: rangeOf(given, this.#size) };
   }

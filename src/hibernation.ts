@@ -53,15 +53,15 @@ export class Hibernation {
   }
 
   /** The stretches of a window that are in memory (bytes). */
-  #residentOf({ tt, size }: Window): Range[] {
-    if (tt.populated) return [{ offset: 0, length: size }];
+  #residentOf({ tt, start, size }: Window): Range[] {
+    if (tt.populated) return [{ offset: start, length: size }];
     const { engine } = this.#global;
     const { vector, numPages } = tt;
     const ranges: Range[] = [];
     for (let from = engine.firstPage(vector, 0, numPages); from < numPages; ) {
       const to = engine.firstMissing(vector, from, numPages);
       const offset = from * PAGE_SIZE;
-      ranges.push({ offset, length: Math.min(to * PAGE_SIZE, size) - offset });
+      ranges.push({ offset: start + offset, length: Math.min(to * PAGE_SIZE, size) - offset });
       from = engine.firstPage(vector, to, numPages);
     }
     return ranges;

@@ -5,6 +5,7 @@ import { assertLength, type CallerBytes, copyIn, copyOut } from "./bytes.ts";
 import type { Signal, View } from "./host_types.ts";
 import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
+import { Mapping, type MapRequest } from "./mapping.ts";
 import type { Range } from "./options.ts";
 import type { ReadAhead } from "./read_ahead.ts";
 import { type Loose, NOWHERE, PURGEABLE, type Resource, UNEVICTABLE } from "./resource.ts";
@@ -182,14 +183,28 @@ export class Window implements Accessed {
     this.#bdev.reclaimer.resources.settle(this);
   }
 
-  /** Brings bytes of it back. */
+  /** What brings in bytes of the buffer that lie in it and are to be mapped. */
+  mapping({ signal, write, offset, length }: MapRequest): Access {
+    if (write) this.needed();
+    return this.bringing("map", signal, offset - this.start, length);
+  }
+
+  /** Maps bytes of the buffer that lie in it, whose pages are in memory. */
+  map({ write, offset, length }: MapRequest): Mapping {
+    const views = this.views(offset - this.start, length, write);
+    const mapping = new Mapping(views, () => this.unhold());
+    this.hold();
+    return mapping;
+  }
+
+  /** Brings in bytes of the buffer that lie in it. */
   async populate({ offset, length }: Range, signal: Signal | undefined): Promise<void> {
-    const a = this.bringing("populate", signal, offset, length);
+    const a = this.bringing("populate", signal, offset - this.start, length);
     await withPages(this.#bdev, this, a, () => this.used());
   }
 
   populateSync({ offset, length }: Range, signal: Signal | undefined): void {
-    const a = this.bringing("populate", signal, offset, length);
+    const a = this.bringing("populate", signal, offset - this.start, length);
     withPagesSync(this.#bdev, this, a, () => this.used());
   }
 
