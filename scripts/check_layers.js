@@ -20,7 +20,7 @@ export const LAYERS = [
   [["src/buffer_object.ts", "src/hibernation.ts", "src/debugfs.ts"]],
   [["src/steps.ts"]],
   [["src/window.ts"]],
-  [["src/read_ahead.ts"]],
+  [["src/advice.ts", "src/read_ahead.ts"]],
   [["src/access.ts"]],
   [["src/bdev.ts"]],
   [["src/kswapd.ts", "src/reclaim.ts", "src/tasks.ts"]],

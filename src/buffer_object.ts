@@ -1,8 +1,10 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
 import { giveUp, giveUpSync, withEach, withEachSync, withPages, withPagesSync } from "./access.ts";
+import { type Advice, type AdviceRange, advised } from "./advice.ts";
 import type { Bdev } from "./bdev.ts";
 import { type Bytes, bytesWithin, type CallerBytes, clear, lengthOf } from "./bytes.ts";
-import { show, TtmError, type TtmOperation } from "./errors.ts";
+import { TtmError, type TtmOperation } from "./errors.ts";
+import { ignoreOutcome } from "./host.ts";
 import type { Signal } from "./host_types.ts";
 import { type MapOptions, type Mapping, mapOptions } from "./mapping.ts";
 import { NOT_CLONED, notText } from "./not_bytes.ts";
@@ -16,7 +18,7 @@ import {
   signalOf,
   takeOptions,
 } from "./options.ts";
-import { ReadAhead, type ReadingAdvice } from "./read_ahead.ts";
+import { ReadAhead } from "./read_ahead.ts";
 import { formatSize, pagesOf } from "./size.ts";
 import { assertStack } from "./stack.ts";
 import { Held, reads, type StepOf, writes } from "./steps.ts";
@@ -32,14 +34,6 @@ import {
   windowsOf,
   windowWith,
 } from "./window.ts";
-
-/**
- * `"dontneed"`: the content may be thrown away under pressure; `"willneed"`: no longer. `"random"`: nothing is read
- * ahead; `"sequential"`: as much as can be, from the first read on; `"normal"`: of reads that go on in a row.
- */
-export type Advice = "dontneed" | "willneed" | ReadingAdvice;
-
-const ADVICE: readonly Advice[] = ["dontneed", "willneed", "normal", "random", "sequential"];
 
 /**
  * A buffer whose pages come and go (struct ttm_buffer_object). A new one reads as zeros and holds
@@ -352,19 +346,20 @@ export class BufferObject implements Disposable {
   /**
    * Says whether the content is needed (the madvise of GPU drivers). `"dontneed"` lets pressure throw
    * it away without I/O, after which it reads as zeros; if all of it is in swap, that goes at once.
-   * `"willneed"` takes it back. `"random"`, `"sequential"` and `"normal"` say how it will be read. Returns
-   * whether the content is still there.
+   * `"willneed"` takes it back; with a range (bytes) it also begins to bring that in, without being waited for.
+   * `"random"`, `"sequential"` and `"normal"` say how it will be read. Each window of a large buffer goes by
+   * itself. Returns whether all content is still there.
+   *
+   * @throws TypeError, RangeError for other advice, and for a range that does not lie within the buffer
    */
-  advise(advice: Advice): boolean {
+  advise(advice: Advice, range?: AdviceRange): boolean {
     this.assertAlive();
-    if (!ADVICE.includes(advice)) {
-      const all = ADVICE.map((each) => `"${each}"`).join(", ");
-      throw new TypeError(`advise: advice must be one of ${all}, not ${show(advice)}`);
-    }
+    const ahead = advised(advice, range, this.#size);
     assertStack();
     if (advice === "dontneed" || advice === "willneed") {
       for (const window of this.#windows) window.advise(advice === "willneed");
     } else this.#readAhead.advice = advice;
+    if (ahead) ignoreOutcome(this.#bringIn(ahead));
     return !this.#windows.some(({ tt }) => tt.purged);
   }
 
@@ -431,6 +426,12 @@ export class BufferObject implements Disposable {
     if (options === undefined) return { signal: undefined, range: this.#all };
     const given = takeOptions(options, RANGE_OPTIONS, "populate");
     return { signal: asSignal(given.signal), range: rangeOf(given, this.#size) };
+  }
+
+  async #bringIn(range: Range): Promise<void> {
+    for (const { window, offset, length } of piecesOf(this.#windows, range.offset, range.length)) {
+      await window.populate({ offset: window.start + offset, length }, undefined);
+    }
   }
 
   /** Does to each piece of a range what `stepOf` says, in order. */

@@ -7,10 +7,8 @@ import type { Device } from "./device.ts";
 import { engineModule } from "./engine/module.ts";
 
 export { PAGE_SIZE } from "../assembly/abi.ts";
-export type {
-  Advice,
-  BufferObject,
-} from "./buffer_object.ts";
+export type { Advice, AdviceRange } from "./advice.ts";
+export type { BufferObject } from "./buffer_object.ts";
 export type { Bytes } from "./bytes.ts";
 export type { DeviceOptions } from "./create.ts";
 export type { DebugfsName } from "./debugfs.ts";

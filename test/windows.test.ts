@@ -379,3 +379,45 @@ test("a hibernated one comes back with the parts that were in memory", async () 
   expectSame(contentSync(bo), pattern(1, bo.size), "content");
   await device.close({ force: true });
 });
+
+test("advice brings a range in ahead of its use", async () => {
+  for (const delay of [undefined, turn]) {
+    const swap = new MapSwap({ slots: SLOTS, ...(delay && { delay }) });
+    const device = create(swap);
+    const bo = device.createBuffer(LARGE * PAGE_SIZE);
+    await bo.write(0, pattern(1, bo.size));
+    await bo.shrink();
+    expect(bo.advise("willneed", { offset: 30 * PAGE_SIZE, length: 30 * PAGE_SIZE })).toBe(true);
+    await until(() => device.tasks.inFlight() === 0 && bo.residentPages >= 30);
+    swap.forget();
+    expectSame(
+      pagesOf(bo, 30, 60),
+      pattern(1, bo.size).subarray(30 * PAGE_SIZE, 60 * PAGE_SIZE),
+      "in",
+    );
+    expect(swap.calls).toEqual([]);
+    await device.close({ force: true });
+  }
+});
+
+test("what advice brings in ahead may fail, and nobody hears of it", async () => {
+  const swap = new MapSwap({ slots: SLOTS });
+  using device = create(swap);
+  const bo = device.createBuffer(LARGE * PAGE_SIZE);
+  bo.writeSync(0, pattern(1, bo.size));
+  bo.shrinkSync();
+  swap.before = failAt(false, 1, systemError("EIO"));
+  bo.advise("willneed", {});
+  await turn();
+  swap.before = undefined;
+  expectSame(contentSync(bo), pattern(1, bo.size), "content");
+});
+
+test("advice on a range that there is not is refused by name", () => {
+  using device = create();
+  const bo = device.createBuffer(10 * PAGE_SIZE);
+  expect(() => bo.advise("dontneed", { offset: 0 })).toThrow(/"dontneed" is for all of the buffer/);
+  expect(() => bo.advise("willneed", { offset: 10 * PAGE_SIZE })).toThrow(/offset must be a whole/);
+  expect(() => bo.advise("willneed", { length: 0 })).toThrow(/length must be a whole number/);
+  expect(() => bo.advise("willneed", { size: 1 } as never)).toThrow(/advise has no option "size"/);
+});
