@@ -1,9 +1,8 @@
-import { PAGE_SIZE } from "../assembly/abi.ts";
-import { giveUp, giveUpSync, withEach, withEachSync, withPages, withPagesSync } from "./access.ts";
+import { giveUp, giveUpSync, withPages, withPagesSync } from "./access.ts";
 import { type Advice, type AdviceRange, advised } from "./advice.ts";
 import type { Bdev } from "./bdev.ts";
 import { type Bytes, bytesWithin, type CallerBytes, clear, lengthOf } from "./bytes.ts";
-import { TtmError, type TtmOperation } from "./errors.ts";
+import { TtmError } from "./errors.ts";
 import { ignoreOutcome } from "./host.ts";
 import type { Signal } from "./host_types.ts";
 import { type MapOptions, type Mapping, mapOptions } from "./mapping.ts";
@@ -19,21 +18,23 @@ import {
   takeOptions,
 } from "./options.ts";
 import { ReadAhead } from "./read_ahead.ts";
-import { formatSize, pagesOf } from "./size.ts";
+import { fill, fillSync, type Resized, resized } from "./resize.ts";
+import { parseSize, type Size } from "./size.ts";
 import { assertStack } from "./stack.ts";
-import { Held, reads, type StepOf, writes } from "./steps.ts";
+import { across, acrossSync, bringIn, Held, reads, writes } from "./steps.ts";
 import { partial } from "./ttm/shrink.ts";
 import type { Released } from "./ttm/shrinker.ts";
 import type { Task } from "./ttm/task.ts";
 import type { Tt } from "./ttm/tt.ts";
-import {
-  type Piece,
-  piecesOf,
-  type Window,
-  type WindowOptions,
-  windowsOf,
-  windowWith,
-} from "./window.ts";
+import { type Window, type WindowOptions, windowsOf, windowWith } from "./window.ts";
+
+/** Whose buffers they are. */
+export interface BufferOwner {
+  /** A buffer was destroyed. */
+  removed(bo: BufferObject): void;
+  /** Windows are no longer of a buffer. */
+  dropped(windows: readonly Window[]): void;
+}
 
 /**
  * A buffer whose pages come and go (struct ttm_buffer_object). A new one reads as zeros and holds
@@ -50,27 +51,24 @@ export class BufferObject implements Disposable {
   readonly notCloned: symbol = NOT_CLONED;
 
   readonly #bdev: Bdev;
-  readonly #removed: (bo: BufferObject) => void;
+  readonly #owner: BufferOwner;
   readonly #readAhead = new ReadAhead();
-  readonly #size: number;
+  #size: number;
   readonly #options: WindowOptions;
-  readonly #windows: readonly Window[];
+  #windows: readonly Window[];
   /** Pins of the user's. */
   #pins = 0;
   #destroyed = false;
+  /** Its windows are being changed: nobody may use them. */
+  #resizing = false;
 
   /** @internal Use `device.createBuffer`. */
-  constructor(
-    bdev: Bdev,
-    removed: (bo: BufferObject) => void,
-    size: number,
-    options: WindowOptions,
-  ) {
+  constructor(bdev: Bdev, owner: BufferOwner, size: number, options: WindowOptions) {
     this.#bdev = bdev;
-    this.#removed = removed;
+    this.#owner = owner;
     this.#size = size;
     this.#options = options;
-    this.#windows = windowsOf(bdev, size, options);
+    this.#windows = windowsOf(bdev, size, options, "create");
   }
 
   /** Bytes. */
@@ -126,7 +124,10 @@ export class BufferObject implements Disposable {
     if (length === 0) return;
     const signal = signalOf(options, "write");
     const window = windowWith(this.#windows, offset, length);
-    if (!window) return this.#across("populate", signal, { offset, length }, writes(bytes, length));
+    if (!window) {
+      const task = { op: "populate", signal } as const;
+      return across(this.#bdev, this.#windows, task, { offset, length }, writes(bytes, length));
+    }
     const at = offset - window.start;
     const a = window.writing(signal, at, length);
     await withPages(this.#bdev, window, a, () => window.copyIn(at, length, bytes));
@@ -145,7 +146,8 @@ export class BufferObject implements Disposable {
     const signal = signalOf(options, "write");
     const window = windowWith(this.#windows, offset, length);
     if (!window) {
-      this.#acrossSync("populate", signal, { offset, length }, writes(bytes, length));
+      const task = { op: "populate", signal } as const;
+      acrossSync(this.#bdev, this.#windows, task, { offset, length }, writes(bytes, length));
       return;
     }
     const at = offset - window.start;
@@ -168,7 +170,8 @@ export class BufferObject implements Disposable {
     const window = windowWith(this.#windows, offset, length);
     if (!window) {
       const steps = reads(bytes, length, this.#readAhead);
-      await this.#across("restore", signal, { offset, length }, steps);
+      const task = { op: "restore", signal } as const;
+      await across(this.#bdev, this.#windows, task, { offset, length }, steps);
       return target;
     }
     const at = offset - window.start;
@@ -192,7 +195,8 @@ export class BufferObject implements Disposable {
     const window = windowWith(this.#windows, offset, length);
     if (!window) {
       const steps = reads(bytes, length, this.#readAhead);
-      this.#acrossSync("restore", signal, { offset, length }, steps);
+      const task = { op: "restore", signal } as const;
+      acrossSync(this.#bdev, this.#windows, task, { offset, length }, steps);
       return target;
     }
     const at = offset - window.start;
@@ -218,7 +222,7 @@ export class BufferObject implements Disposable {
       return withPages(this.#bdev, window, window.mapping(asked), () => window.map(asked));
     }
     const held = new Held(asked);
-    await held.orNone(this.#hold("map", asked.signal, asked, held));
+    await held.take(this.#bdev, this.#windows, { op: "map", signal: asked.signal }, asked);
     return held.mapping as Mapping;
   }
 
@@ -236,7 +240,7 @@ export class BufferObject implements Disposable {
       return withPagesSync(this.#bdev, window, window.mapping(asked), () => window.map(asked));
     }
     const held = new Held(asked);
-    held.orNoneSync(() => this.#holdSync("map", asked.signal, asked, held));
+    held.takeSync(this.#bdev, this.#windows, { op: "map", signal: asked.signal }, asked);
     return held.mapping as Mapping;
   }
 
@@ -249,7 +253,7 @@ export class BufferObject implements Disposable {
     this.assertAlive();
     const held = new Held();
     const signal = signalOf(options, "pin");
-    await held.orNone(this.#hold("populate", signal, this.#all, held));
+    await held.take(this.#bdev, this.#windows, { op: "populate", signal }, this.#all);
     this.#pins++;
   }
 
@@ -263,7 +267,7 @@ export class BufferObject implements Disposable {
     this.assertAlive();
     const held = new Held();
     const signal = signalOf(options, "pin");
-    held.orNoneSync(() => this.#holdSync("populate", signal, this.#all, held));
+    held.takeSync(this.#bdev, this.#windows, { op: "populate", signal }, this.#all);
     this.#pins++;
   }
 
@@ -295,7 +299,7 @@ export class BufferObject implements Disposable {
     const window = windowWith(this.#windows, range.offset, range.length);
     if (window) return window.populate(range, signal);
     const held = new Held();
-    await held.orNone(this.#hold("populate", signal, range, held));
+    await held.take(this.#bdev, this.#windows, { op: "populate", signal }, range);
     held.letGo();
   }
 
@@ -314,7 +318,7 @@ export class BufferObject implements Disposable {
       return;
     }
     const held = new Held();
-    held.orNoneSync(() => this.#holdSync("populate", signal, range, held));
+    held.takeSync(this.#bdev, this.#windows, { op: "populate", signal }, range);
     held.letGo();
   }
 
@@ -359,8 +363,49 @@ export class BufferObject implements Disposable {
     if (advice === "dontneed" || advice === "willneed") {
       for (const window of this.#windows) window.advise(advice === "willneed");
     } else this.#readAhead.advice = advice;
-    if (ahead) ignoreOutcome(this.#bringIn(ahead));
+    if (ahead) ignoreOutcome(bringIn(this.#windows, ahead));
     return !this.#windows.some(({ tt }) => tt.purged);
+  }
+
+  /**
+   * Makes it `size` bytes: what is beyond is given up, what is new reads as zeros. Until it has come to its end, all
+   * else that is asked of the buffer is EBUSY.
+   *
+   * @throws TypeError, RangeError for what is no size
+   * @throws TtmError EBUSY while it is in use, pinned or mapped; ENOMEM for more than memory and swap; ENOSPC, EIO,
+   *   EINTR: it is as before
+   */
+  async resize(size: Size, options?: OperationOptions): Promise<void> {
+    this.assertAlive();
+    const signal = signalOf(options, "resize");
+    const bytes = parseSize(size, "size");
+    const next = resized(this.#bdev, this.#windows, bytes, this.#options);
+    this.#resizing = true;
+    try {
+      await fill(this.#bdev, this.#windows, next, signal);
+    } finally {
+      this.#resizing = false;
+    }
+    this.#resized(bytes, next);
+  }
+
+  /**
+   * As `resize`, at once.
+   *
+   * @throws TtmError as `resize` does; EWOULDBLOCK when it needs I/O of an asynchronous swap device
+   */
+  resizeSync(size: Size, options?: OperationOptions): void {
+    this.assertAlive();
+    const signal = signalOf(options, "resize");
+    const bytes = parseSize(size, "size");
+    const next = resized(this.#bdev, this.#windows, bytes, this.#options);
+    this.#resizing = true;
+    try {
+      fillSync(this.#bdev, this.#windows, next, signal);
+    } finally {
+      this.#resizing = false;
+    }
+    this.#resized(bytes, next);
   }
 
   /**
@@ -374,7 +419,8 @@ export class BufferObject implements Disposable {
     this.assertAlive();
     this.#assertUnpinned("destroy");
     assertStack();
-    this.#removed(this);
+    this.#owner.removed(this);
+    this.#owner.dropped(this.#windows);
     this.end();
   }
 
@@ -404,6 +450,17 @@ export class BufferObject implements Disposable {
   assertAlive(): void {
     this.#bdev.assertOpen();
     if (this.#destroyed) throw new TypeError("this buffer is destroyed");
+    if (this.#resizing)
+      throw new TtmError("EBUSY", "resize", "the buffer is being resized; await that");
+  }
+
+  #resized(size: number, next: Resized): void {
+    // Its device may have been closed meanwhile.
+    if (this.#destroyed) for (const window of next.made) window.end();
+    this.#windows = next.windows;
+    this.#size = size;
+    this.#owner.dropped(next.dropped);
+    for (const window of next.dropped) window.end();
   }
 
   #assertUnpinned(op: "destroy" | "shrink"): void {
@@ -426,59 +483,6 @@ export class BufferObject implements Disposable {
     if (options === undefined) return { signal: undefined, range: this.#all };
     const given = takeOptions(options, RANGE_OPTIONS, "populate");
     return { signal: asSignal(given.signal), range: rangeOf(given, this.#size) };
-  }
-
-  async #bringIn(range: Range): Promise<void> {
-    for (const { window, offset, length } of piecesOf(this.#windows, range.offset, range.length)) {
-      await window.populate({ offset: window.start + offset, length }, undefined);
-    }
-  }
-
-  /** Does to each piece of a range what `stepOf` says, in order. */
-  #across(
-    op: TtmOperation,
-    signal: Signal | undefined,
-    range: Range,
-    stepOf: StepOf,
-    gathers = false,
-  ): Promise<void> {
-    const pieces = piecesOf(this.#windows, range.offset, range.length);
-    const windows = pieces.map(({ window }) => window);
-    const step = (i: number) => stepOf(pieces[i] as Piece, signal);
-    return withEach(this.#bdev, windows, { op, signal }, step, gathers);
-  }
-
-  #acrossSync(op: TtmOperation, signal: Signal | undefined, range: Range, stepOf: StepOf): void {
-    const pieces = piecesOf(this.#windows, range.offset, range.length);
-    const windows = pieces.map(({ window }) => window);
-    const step = (i: number) => stepOf(pieces[i] as Piece, signal);
-    withEachSync(this.#bdev, windows, { op, signal }, step);
-  }
-
-  /** As `#across`, for what stays in memory until all of it is there. */
-  #hold(
-    op: "populate" | "map",
-    signal: Signal | undefined,
-    range: Range,
-    held: Held,
-  ): Promise<void> {
-    this.#assertFits(op, range);
-    return this.#across(op, signal, range, held.step, true);
-  }
-
-  #holdSync(op: "populate" | "map", signal: Signal | undefined, range: Range, held: Held): void {
-    this.#assertFits(op, range);
-    this.#acrossSync(op, signal, range, held.step);
-  }
-
-  /** @throws TtmError ENOMEM when a range is larger than the memory, and so never is in it as a whole */
-  #assertFits(op: "populate" | "map", { length }: Range): void {
-    const { memory } = this.#bdev.global;
-    if (pagesOf(length) * PAGE_SIZE <= memory) return;
-    const text =
-      `${formatSize(length)} do not fit the memory of ${formatSize(memory)} at the same time; ` +
-      "use read and write, or map a part with { offset, length }";
-    throw new TtmError("ENOMEM", op, text);
   }
 
   /** Pages released. @throws TtmError what stopped it, or EBUSY when all that could leave is pinned */

@@ -1,6 +1,5 @@
-import { PAGE_SIZE } from "../assembly/abi.ts";
 import { Bdev, type Memory } from "./bdev.ts";
-import { BufferObject } from "./buffer_object.ts";
+import { BufferObject, type BufferOwner } from "./buffer_object.ts";
 import { type DebugfsName, debugfs } from "./debugfs.ts";
 import { show, TtmError } from "./errors.ts";
 import type { Hibernation } from "./hibernation.ts";
@@ -17,7 +16,7 @@ import {
 } from "./options.ts";
 import type { Reclaim } from "./reclaim.ts";
 import { PRIORITIES } from "./resource.ts";
-import { formatSize, pagesOf, parseSize, type Size } from "./size.ts";
+import { parseSize, type Size } from "./size.ts";
 import { assertStack } from "./stack.ts";
 import { Force, type Tasks } from "./tasks.ts";
 import { type Caching, cachingCode } from "./ttm/caching.ts";
@@ -164,8 +163,7 @@ export class Device implements Disposable, AsyncDisposable {
     }
     this.assertOpen(); // getters of the options may do anything
     const id = this.global.nextId();
-    this.#assertRoomFor(bytes);
-    const bo = new BufferObject(this.#bdev, this.#removed, bytes, { caching, dma, priority, id });
+    const bo = new BufferObject(this.#bdev, this.#owner, bytes, { caching, dma, priority, id });
     this.#buffers.add(bo);
     return bo;
   }
@@ -398,22 +396,10 @@ export class Device implements Disposable, AsyncDisposable {
     this.#bdev.assertOpen();
   }
 
-  /** @throws TtmError ENOMEM unless so many bytes can be in memory and in swap together */
-  #assertRoomFor(bytes: number): void {
-    const { frames, slots } = this.global.engine.geometry;
-    // Pages for coherent DMA do not leave. The last page that is free is what others are exchanged through.
-    const room = this.pool.coherent ? frames : frames + slots - 1;
-    if (pagesOf(bytes) <= room) return;
-    const text =
-      `a buffer of ${formatSize(bytes)} fits neither the memory of ${formatSize(this.global.memory)} ` +
-      `nor that and the swap of ${formatSize(slots * PAGE_SIZE)}; use a smaller one, or more swap`;
-    throw new TtmError("ENOMEM", "create", text);
-  }
-
-  /** A buffer was destroyed. */
-  readonly #removed = (bo: BufferObject): void => {
-    this.#buffers.delete(bo);
-    this.#shared.hibernation.forget(bo.windows);
+  /** A buffer was destroyed, or made smaller. */
+  readonly #owner: BufferOwner = {
+    removed: (bo) => this.#buffers.delete(bo),
+    dropped: (windows) => this.#shared.hibernation.forget(windows),
   };
 
   #shrinkOptions(options: ShrinkOptions): { pages: number; signal: Signal | undefined } {

@@ -27,6 +27,7 @@ export type TtmOperation =
   | "open"
   | "close"
   | "create"
+  | "resize"
   | "populate"
   | "restore"
   | "shrink"

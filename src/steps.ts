@@ -1,13 +1,58 @@
 /* What operations do to each piece of a buffer, in order, as it is their turn there. */
-import type { Step } from "./access.ts";
+import { PAGE_SIZE } from "../assembly/abi.ts";
+import { type Step, withEach, withEachSync } from "./access.ts";
+import type { Bdev } from "./bdev.ts";
 import { assertLength, type CallerBytes, clear, pieceOf } from "./bytes.ts";
+import { TtmError } from "./errors.ts";
 import type { Signal, View } from "./host_types.ts";
 import { Mapping, type MapRequest } from "./mapping.ts";
+import type { Range } from "./options.ts";
 import type { ReadAhead } from "./read_ahead.ts";
-import type { Piece, Window } from "./window.ts";
+import { formatSize, pagesOf } from "./size.ts";
+import type { Task } from "./ttm/task.ts";
+import { type Piece, piecesOf, type Window } from "./window.ts";
 
 /** What is done to a piece of a buffer, when it is its turn: nothing, if that needs no memory. */
-export type StepOf = (piece: Piece, signal: Signal | undefined) => Step | undefined;
+type StepOf = (piece: Piece, signal: Signal | undefined) => Step | undefined;
+
+/**
+ * Does to each piece of a range of a buffer what `stepOf` says, in order.
+ *
+ * @param gathers what is brought in stays until all is there
+ */
+export function across(
+  bdev: Bdev,
+  row: readonly Window[],
+  task: Task,
+  { offset, length }: Range,
+  stepOf: StepOf,
+  gathers = false,
+): Promise<void> {
+  const pieces = piecesOf(row, offset, length);
+  const windows = pieces.map(({ window }) => window);
+  const step = (i: number) => stepOf(pieces[i] as Piece, task.signal);
+  return withEach(bdev, windows, task, step, gathers);
+}
+
+/** The same, at once. */
+export function acrossSync(
+  bdev: Bdev,
+  row: readonly Window[],
+  task: Task,
+  { offset, length }: Range,
+  stepOf: StepOf,
+): void {
+  const pieces = piecesOf(row, offset, length);
+  const windows = pieces.map(({ window }) => window);
+  withEachSync(bdev, windows, task, (i) => stepOf(pieces[i] as Piece, task.signal));
+}
+
+/** Brings a range in, window by window. */
+export async function bringIn(row: readonly Window[], range: Range): Promise<void> {
+  for (const { window, offset, length } of piecesOf(row, range.offset, range.length)) {
+    await window.populate({ offset: window.start + offset, length }, undefined);
+  }
+}
 
 /** What copies the `length` bytes of `target` out. */
 export function reads(target: CallerBytes, length: number, readAhead: ReadAhead): StepOf {
@@ -71,10 +116,15 @@ export class Held {
     for (; this.#count > 0; this.#count--) (this.#windows[this.#count - 1] as Window).unhold();
   };
 
-  /** Waits until all is held; else nothing is. */
-  async orNone(work: Promise<void>): Promise<void> {
+  /**
+   * Brings a range of a buffer in and holds it, all of it or nothing.
+   *
+   * @throws TtmError ENOMEM when it is larger than the memory, before anything is moved
+   */
+  async take(bdev: Bdev, windows: readonly Window[], task: Task, range: Range): Promise<void> {
+    assertFits(bdev, task, range);
     try {
-      await work;
+      await across(bdev, windows, task, range, this.step, true);
     } catch (error) {
       this.letGo();
       throw error;
@@ -82,9 +132,10 @@ export class Held {
   }
 
   /** The same, at once. */
-  orNoneSync(work: () => void): void {
+  takeSync(bdev: Bdev, windows: readonly Window[], task: Task, range: Range): void {
+    assertFits(bdev, task, range);
     try {
-      work();
+      acrossSync(bdev, windows, task, range, this.step);
     } catch (error) {
       this.letGo();
       throw error;
@@ -101,4 +152,12 @@ export class Held {
       } else this.#segments.push(view);
     }
   }
+}
+
+function assertFits({ global }: Bdev, { op }: Task, { length }: Range): void {
+  if (pagesOf(length) * PAGE_SIZE <= global.memory) return;
+  const text =
+    `${formatSize(length)} do not fit the memory of ${formatSize(global.memory)} at the same time; ` +
+    "use read and write, or map a part with { offset, length }";
+  throw new TtmError("ENOMEM", op, text);
 }

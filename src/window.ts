@@ -2,6 +2,7 @@ import { PAGE_SIZE } from "../assembly/abi.ts";
 import { type Access, type Accessed, access, copying, withPages, withPagesSync } from "./access.ts";
 import type { Bdev } from "./bdev.ts";
 import { assertLength, type CallerBytes, copyIn, copyOut } from "./bytes.ts";
+import { TtmError } from "./errors.ts";
 import type { Signal, View } from "./host_types.ts";
 import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
@@ -9,7 +10,7 @@ import { Mapping, type MapRequest } from "./mapping.ts";
 import type { Range } from "./options.ts";
 import type { ReadAhead } from "./read_ahead.ts";
 import { type Loose, NOWHERE, PURGEABLE, type Resource, UNEVICTABLE } from "./resource.ts";
-import { pagesOf } from "./size.ts";
+import { formatSize, pagesOf } from "./size.ts";
 import type { Frames } from "./ttm/frames.ts";
 import { OVERWRITES_NOTHING, type Overwritten, type Part } from "./ttm/restore.ts";
 import { segmentsOf } from "./ttm/segments.ts";
@@ -280,10 +281,18 @@ export class Window implements Accessed {
 /**
  * The windows of a buffer of `size` bytes, in order. One that fits the memory and a window is one. Others are made
  * so small that an operation, which needs a window at a time, leaves others most of the memory.
+ *
+ * @throws TtmError ENOMEM unless so many bytes can be in memory and in swap together
  */
-export function windowsOf(bdev: Bdev, size: number, options: WindowOptions): Window[] {
+export function windowsOf(
+  bdev: Bdev,
+  size: number,
+  options: WindowOptions,
+  op: "create" | "resize",
+): Window[] {
   const { frames } = bdev.global.engine.geometry;
   const pages = pagesOf(size);
+  assertRoom(bdev, size, op);
   if (pages <= Math.min(frames, WINDOW_PAGES_MAX)) return [new Window(bdev, 0, size, options)];
   const quarter = 2 ** Math.floor(Math.log2(frames / 4));
   const bytes = Math.min(quarter, WINDOW_PAGES_MAX) * PAGE_SIZE;
@@ -291,6 +300,17 @@ export function windowsOf(bdev: Bdev, size: number, options: WindowOptions): Win
     const start = i * bytes;
     return new Window(bdev, start, Math.min(bytes, size - start), options);
   });
+}
+
+function assertRoom(bdev: Bdev, size: number, op: "create" | "resize"): void {
+  const { frames, slots } = bdev.global.engine.geometry;
+  // Pages for coherent DMA do not leave. The last page that is free is what others are exchanged through.
+  const room = bdev.pool.coherent ? frames : frames + slots - 1;
+  if (pagesOf(size) <= room) return;
+  const text =
+    `a buffer of ${formatSize(size)} fits neither the memory of ${formatSize(bdev.global.memory)} ` +
+    `nor that and the swap of ${formatSize(slots * PAGE_SIZE)}; use a smaller one, or more swap`;
+  throw new TtmError("ENOMEM", op, text);
 }
 
 /** The window that bytes [offset, offset + length) of a buffer lie in, if it is one. */
