@@ -12,6 +12,12 @@ export const PEERS = [
     ours: true,
   },
   {
+    name: "ttm-tight",
+    title: "ttm-wasm, swap as large as the data",
+    file: "ttm_wasm.mjs",
+    options: { swapTimes: 1 },
+  },
+  {
     name: "ttm-copy",
     title: "ttm-wasm, readSync",
     file: "ttm_wasm_copy.mjs",

@@ -185,6 +185,14 @@ export function verdictsOf(peers, runs) {
         );
       }
     }
+    for (const phase of PHASES) {
+      const times = ratio(all, "ttm-tight", "ttm", mbps(phase));
+      if (times === undefined) continue;
+      say(
+        times >= 0.95,
+        `${kib} ${phase}: ${times.toFixed(2)} with swap as large as the data of that with twice as much (0.95)`,
+      );
+    }
     for (const ours of ["ttm-nosums", "ttm"]) {
       const times = ratio(all, ours, "optimum", (run) => run.phases.access.p99us);
       if (times === undefined) continue;

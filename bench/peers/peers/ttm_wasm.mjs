@@ -2,8 +2,8 @@
 import { createDeviceSync } from "ttm-wasm";
 import { fileSwap } from "ttm-wasm/swap/file";
 
-export function open({ dir, objects, objectBytes, budget, checksums = true }) {
-  const swap = fileSwap({ path: `${dir}/swap`, size: 2 * objects * objectBytes });
+export function open({ dir, objects, objectBytes, budget, checksums = true, swapTimes = 2 }) {
+  const swap = fileSwap({ path: `${dir}/swap`, size: swapTimes * objects * objectBytes });
   const device = createDeviceSync({ memory: budget, swap, checksums });
   const buffers = Array.from({ length: objects }, () => device.createBuffer(objectBytes));
   return {
