@@ -18,6 +18,7 @@ export {
   vectorExtents,
   vectorFree,
 } from "./page_vector";
+export { vectorsPack } from "./vector_pack";
 
 // Pages in: populate and restore.
 export { fillCommit, fillPrepare } from "./fill";
@@ -40,8 +41,8 @@ export {
   pageChecksum,
   pageCopy,
   ramTransfer,
-  sumEntries,
-  verifyEntries,
+  sumPages,
+  verifyPages,
 } from "./content";
 
 // Pools of free chunks by caching.
