@@ -19,6 +19,7 @@ export {
   vectorFree,
 } from "./page_vector";
 export { vectorsPack } from "./vector_pack";
+export { entriesBefore, entriesCount } from "./vector_walks";
 
 // Pages in: populate and restore.
 export { fillCommit, fillPrepare } from "./fill";

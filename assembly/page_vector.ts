@@ -1,7 +1,7 @@
 /*
  * Page vectors: a run of entries for each tt, taken from one space of H_ENTRIES entries. Here: making
  * and dropping them, and finding where their pages lie. The walks that move content are in shrink.ts
- * and fill.ts; vector_pack.ts moves vectors themselves.
+ * and fill.ts; those that only look are in vector_walks.ts; vector_pack.ts moves vectors themselves.
  */
 import {
   ALLOCATED,

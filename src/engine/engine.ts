@@ -17,6 +17,9 @@ export interface FillWindow {
   readonly done: number;
 }
 
+/** Entries that neither are pages nor have one held for them. */
+const GAP = abi.KIND_SWAPPED | abi.KIND_EMPTY;
+
 /**
  * The one place that sees WebAssembly. Linear memory is sized once and never grows, so views on it
  * stay valid; still nobody else keeps one beyond a transfer or a mapping.
@@ -214,64 +217,54 @@ export class Engine {
 
   /** Entries of a vector that are pages, and that a page is held for: a walk, for checks. */
   vectorCounts(vector: number, entries: number): { readonly pages: number; readonly held: number } {
-    let pages = 0;
-    let held = 0;
-    for (let i = vector; i < vector + entries; i++) {
-      const entry = this.#entries[i] as number;
-      if (isPage(entry)) pages++;
-      else if (this.#shadows[i] !== 0) held++;
-    }
-    return { pages, held };
+    return {
+      pages: this.#count(vector, 0, entries, abi.KIND_PAGE),
+      held: this.#count(vector, 0, entries, abi.KIND_HELD),
+    };
   }
 
   /** The first of entries [from, to) of a vector that is no page; `to` when all are. */
   firstMissing(vector: number, from: number, to: number): number {
-    let i = from;
-    while (i < to && isPage(this.#entries[vector + i] as number)) i++;
-    return i;
+    // What every small read asks, that finds its page in memory: no walk, and not worth a call.
+    if (to - from === 1) return isPage(this.entry(vector + from)) ? to : from;
+    return this.#first(vector, from, to, abi.KINDS - abi.KIND_PAGE);
   }
 
   /** The first of entries [from, to) of a vector that is a page; `to` when none is. */
   firstPage(vector: number, from: number, to: number): number {
-    let i = from;
-    while (i < to && !isPage(this.#entries[vector + i] as number)) i++;
-    return i;
+    return this.#first(vector, from, to, abi.KIND_PAGE);
   }
 
   /** The first of entries [from, to) of a vector that neither is a page nor has one held for it; else `to`. */
   firstGap(vector: number, from: number, to: number): number {
-    let i = from;
-    while (i < to && (isPage(this.#entries[vector + i] as number) || this.#holds(vector + i))) i++;
-    return i;
+    return this.#first(vector, from, to, GAP);
   }
 
   /** How many of entries [from, to) of a vector neither are pages nor have one held for them. */
   countGaps(vector: number, from: number, to: number): number {
-    let gaps = 0;
-    for (let i = vector + from; i < vector + to; i++) {
-      if (!isPage(this.#entries[i] as number) && !this.#holds(i)) gaps++;
-    }
-    return gaps;
+    return this.#count(vector, from, to, GAP);
   }
 
   /** How many of entries [from, to) of a vector have no content yet, nor a page held for them. */
   countEmpty(vector: number, from: number, to: number): number {
-    let empty = 0;
-    for (let i = vector + from; i < vector + to; i++) {
-      if (this.#entries[i] === 0 && !this.#holds(i)) empty++;
-    }
-    return empty;
-  }
-
-  /** Whether a page is held for an entry that is none. */
-  #holds(index: number): boolean {
-    return this.#shadows[index] !== 0;
+    return this.#count(vector, from, to, abi.KIND_EMPTY);
   }
 
   /** Whether all entries of a vector are empty. */
   isBlank(vector: number, entries: number): boolean {
-    for (let i = vector; i < vector + entries; i++) if (this.#entries[i] !== 0) return false;
-    return true;
+    return this.#first(vector, 0, entries, abi.KINDS - abi.KIND_EMPTY) === entries;
+  }
+
+  #first(vector: number, from: number, to: number, kinds: number): number {
+    if (from >= to) return from;
+    return (
+      from + this.#expect(this.#wasm.entriesBefore(vector + from, to - from, kinds), "restore")
+    );
+  }
+
+  #count(vector: number, from: number, to: number, kinds: number): number {
+    if (from >= to) return 0;
+    return this.#expect(this.#wasm.entriesCount(vector + from, to - from, kinds), "restore");
   }
 
   /** First entry of a new vector; -ENOMEM; or -EBUSY: there is room, once vectors are packed. */

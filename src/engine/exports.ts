@@ -10,6 +10,8 @@ export interface Exports {
   vectorCaching(vector: number, entries: number, start: number, caching: number): number;
   vectorExtents(vector: number, entries: number, start: number, count: number): number;
   vectorsPack(used: number): number;
+  entriesBefore(index: number, count: number, kinds: number): number;
+  entriesCount(index: number, count: number, kinds: number): number;
   fillPrepare(
     vector: number,
     entries: number,

@@ -13,6 +13,7 @@ import {
   ITEM_BYTES,
   ITEMS,
   ITEMS_MAX,
+  KINDS,
   MAX_ORDER,
   POOL_TYPES_MAX,
   WALK_KEEP,
@@ -82,6 +83,7 @@ type Kind =
   | "entries"
   | "entry"
   | "used"
+  | "kinds"
   | "offset"
   | "count"
   | "items"
@@ -102,6 +104,8 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   vectorCaching: ["vector", "entries", "offset", "caching"],
   vectorExtents: ["vector", "entries", "offset", "count"],
   vectorsPack: ["used"],
+  entriesBefore: ["entry", "count", "kinds"],
+  entriesCount: ["entry", "count", "kinds"],
   fillPrepare: ["vector", "entries", "offset", "offset", "budget", "how", "offset", "offset"],
   fillCommit: ["vector", "entries", "offset", "offset", "count", "count", "how"],
   shrinkPrepare: ["items", "budget"],
@@ -292,6 +296,8 @@ class Fuzz {
         return v.vector + dice.below(v.entries + 1);
       case "used":
         return e.sizes.entries - e.freeEntries;
+      case "kinds":
+        return dice.below(KINDS + 1);
       case "offset":
         return dice.percent(60) ? 0 : dice.below(v.entries + 1);
       case "count":
