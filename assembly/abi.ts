@@ -57,6 +57,14 @@ export const SLOT_SHIFT = 1;
 /** The shadow of a page of zeros that leaves: the handle of slot 0, which there is not. Its entry will be empty. */
 export const ZERO = 1;
 
+/** Kinds of entries, as flags: a page; one that a page is held for; neither, in swap or empty. */
+export const KIND_PAGE = 1;
+export const KIND_HELD = 2;
+export const KIND_SWAPPED = 4;
+export const KIND_EMPTY = 8;
+/** All of them. */
+export const KINDS = 15;
+
 /*
  * struct page, for each frame (the kernel's has 64 bytes); fields by the byte they begin at:
  *

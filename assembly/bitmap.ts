@@ -128,7 +128,7 @@ export function mapInit(map: usize, units: u32): void {
 }
 
 /** Lowest free unit >= `from`, or -1. */
-function nextFree(map: usize, from: u32): i32 {
+export function nextFree(map: usize, from: u32): i32 {
   if (from >= mapSize(map)) return -1;
   const levels = load<u32>(map, LEVELS);
   let level: u32 = 0;
@@ -151,6 +151,17 @@ function nextFree(map: usize, from: u32): i32 {
     index = (index << 6) + <u32>ctz(~load<u64>(wordAt(map, level, index)));
   }
   return index;
+}
+
+/** Lowest used unit >= `from`, or as many as there are. */
+export function nextUsed(map: usize, from: u32): u32 {
+  const size = mapSize(map);
+  for (let at = from; at < size; at = (at | 63) + 1) {
+    const used = mapWord(map, at >> 6) >> (at & 63);
+    // Bits past the last unit count as used.
+    if (used) return min(size, at + <u32>ctz(used));
+  }
+  return size;
 }
 
 function wordsOf(map: usize, level: u32): u32 {
@@ -251,7 +262,8 @@ export function freeBits(map: usize, index: u32, bits: u64): void {
   store<u32>(map, mapFree(map) + <u32>popcnt(bits), FREE);
 }
 
-function markUsed(map: usize, first: u32, count: u32): void {
+/** Takes [first, first + count), all of it free. */
+export function markUsed(map: usize, first: u32, count: u32): void {
   const end = first + count;
   for (let at = first; at < end; ) {
     const n = min(64 - (at & 63), end - at);

@@ -1,8 +1,8 @@
 /*
- * What can be done to the bytes of pages: checksums of entries on their way, the transfer of RAM swap,
+ * What can be done to the bytes of pages: checksums of those on their way, the transfer of RAM swap,
  * and operations on single pages, by page number and checked.
  */
-import { EFAULT, EINVAL, H_EXTENTS, H_RAM, PAGE_SHIFT, PAGE_SIZE } from "./abi";
+import { EFAULT, EINVAL, H_EXTENTS, H_RAM, NONE, PAGE_SHIFT, PAGE_SIZE } from "./abi";
 import { DEBUGGING } from "./debug";
 import {
   entryAt,
@@ -16,17 +16,9 @@ import {
 } from "./entry";
 import { extentEntry, extentPage, extentPages, extentSlot } from "./exchange";
 import { get } from "./header";
-import { chunkHead } from "./page";
+import { chunkHead, pageOrder, pageOwner, pageStruct } from "./page";
 import { checksum, copyBytes } from "./page_bytes";
-import { vectorOk } from "./page_vector";
 import { ramAddress } from "./swap_map";
-
-/** The page whose content entry `index` is about: its own, or the one held for it. */
-// @ts-ignore: decorator
-@inline
-function pageOf(index: u32): u32 {
-  return isPage(entryAt(index)) ? entryAt(index) : shadowAt(index);
-}
 
 /** Notes the checksums of `count` pages from `page` on, of entries from `index` on. Returns `count`. */
 function noteSums(index: u32, page: usize, count: u32): u32 {
@@ -43,31 +35,54 @@ function matchSums(index: u32, page: usize, count: u32): u32 {
   return count;
 }
 
+/** What is done to pages one after the other: looked at, whether they can leave; noted; compared with what was. */
+const LEAVES: u32 = 0;
+const NOTE: u32 = 1;
+const MATCH: u32 = 2;
+
 /**
- * Notes the checksums of the pages of entries [index, index + count), which are about to leave. -EINVAL:
- * not entries in use; -EFAULT: one has no page, or no slot to leave to.
+ * Does that to pages [pfn, pfn + count) and their entries, or those that they are held for, as the owners of their
+ * chunks say: vectors may have moved since the pages got on their way. Returns how many there are before the first
+ * that does not match. -EINVAL, -EFAULT as below.
  */
-export function sumEntries(index: u32, count: u32): i32 {
-  if (!vectorOk(index, count)) return -EINVAL;
-  for (let i = index; i < index + count; i++) {
-    if (!isPage(entryAt(i)) || !isReserved(shadowAt(i))) return -EFAULT;
+function walk(pfn: u32, count: u32, what: u32): i32 {
+  if (count == 0) return -EINVAL;
+  let index: u32 = 0;
+  let chunkEnd: u32 = 0;
+  for (let i: u32 = 0; i < count; i++, index++) {
+    if (i == chunkEnd) {
+      const head = chunkHead(pfn + i);
+      const owner = head ? pageOwner(pageStruct(head)) : NONE;
+      if (owner == NONE) return -EINVAL;
+      index = owner + (pfn + i - head);
+      chunkEnd = head - pfn + (1 << pageOrder(pageStruct(head)));
+    }
+    if (what == LEAVES) {
+      if (!isPage(entryAt(index)) || !isReserved(shadowAt(index))) return -EFAULT;
+      continue;
+    }
+    const sum = checksum((<usize>(pfn + i)) << PAGE_SHIFT);
+    if (what == NOTE) setSum(index, sum);
+    else if (sum != sumAt(index)) return i;
   }
-  for (let i = index; i < index + count; i++) setSum(i, checksum(entryAt(i)));
-  return 0;
+  return count;
 }
 
 /**
- * Compares the pages of entries [index, index + count), which have just come, with their checksums.
- * Returns how many match before the first that does not. -EINVAL, -EFAULT as above.
+ * Notes the checksums of pages [pfn, pfn + count), which are about to leave. Returns `count`. -EINVAL: not pages of
+ * vectors; -EFAULT: one has no slot to leave to.
  */
-export function verifyEntries(index: u32, count: u32): i32 {
-  if (!vectorOk(index, count)) return -EINVAL;
-  for (let i: u32 = 0; i < count; i++) {
-    const page = pageOf(index + i);
-    if (!isPage(page)) return -EFAULT;
-    if (checksum(page) != sumAt(index + i)) return i;
-  }
-  return count;
+export function sumPages(pfn: u32, count: u32): i32 {
+  const leave = walk(pfn, count, LEAVES);
+  return leave < 0 ? leave : walk(pfn, count, NOTE);
+}
+
+/**
+ * Compares pages [pfn, pfn + count), which have just come, with their checksums. Returns how many match before the
+ * first that does not. -EINVAL: not pages of vectors.
+ */
+export function verifyPages(pfn: u32, count: u32): i32 {
+  return walk(pfn, count, MATCH);
 }
 
 /** Pages copied at a stretch: few enough that their checksums find them in the CPU's cache. */

@@ -18,6 +18,8 @@ export {
   vectorExtents,
   vectorFree,
 } from "./page_vector";
+export { vectorsPack } from "./vector_pack";
+export { entriesBefore, entriesCount } from "./vector_walks";
 
 // Pages in: populate and restore.
 export { fillCommit, fillPrepare } from "./fill";
@@ -40,8 +42,8 @@ export {
   pageChecksum,
   pageCopy,
   ramTransfer,
-  sumEntries,
-  verifyEntries,
+  sumPages,
+  verifyPages,
 } from "./content";
 
 // Pools of free chunks by caching.

@@ -1,7 +1,7 @@
 /*
  * Page vectors: a run of entries for each tt, taken from one space of H_ENTRIES entries. Here: making
  * and dropping them, and finding where their pages lie. The walks that move content are in shrink.ts
- * and fill.ts.
+ * and fill.ts; those that only look are in vector_walks.ts; vector_pack.ts moves vectors themselves.
  */
 import {
   ALLOCATED,
@@ -23,7 +23,7 @@ import {
   ZERO,
 } from "./abi";
 import { assertEntry, assertHeld, assertOwner } from "./assert";
-import { mapIs, mapRelease, mapTake } from "./bitmap";
+import { mapFree, mapIs, mapRelease, mapTake } from "./bitmap";
 import { DEBUGGING } from "./debug";
 import {
   entryAt,
@@ -65,11 +65,16 @@ export function isBorder(index: u32): bool {
   return pageState(chunk) == ALLOCATED && pageOwner(chunk) == index;
 }
 
-/** First entry of a new vector of `count` empty entries. -EINVAL: count is 0; -ENOMEM. */
+/**
+ * First entry of a new vector of `count` empty entries. -EINVAL: count is 0; -ENOMEM: not so many are free;
+ * -EBUSY: they are, but not side by side, before vectorsPack().
+ */
 export function vectorAlloc(count: u32): i32 {
   if (count == 0) return -EINVAL;
-  const at = mapTake(get(H_VECTOR_MAP), count, true, HEADER + (H_RUN << 2));
-  return at < 0 ? -ENOMEM : at;
+  const map = get(H_VECTOR_MAP);
+  const at = mapTake(map, count, true, HEADER + (H_RUN << 2));
+  if (at >= 0) return at;
+  return mapFree(map) < count ? -ENOMEM : -EBUSY;
 }
 
 /** -EBUSY: something is still in the vector; -EINVAL: no such vector. */

@@ -8,20 +8,32 @@ const MASK = 0x35;
 
 /**
  * Bytes below 128 are one character: `byte ^ MASK`. The others are two: a mark, and what they are without their
- * highest bit. The mark is the character of a byte that does not occur, with its highest bit or without. The text begins with it, and with the character
- * of a zero.
+ * highest bit. The mark is the character of the rarest byte of those that do not occur with their highest bit, one
+ * that needs no escape if there is such a one. Where that byte itself occurs, it is the mark and the character of
+ * another such byte, the spare. The text begins with the mark, the character of a zero, and the spare.
  *
  * @param {Uint8Array} bytes
  * @returns {string}
  */
 export function engineText(bytes) {
-  let free = 0;
-  while (free < 128 && (bytes.includes(free) || bytes.includes(free | 128))) free++;
-  const mark = free ^ MASK;
-  const codes = [mark, MASK];
+  const counts = new Array(256).fill(0);
+  for (const byte of bytes) counts[byte]++;
+  const free = Array.from({ length: 128 }, (_, byte) => byte)
+    .filter((byte) => counts[byte | 128] === 0)
+    .sort((a, b) => Number(isEscaped(a)) - Number(isEscaped(b)) || counts[a] - counts[b]);
+  // No engine has all bytes there are; what has them gets a mark that is no ASCII.
+  const [rare = 128, spare = 128] = free.length > 1 ? free : [];
+  const mark = rare ^ MASK;
+  const codes = [mark, MASK, spare ^ MASK];
   for (const byte of bytes) {
-    if (byte >= 128) codes.push(mark);
-    codes.push((byte & 127) ^ MASK);
+    if (byte >= 128) codes.push(mark, (byte & 127) ^ MASK);
+    else if (byte === rare) codes.push(mark, spare ^ MASK);
+    else codes.push(byte ^ MASK);
   }
   return String.fromCharCode(...codes);
+}
+
+/** @param {number} byte one whose character is not the same in a string of a program, wherever that is */
+function isEscaped(byte) {
+  return !/[\w !#%&()*+,./:;<=>?@^|~-]/.test(String.fromCharCode(byte ^ MASK));
 }

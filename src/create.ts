@@ -32,7 +32,11 @@ export interface DeviceOptions extends TtmGlobalOptions {
 }
 
 const MEMORY_MIN = 64 * 1024;
-/** Spare vector entries: as many as needed, up to 24 MiB of untouched linear memory; 768 KiB in any case. */
+/**
+ * Spare vector entries: as many as needed, up to 24 MiB of untouched linear memory; 768 KiB in any case. A vector has
+ * an entry for each page, also for those that were never written, so entries run out before pages do; and vectors
+ * have to be packed again only when as many entries as are spare were given away.
+ */
 const SLACK_MAX = 2 ** 21;
 const SLACK_MIN = 2 ** 16;
 
@@ -67,10 +71,9 @@ function make(
   const store = adopt(device);
   const frames = Math.floor(memory / PAGE_SIZE);
   const slots = store.slots || frames;
-  // Vectors of all that can be in memory or in swap, and as much again, for vectors are not moved to
-  // make room; of the largest buffer at least.
+  // Vectors of all that can be in memory or in swap, and as much again for pages that are neither.
   const slack = Math.min(Math.max(slots + frames, SLACK_MIN), SLACK_MAX);
-  const entries = slots + frames + Math.max(frames, slack);
+  const entries = slots + frames + slack;
   const dma32 = zone === undefined ? frames : dma32Frames(zone, frames);
   const geometry = { frames, slots, entries, ram: store.ram, dma32 };
   const module: unknown = given.module ?? engine();

@@ -1,44 +1,24 @@
 import * as abi from "../../assembly/abi.ts";
 import { TtmError, type TtmOperation } from "../errors.ts";
 import { isPage } from "./entry.ts";
+import { Exchange, type Extent, type ShrinkItem, type VectorHolder } from "./exchange.ts";
 import type { Exports } from "./exports.ts";
 import { assertFits, bytesNeeded, type EngineGeometry } from "./geometry.ts";
 import { instantiate, size } from "./instance.ts";
 import { INVARIANTS } from "./invariants.ts";
 import { drawKey } from "./sum_key.ts";
 
-/**
- * A run of pages side by side in memory, in swap and in their vector, from entry `index` on. `at`:
- * pages of the batch before it.
- */
-export interface Extent {
-  readonly address: number;
-  readonly slot: number;
-  readonly pages: number;
-  readonly at: number;
-  readonly index: number;
-}
-
-/** One vector of a shrink batch: where its walk starts, ended, and what it released (pages). */
-export interface ShrinkItem {
-  readonly vector: number;
-  readonly entries: number;
-  readonly start: number;
-  next: number;
-  released: number;
-}
-
 /** A stretch of one vector that is being filled. */
 export interface FillWindow {
-  readonly vector: number;
+  readonly tt: VectorHolder;
   readonly entries: number;
   readonly start: number;
   /** Entries from `start` on already read into a held chunk. */
   readonly done: number;
 }
 
-const ITEM_WORDS = abi.ITEM_BYTES / 4;
-const EXTENT_WORDS = abi.EXTENT_BYTES / 4;
+/** Entries that neither are pages nor have one held for them. */
+const GAP = abi.KIND_SWAPPED | abi.KIND_EMPTY;
 
 /**
  * The one place that sees WebAssembly. Linear memory is sized once and never grows, so views on it
@@ -49,8 +29,7 @@ export class Engine {
   readonly #wasm: Exports;
   readonly #buffer: ArrayBuffer;
   readonly #header: Uint32Array;
-  readonly #items: Uint32Array;
-  readonly #extents: Uint32Array;
+  readonly #exchange: Exchange;
   readonly #entries: Uint32Array;
   readonly #shadows: Uint32Array;
   readonly #pages: Uint8Array;
@@ -72,8 +51,7 @@ export class Engine {
     this.#wasm = wasm;
     this.#buffer = wasm.memory.buffer as ArrayBuffer;
     this.#header = new Uint32Array(this.#buffer, abi.HEADER, abi.HEADER_WORDS);
-    this.#items = new Uint32Array(this.#buffer, abi.ITEMS, ITEM_WORDS * abi.ITEMS_MAX);
-    this.#extents = new Uint32Array(this.#buffer, abi.EXTENTS, EXTENT_WORDS * abi.EXTENTS_MAX);
+    this.#exchange = new Exchange(this.#buffer);
     this.#entries = new Uint32Array(this.#buffer, this.#word(abi.H_ENTRY), entries);
     this.#shadows = new Uint32Array(this.#buffer, this.#word(abi.H_SHADOW), entries);
     this.#pages = new Uint8Array(
@@ -239,63 +217,67 @@ export class Engine {
 
   /** Entries of a vector that are pages, and that a page is held for: a walk, for checks. */
   vectorCounts(vector: number, entries: number): { readonly pages: number; readonly held: number } {
-    let pages = 0;
-    let held = 0;
-    for (let i = vector; i < vector + entries; i++) {
-      const entry = this.#entries[i] as number;
-      if (isPage(entry)) pages++;
-      else if (this.#shadows[i] !== 0) held++;
-    }
-    return { pages, held };
+    return {
+      pages: this.#count(vector, 0, entries, abi.KIND_PAGE),
+      held: this.#count(vector, 0, entries, abi.KIND_HELD),
+    };
   }
 
   /** The first of entries [from, to) of a vector that is no page; `to` when all are. */
   firstMissing(vector: number, from: number, to: number): number {
-    let i = from;
-    while (i < to && isPage(this.#entries[vector + i] as number)) i++;
-    return i;
+    // What every small read asks, that finds its page in memory: no walk, and not worth a call.
+    if (to - from === 1) return isPage(this.entry(vector + from)) ? to : from;
+    return this.#first(vector, from, to, abi.KINDS - abi.KIND_PAGE);
   }
 
   /** The first of entries [from, to) of a vector that is a page; `to` when none is. */
   firstPage(vector: number, from: number, to: number): number {
-    let i = from;
-    while (i < to && !isPage(this.#entries[vector + i] as number)) i++;
-    return i;
+    return this.#first(vector, from, to, abi.KIND_PAGE);
   }
 
   /** The first of entries [from, to) of a vector that neither is a page nor has one held for it; else `to`. */
   firstGap(vector: number, from: number, to: number): number {
-    let i = from;
-    while (i < to && (isPage(this.#entries[vector + i] as number) || this.#holds(vector + i))) i++;
-    return i;
+    return this.#first(vector, from, to, GAP);
   }
 
   /** How many of entries [from, to) of a vector neither are pages nor have one held for them. */
   countGaps(vector: number, from: number, to: number): number {
-    let gaps = 0;
-    for (let i = vector + from; i < vector + to; i++) {
-      if (!isPage(this.#entries[i] as number) && !this.#holds(i)) gaps++;
-    }
-    return gaps;
+    return this.#count(vector, from, to, GAP);
   }
 
   /** How many of entries [from, to) of a vector have no content yet, nor a page held for them. */
   countEmpty(vector: number, from: number, to: number): number {
-    let empty = 0;
-    for (let i = vector + from; i < vector + to; i++) {
-      if (this.#entries[i] === 0 && !this.#holds(i)) empty++;
-    }
-    return empty;
+    return this.#count(vector, from, to, abi.KIND_EMPTY);
   }
 
-  /** Whether a page is held for an entry that is none. */
-  #holds(index: number): boolean {
-    return this.#shadows[index] !== 0;
+  /** Whether all entries of a vector are empty. */
+  isBlank(vector: number, entries: number): boolean {
+    return this.#first(vector, 0, entries, abi.KINDS - abi.KIND_EMPTY) === entries;
   }
 
-  /** First entry of a new vector, or -ENOMEM. */
+  #first(vector: number, from: number, to: number, kinds: number): number {
+    if (from >= to) return from;
+    return (
+      from + this.#expect(this.#wasm.entriesBefore(vector + from, to - from, kinds), "restore")
+    );
+  }
+
+  #count(vector: number, from: number, to: number, kinds: number): number {
+    if (from >= to) return 0;
+    return this.#expect(this.#wasm.entriesCount(vector + from, to - from, kinds), "restore");
+  }
+
+  /** First entry of a new vector; -ENOMEM; or -EBUSY: there is room, once vectors are packed. */
   vectorAlloc(entries: number): number {
     return this.#wasm.vectorAlloc(entries);
+  }
+
+  /**
+   * Moves all vectors, which have `used` entries, to the front, in the order in which they lie: each begins where
+   * the entries of those before it end.
+   */
+  vectorsPack(used: number): void {
+    this.#expect(this.#wasm.vectorsPack(used), "populate");
   }
 
   /** Empties a vector and takes it back. Returns frames freed, to pools or the system. */
@@ -331,7 +313,7 @@ export class Engine {
     for (let at = 0; at < count; ) {
       const rc = this.#wasm.vectorExtents(vector, entries, start + at, count - at);
       const covered = this.#expect(rc, "map");
-      for (let i = 0; i < this.#word(abi.H_EXTENTS); i++) extents.push(this.#extent(i, at));
+      for (let i = 0; i < this.extentCount; i++) extents.push(this.#exchange.extent(i, at));
       at += covered;
     }
     return extents;
@@ -345,10 +327,10 @@ export class Engine {
     overwriteFrom: number,
     overwriteTo: number,
   ): number {
-    const { vector, entries, start, done } = w;
+    const { tt, entries, start, done } = w;
     const wasm = this.#wasm;
     const rc = wasm.fillPrepare(
-      vector,
+      tt.vector,
       entries,
       start,
       done,
@@ -362,34 +344,30 @@ export class Engine {
 
   /** Makes the chunks visible whose entries are all read. Returns entries that now are pages. */
   fillCommit(w: FillWindow, covered: number, read: number, flags: number): number {
-    const { vector, entries, start, done } = w;
-    const rc = this.#wasm.fillCommit(vector, entries, start, done, covered, read, flags);
+    const { tt, entries, start, done } = w;
+    const rc = this.#wasm.fillCommit(tt.vector, entries, start, done, covered, read, flags);
     return this.#expect(rc, "restore");
   }
 
   /** Reserves slots for about `budget` pages of the items. Returns pages prepared, or -ENOSPC. */
   shrinkPrepare(items: readonly ShrinkItem[], budget: number): number {
-    this.#putItems(items);
+    this.#exchange.putItems(items);
     const rc = this.#wasm.shrinkPrepare(items.length, budget);
-    items.forEach((item, i) => {
-      item.next = this.#items[i * ITEM_WORDS + abi.I_NEXT] as number;
-    });
+    this.#exchange.takeNext(items);
     return rc === -abi.ENOSPC ? rc : this.#expect(rc, "shrink");
   }
 
   /** Lets the first `moved` prepared pages go. Returns pages released. */
   shrinkCommit(items: readonly ShrinkItem[], moved: number): number {
-    this.#putItems(items);
+    this.#exchange.putItems(items);
     const released = this.#expect(this.#wasm.shrinkCommit(items.length, moved), "shrink");
-    items.forEach((item, i) => {
-      item.released = this.#items[i * ITEM_WORDS + abi.I_RELEASED] as number;
-    });
+    this.#exchange.takeReleased(items);
     return released;
   }
 
   /** Slots that such a prepare would take. */
   shrinkNeeds(items: readonly ShrinkItem[], budget: number): number {
-    this.#putItems(items);
+    this.#exchange.putItems(items);
     return this.#expect(this.#wasm.shrinkNeeds(items.length, budget), "shrink");
   }
 
@@ -401,12 +379,6 @@ export class Engine {
     return this.#expect(this.#wasm.shrinkSaved(vector, entries, start, count), "shrink");
   }
 
-  /** Whether all entries of a vector are empty. */
-  isBlank(vector: number, entries: number): boolean {
-    for (let i = vector; i < vector + entries; i++) if (this.#entries[i] !== 0) return false;
-    return true;
-  }
-
   /** Extents of the last prepare (a count). */
   get extentCount(): number {
     return this.#word(abi.H_EXTENTS);
@@ -414,9 +386,9 @@ export class Engine {
 
   /** Extents of the last prepare. Copied out: the next prepare overwrites them. */
   extents(): Extent[] {
-    const count = this.#word(abi.H_EXTENTS);
+    const count = this.extentCount;
     const extents: Extent[] = new Array(count);
-    for (let i = 0; i < count; i++) extents[i] = this.#extent(i, 0);
+    for (let i = 0; i < count; i++) extents[i] = this.#exchange.extent(i, 0);
     return extents;
   }
 
@@ -431,14 +403,14 @@ export class Engine {
   }
 
   /** Notes the checksums of an extent's pages, which are about to leave. */
-  sum({ index, pages }: Extent): void {
+  sum({ address, pages }: Extent): void {
     this.#needKey();
-    this.#expect(this.#wasm.sumEntries(index, pages), "shrink");
+    this.#expect(this.#wasm.sumPages(address >>> abi.PAGE_SHIFT, pages), "shrink");
   }
 
   /** How many of an extent's pages, which have just come, match their checksums before one does not. */
-  verify({ index, pages }: Extent): number {
-    return this.#expect(this.#wasm.verifyEntries(index, pages), "restore");
+  verify({ address, pages }: Extent): number {
+    return this.#expect(this.#wasm.verifyPages(address >>> abi.PAGE_SHIFT, pages), "restore");
   }
 
   /** The store has taken pages in slots that are in use. */
@@ -481,8 +453,8 @@ export class Engine {
     let more: number;
     do {
       more = this.#wasm.slotsDiscard();
-      for (let i = 0; i < this.#word(abi.H_EXTENTS); i++) {
-        const { slot, pages } = this.#extent(i, 0);
+      for (let i = 0; i < this.extentCount; i++) {
+        const { slot, pages } = this.#exchange.extent(i, 0);
         const last = runs[runs.length - 1];
         if (last && last.slot + last.pages === slot) last.pages += pages;
         else runs.push({ slot, pages });
@@ -514,29 +486,6 @@ export class Engine {
   /** Where the struct of the page at `address` begins in the page table. */
   #pageStruct(address: number): number {
     return ((address >>> abi.PAGE_SHIFT) - this.#word(abi.H_FIRST_PFN)) * abi.PAGE_STRUCT_BYTES;
-  }
-
-  #extent(index: number, base: number): Extent {
-    const at = index * EXTENT_WORDS;
-    const words = this.#extents;
-    return {
-      address: words[at + abi.X_ADDRESS] as number,
-      slot: words[at + abi.X_SLOT] as number,
-      pages: words[at + abi.X_PAGES] as number,
-      at: (words[at + abi.X_AT] as number) + base,
-      index: words[at + abi.X_INDEX] as number,
-    };
-  }
-
-  #putItems(items: readonly ShrinkItem[]): void {
-    let at = 0;
-    for (const item of items) {
-      this.#items[at + abi.I_VECTOR] = item.vector;
-      this.#items[at + abi.I_ENTRIES] = item.entries;
-      this.#items[at + abi.I_START] = item.start;
-      this.#items[at + abi.I_NEXT] = item.next;
-      at += ITEM_WORDS;
-    }
   }
 
   /** The result, or an error for one that the host's own bookkeeping rules out. */

@@ -9,6 +9,9 @@ export interface Exports {
   vectorDirty(vector: number, entries: number, start: number, count: number, keep: number): number;
   vectorCaching(vector: number, entries: number, start: number, caching: number): number;
   vectorExtents(vector: number, entries: number, start: number, count: number): number;
+  vectorsPack(used: number): number;
+  entriesBefore(index: number, count: number, kinds: number): number;
+  entriesCount(index: number, count: number, kinds: number): number;
   fillPrepare(
     vector: number,
     entries: number,
@@ -33,8 +36,8 @@ export interface Exports {
   shrinkNeeds(items: number, budget: number): number;
   shrinkSaved(vector: number, entries: number, start: number, count: number): number;
   ramTransfer(out: number, sums?: number): number;
-  sumEntries(index: number, count: number): number;
-  verifyEntries(index: number, count: number): number;
+  sumPages(pfn: number, count: number): number;
+  verifyPages(pfn: number, count: number): number;
   pageCopy(to: number, from: number): number;
   pageChecksum(pfn: number): number;
   poolCount(type: number, order: number): number;

@@ -18,15 +18,19 @@ export function engineModule(): WebAssembly.Module {
  * first time, takes longer than compiling the engine: so the host encodes the text, and our loop takes four at a time.
  */
 export function bytesOf(text: string): Uint8Array<ArrayBuffer> {
-  const parts = text.slice(2).split(text.charAt(0));
+  const parts = text.slice(3).split(text.charAt(0));
   const codes = parts.join("");
   const words = new Uint32Array(Math.ceil(codes.length / 4));
   const bytes = new Uint8Array(words.buffer, 0, codes.length);
   putCodes(codes, bytes);
+  const mark = text.charCodeAt(0);
+  const spare = text.charCodeAt(2);
   let at = 0;
   for (const part of parts) {
     at += part.length;
-    bytes[at] = (bytes[at] as number) | 128; // the last one is beyond the end, and nothing
+    // The last one is beyond the end, and nothing.
+    const code = bytes[at] as number;
+    bytes[at] = code === spare ? mark : code | 128;
   }
   const mask = text.charCodeAt(1) * 0x01010101;
   for (let i = 0; i < words.length; i++) words[i] = (words[i] as number) ^ mask;

@@ -19,6 +19,7 @@ import { ShrinkerRegistry } from "./shrinker.ts";
 import type { AsyncTask } from "./task.ts";
 import { TRANSFER_PAGES_MAX } from "./transfer.ts";
 import type { Tt } from "./tt.ts";
+import { Vectors } from "./vectors.ts";
 
 /** Running totals, in pages unless it says otherwise. */
 export interface TtmStats {
@@ -121,6 +122,8 @@ function transferPagesOf(pages: number): number {
 export class TtmGlobal {
   /** @internal */
   readonly engine: Engine;
+  /** @internal The tts that have vectors in it. */
+  readonly vectors: Vectors;
   /** @internal The swap device that pages leave to, as it is used. */
   readonly store: Store;
   /** Limits in pages; may be set at any time, each is checked. */
@@ -188,6 +191,7 @@ export class TtmGlobal {
     assertBoolean(checksums, "checksums");
     assertBoolean(keepClean, "keepClean");
     this.engine = engine;
+    this.vectors = new Vectors(engine);
     this.store = store;
     this.space = new SwapSpace(engine, store);
     this.limits = new LimitSettings(limits, frames);
@@ -366,11 +370,11 @@ export class TtmGlobal {
     for (const tt of this.clean) {
       if (freed >= slots) break;
       if (!tt.lock.tryLock()) continue;
-      const { vector, numPages } = tt;
+      const { numPages } = tt;
       let at = 0;
       for (; at < numPages && freed < slots; at += RECLAIM_RUN) {
         const count = Math.min(RECLAIM_RUN, numPages - at);
-        freed += this.engine.vectorDirty(vector, numPages, at, count, false);
+        freed += this.engine.vectorDirty(tt.vector, numPages, at, count, false);
       }
       if (at >= numPages) this.clean.delete(tt);
       tt.lock.unlock();

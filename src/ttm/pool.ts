@@ -186,7 +186,7 @@ export class Pool implements PageSource {
     }
     this.account(tt, 0 - tt.resident); // never -0, which is no small integer
     this.global.clean.delete(tt);
-    tt.vector = -1;
+    this.global.vectors.remove(tt);
     tt.pool = undefined;
     this.global.space.trim();
     this.global.poolShrinker.drain(this.global.limits.pagePoolSize);

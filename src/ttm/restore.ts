@@ -323,13 +323,14 @@ class Populate implements Work, Fill, Want {
 
 function addVector(pool: Pool, tt: Tt): void {
   if (tt.sg) return;
-  if (tt.vector < 0) tt.vector = pool.global.engine.vectorAlloc(tt.numPages);
-  if (tt.vector >= 0) {
+  if (tt.vector >= 0 || pool.global.vectors.add(tt)) {
     // Pages bind a tt to their pool, slots do not.
     if (tt.resident === 0) tt.pool = pool;
     return;
   }
-  const text = `no room for the page vector of a buffer of ${tt.numPages} pages; destroy buffers`;
+  const text =
+    `no room for the page vector of a buffer of ${tt.numPages} pages beside those of others, which have an ` +
+    "entry for each of their pages, written or not; destroy buffers";
   throw new TtmError("ENOMEM", "populate", text);
 }
 
@@ -381,12 +382,12 @@ function isPage(entry: number): boolean {
 
 /** Where the next batch begins; what it covers is not known yet. */
 function batchAt(
-  { vector, numPages }: Tt,
+  tt: Tt,
   { cursor, read }: RestoreState,
   flags: number,
-  entries: number = numPages,
+  entries: number = tt.numPages,
 ): Batch {
-  return { vector, entries, start: cursor, done: read, flags, covered: 0 };
+  return { tt, entries, start: cursor, done: read, flags, covered: 0 };
 }
 
 /** The orders that are left when allocations fail on purpose, from the largest that fits down. */

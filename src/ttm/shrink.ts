@@ -4,7 +4,7 @@
  * whatever happens to the next.
  */
 import { BAD, ENOSPC, ITEMS_MAX, LOST } from "../../assembly/abi.ts";
-import type { ShrinkItem } from "../engine/engine.ts";
+import type { ShrinkItem } from "../engine/exchange.ts";
 import { codeOf, failureOf, show, TtmError } from "../errors.ts";
 import type { Claim } from "./frames.ts";
 import { countersOf, type TtmGlobal } from "./global.ts";
@@ -310,8 +310,8 @@ function choose(
     const tt = tts[index] as Tt;
     if (tt.resident === 0) continue;
     const from = index === first ? start : 0;
-    const { vector, numPages: entries } = tt;
-    items.push({ tt, index, vector, entries, start: from, next: from, released: 0 });
+    const { numPages: entries } = tt;
+    items.push({ tt, index, entries, start: from, next: from, released: 0 });
     pages += tt.resident;
   }
   return { items, pages };

@@ -6,7 +6,8 @@
  * committed as far as it came, and an error thrown from frame to frame costs more than a chunk.
  */
 import { PAGE_SIZE } from "../../assembly/abi.ts";
-import type { Engine, Extent } from "../engine/engine.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Extent } from "../engine/exchange.ts";
 import { failureOf, TtmError } from "../errors.ts";
 import { ignoreOutcome } from "../host.ts";
 import type { SwapSpace } from "../swap/space.ts";
@@ -400,13 +401,12 @@ function cut(extent: Extent, most: number): Extent[] {
 }
 
 /** Pages [from, to) of an extent. */
-function part({ address, slot, at, index }: Extent, from: number, to: number): Extent {
+function part({ address, slot, at }: Extent, from: number, to: number): Extent {
   return {
     address: address + from * PAGE_SIZE,
     slot: slot + from,
     pages: to - from,
     at: at + from,
-    index: index + from,
   };
 }
 

@@ -78,8 +78,10 @@ export class Tt {
    * counted by those that can be given, and operations rely on what SWAPPED and PRIV_... say of the entries.
    */
   flags: number;
-  /** @internal First entry in the engine, or -1. */
+  /** @internal First entry in the engine, or -1: looked up for each use, since vectors are moved (vectors.ts). */
   vector = -1;
+  /** @internal Its place among those that have a vector. */
+  place = -1;
   /** Where its pages come from and go to, while it has a vector (struct ttm_pool_tt_restore, pool). */
   pool: PageSource | undefined = undefined;
   /** @internal Whether a shrinker can have its pages: those of buffers that are not pinned. */

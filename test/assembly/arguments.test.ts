@@ -13,6 +13,7 @@ import {
   ITEM_BYTES,
   ITEMS,
   ITEMS_MAX,
+  KINDS,
   MAX_ORDER,
   POOL_TYPES_MAX,
   WALK_KEEP,
@@ -81,6 +82,8 @@ type Kind =
   | "vector"
   | "entries"
   | "entry"
+  | "used"
+  | "kinds"
   | "offset"
   | "count"
   | "items"
@@ -100,6 +103,9 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   vectorDirty: ["vector", "entries", "offset", "count", "flag"],
   vectorCaching: ["vector", "entries", "offset", "caching"],
   vectorExtents: ["vector", "entries", "offset", "count"],
+  vectorsPack: ["used"],
+  entriesBefore: ["entry", "count", "kinds"],
+  entriesCount: ["entry", "count", "kinds"],
   fillPrepare: ["vector", "entries", "offset", "offset", "budget", "how", "offset", "offset"],
   fillCommit: ["vector", "entries", "offset", "offset", "count", "count", "how"],
   shrinkPrepare: ["items", "budget"],
@@ -107,8 +113,8 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   shrinkNeeds: ["items", "budget"],
   shrinkSaved: ["vector", "entries", "offset", "count"],
   ramTransfer: ["flag", "flag"],
-  sumEntries: ["entry", "count"],
-  verifyEntries: ["entry", "count"],
+  sumPages: ["pfn", "count"],
+  verifyPages: ["pfn", "count"],
   pageCopy: ["pfn", "pfn"],
   pageChecksum: ["pfn"],
   poolCount: ["type", "order"],
@@ -168,13 +174,15 @@ function resultOf(e: EngineUnderTest, name: Name, args: readonly number[]): numb
 
 class Fuzz {
   readonly e: EngineUnderTest;
-  readonly vectors: Vector[] = [];
+  vectors: Vector[] = [];
   readonly slots: number[] = [1];
   /** The last arguments of a fill, for the commit that follows. */
   fill: number[] = [];
   /** The arguments that end a shrink, and what is to follow a prepare. */
   #shrink: number[] = [1, 0];
   #next: Name | undefined;
+  /** Where vectors are once they are packed. */
+  #packed: Vector[] = [];
   #content: number;
 
   constructor(dma32: number) {
@@ -191,6 +199,9 @@ class Fuzz {
     const call = `${name}(${args.map((arg) => (Object.is(arg, -0) ? "-0" : arg)).join(", ")})`;
     const { e } = this;
     if (name.startsWith("shrink") && name !== next) this.#putItems(dice);
+    if (name === "vectorsPack") {
+      this.#packed = this.vectors.map((v) => ({ ...v, vector: e.usedBefore(v.vector) }));
+    }
     const state = e.stateHash();
     const back = DEBUGGING ? e.snapshot() : undefined;
     let result: number | string;
@@ -216,6 +227,7 @@ class Fuzz {
 
   #remember(name: Name, args: readonly number[], result: number): void {
     if (name === "vectorAlloc") this.vectors.push({ vector: result, entries: args[0]! >>> 0 });
+    if (name === "vectorsPack") this.vectors = this.#packed;
     if (name === "slotAlloc") this.slots.push(result, result + this.e.header(H_RUN) - 1);
     if (name === "fillPrepare") {
       this.fill = [...args.slice(0, 4), result, result, args[5]!];
@@ -282,6 +294,10 @@ class Fuzz {
         return v.entries;
       case "entry":
         return v.vector + dice.below(v.entries + 1);
+      case "used":
+        return e.sizes.entries - e.freeEntries;
+      case "kinds":
+        return dice.below(KINDS + 1);
       case "offset":
         return dice.percent(60) ? 0 : dice.below(v.entries + 1);
       case "count":

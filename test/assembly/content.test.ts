@@ -6,7 +6,6 @@ import { EngineUnderTest, equal, how, must, U32_MAX } from "./engine_under_test.
 import {
   dirtyFrames,
   fillAll,
-  fillSingly,
   newVector,
   prepareFill,
   randomBytes,
@@ -82,14 +81,16 @@ describe("the zero test", () => {
 });
 
 describe("the checksums of entries", () => {
-  /** A vector of 4 + 2 + 1 pages with content, behind another one. */
+  /** A vector of 4 + 2 + 1 pages with content, side by side, behind another one. */
   const sevenPages = () => {
     const e = new EngineUnderTest({ frames: 16, slots: 16, entries: 16, ram: true });
     newVector(e, 3);
     const v = newVector(e, 7);
     fillAll(e, v);
     stampVector(e, v, 4);
-    return { e, wasm: e.wasm, v, at: v.vector };
+    const pfn = e.entry(v.vector) / PAGE_SIZE;
+    for (let i = 0; i < 7; i++) equal(e.entry(v.vector + i) / PAGE_SIZE, pfn + i, `page ${i}`);
+    return { e, wasm: e.wasm, v, at: v.vector, pfn };
   };
 
   /** The same, about to leave. */
@@ -101,12 +102,12 @@ describe("the checksums of entries", () => {
   };
 
   test("are those of their pages, each for itself", () => {
-    const { e, wasm, at } = leaving();
+    const { e, wasm, at, pfn } = leaving();
     const sums = () => Array.from(e.words.subarray(e.sumIndex(0), e.sumIndex(16)));
     for (let start = 0; start < 7; start++) {
       for (let count = 1; start + count <= 7; count++) {
         e.words.fill(5, e.sumIndex(0), e.sumIndex(16));
-        equal(wasm.sumEntries(at + start, count), 0, "sumEntries");
+        equal(wasm.sumPages(pfn + start, count), count, "sumPages");
         sums().forEach((sum, i) => {
           const mine = i >= at + start && i < at + start + count;
           const expected = mine ? wasm.pageChecksum(e.entry(i) / PAGE_SIZE) >>> 0 : 5;
@@ -114,12 +115,12 @@ describe("the checksums of entries", () => {
         });
       }
     }
-    e.mustHold("sumEntries");
+    e.mustHold("sumPages");
   });
 
   test("find the first page that differs, and count those before it", () => {
-    const { e, wasm, at } = leaving();
-    equal(wasm.sumEntries(at, 7), 0, "sumEntries");
+    const { e, wasm, at, pfn } = leaving();
+    equal(wasm.sumPages(pfn, 7), 7, "sumPages");
     const back = e.snapshot();
     for (let bad = 0; bad < 7; bad++) {
       for (const other of [bad, 6]) {
@@ -127,71 +128,84 @@ describe("the checksums of entries", () => {
         if (other !== bad) e.page(e.entry(at + other))[9]! ^= 1;
         for (let start = 0; start < 7; start++) {
           const expected = start > bad ? (other > bad && start <= other ? other : 7) : bad;
-          equal(wasm.verifyEntries(at + start, 7 - start), expected - start, `from ${start}`);
-          if (start < bad)
-            equal(wasm.verifyEntries(at + start, bad - start), bad - start, "before");
+          equal(wasm.verifyPages(pfn + start, 7 - start), expected - start, `from ${start}`);
+          if (start < bad) equal(wasm.verifyPages(pfn + start, bad - start), bad - start, "before");
         }
         back();
       }
     }
-    equal(wasm.verifyEntries(at, 7), 7, "verifyEntries");
+    equal(wasm.verifyPages(pfn, 7), 7, "verifyPages");
   });
 
   test("go with the entries: to swap, and to the pages that are held for them", () => {
     const { e, wasm, v, at } = sevenPages();
     shrinkAll(e, [v]);
     dirtyFrames(e);
-    e.mustRefuse(EFAULT, "verify of handles", () => wasm.verifyEntries(at, 7));
-    e.mustRefuse(EFAULT, "sum of handles", () => wasm.sumEntries(at, 7));
     expect(prepareFill(e, v, 0)).toBe(7);
-    e.mustRefuse(EFAULT, "sum of held pages", () => wasm.sumEntries(at, 7));
+    const pfn = e.shadow(at) / PAGE_SIZE;
+    for (let i = 0; i < 7; i++) equal(e.shadow(at + i) / PAGE_SIZE, pfn + i, `held page ${i}`);
+    e.mustRefuse(EFAULT, "sum of held pages", () => wasm.sumPages(pfn, 7));
     readIn(e, e.extents(), 0, 3);
-    expect(wasm.verifyEntries(at, 7)).toBe(3);
+    expect(wasm.verifyPages(pfn, 7)).toBe(3);
     readIn(e, e.extents(), 3, 7);
-    expect(wasm.verifyEntries(at, 7)).toBe(7);
+    expect(wasm.verifyPages(pfn, 7)).toBe(7);
     expect(wasm.fillCommit(v.vector, 7, 0, 0, 7, 7, 0)).toBe(7);
-    expect(wasm.verifyEntries(at, 7)).toBe(7);
+    expect(wasm.verifyPages(pfn, 7)).toBe(7);
     e.mustHold("restore");
   });
 
-  test("are of entries in use that have a page, and of no others", () => {
-    const { e, wasm, v, at } = sevenPages();
-    for (const [index, count] of [
-      [at, 0],
-      [at, 8],
-      [at + 7, 1],
-      [15, 2],
+  test("are of pages of vectors, and of no others", () => {
+    const { e, wasm, v, pfn } = sevenPages();
+    const raw = wasm.allocPages(0);
+    for (const [from, count] of [
+      [pfn, 0],
+      [pfn, 16],
+      [pfn, U32_MAX],
+      [raw, 1],
+      [pfn + 8, 1],
+      [e.firstPfn + 15, 2],
+      [e.firstPfn - 1, 1],
+      [e.firstPfn + 16, 1],
+      [0, 1],
       [U32_MAX, 2],
       [1, U32_MAX],
       [2 ** 31, 1],
     ] as const) {
-      e.mustRefuse(EINVAL, `sum of ${index}, ${count}`, () => wasm.sumEntries(index, count));
-      e.mustRefuse(EINVAL, `verify of ${index}, ${count}`, () => wasm.verifyEntries(index, count));
+      const name = `of ${from}, ${count}`;
+      // What comes first cannot leave, which is said before what there is not.
+      const errno = from === pfn && count > 0 ? EFAULT : EINVAL;
+      e.mustRefuse(errno, `sum ${name}`, () => wasm.sumPages(from, count));
+      if (from !== pfn) e.mustRefuse(EINVAL, `verify ${name}`, () => wasm.verifyPages(from, count));
     }
-    e.mustRefuse(EFAULT, "sum of an empty entry", () => wasm.sumEntries(0, 1));
-    e.mustRefuse(EFAULT, "verify of an empty entry", () => wasm.verifyEntries(0, 1));
+    for (let i = 0; i < 7; i++) {
+      e.words[e.sumIndex(v.vector + i)] = wasm.pageChecksum(pfn + i);
+    }
+    for (const count of [8, U32_MAX]) {
+      e.mustRefuse(EINVAL, "verify past the end", () => wasm.verifyPages(pfn, count));
+    }
     expect(wasm.vectorDrop(v.vector, 7, 0)).toBe(7);
-    e.mustRefuse(EFAULT, "sum after a drop", () => wasm.sumEntries(at, 7));
+    e.mustRefuse(EINVAL, "sum after a drop", () => wasm.sumPages(pfn, 7));
   });
 
   test("are not noted in part", () => {
-    const { e, wasm, v, at } = sevenPages();
-    shrinkAll(e, [v]);
-    fillSingly(e, v, [0, 1]);
+    const { e, wasm, v, at, pfn } = sevenPages();
+    e.putItems([{ ...v, start: 0 }]);
+    equal(wasm.shrinkPrepare(1, 4), 4, "shrinkPrepare");
     e.page(e.entry(at)).fill(9);
-    e.mustRefuse(EFAULT, "sum of pages and a handle", () => wasm.sumEntries(at, 3));
+    e.mustRefuse(EFAULT, "sum of pages that leave and that stay", () => wasm.sumPages(pfn, 5));
   });
 
   test("are not of pages that have no slot to leave to", () => {
-    const { e, wasm, v, at } = sevenPages();
-    e.mustRefuse(EFAULT, "sum of pages that stay", () => wasm.sumEntries(at, 7));
+    const { e, wasm, v, at, pfn } = sevenPages();
+    e.mustRefuse(EFAULT, "sum of pages that stay", () => wasm.sumPages(pfn, 7));
     e.putItems([{ ...v, start: 0 }]);
     equal(wasm.shrinkPrepare(1, 7), 7, "shrinkPrepare");
-    equal(wasm.sumEntries(at, 7), 0, "sumEntries");
+    equal(wasm.sumPages(pfn, 7), 7, "sumPages");
     equal(wasm.shrinkCommit(1, 0), 0, "shrinkCommit");
-    e.mustRefuse(EFAULT, "sum of pages that stay after all", () => wasm.sumEntries(at, 7));
+    e.mustRefuse(EFAULT, "sum of pages that stay after all", () => wasm.sumPages(pfn, 7));
     shrinkAll(e, [v]);
     fillAll(e, v, { keep: true });
-    e.mustRefuse(EFAULT, "sum of clean pages", () => wasm.sumEntries(at, 7));
+    const clean = e.entry(at) / PAGE_SIZE;
+    e.mustRefuse(EFAULT, "sum of clean pages", () => wasm.sumPages(clean, 7));
   });
 });

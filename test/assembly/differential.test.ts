@@ -1,12 +1,13 @@
 /*
  * The whole engine against plain bytes: the model of a vector is an array of as many bytes as its
  * pages have, and knows nothing of frames, chunks, pools and slots. Random populates, writes, shrinks,
- * restores and drops, most of them cut short somewhere, must never make the two differ. A clean page
- * is compared twice: in memory, and where its copy lies.
+ * restores and drops, most of them cut short somewhere, must never make the two differ; nor vectors that
+ * move, also while pages are on their way. A clean page is compared twice: in memory, and where its copy lies.
  */
 import { describe, test } from "vitest";
 import {
   CACHED,
+  EINVAL,
   ENOMEM,
   ENOSPC,
   H_DMA32_END,
@@ -55,6 +56,7 @@ const KINDS: readonly How[] = [
 ];
 
 interface Model extends Vector {
+  vector: number;
   readonly bytes: Uint8Array;
   readonly kind: How;
   /** A chunk held by an interrupted fill, and how many of its entries are read. */
@@ -91,7 +93,8 @@ class Run {
     else if (kind < 60) done = this.write(v, dice);
     else if (kind < 85) done = this.shrink(dice);
     else if (kind < 91) done = this.drop(v, dice);
-    else if (kind < 95) done = this.shrinkPool(dice);
+    else if (kind < 94) done = this.shrinkPool(dice);
+    else if (kind < 96) done = this.pack();
     else done = this.takeOrGive(dice);
     this.e.mustHold(done);
     this.#mustCount(done);
@@ -110,6 +113,30 @@ class Run {
     const kind = dice.pick(KINDS);
     this.models.push({ vector, entries, bytes, kind, held: undefined, kept: new Set() });
     return `vectorAlloc(${entries})`;
+  }
+
+  /** Moves all vectors to the front, in their order. */
+  pack(): string {
+    const { e } = this;
+    const used = e.sizes.entries - e.freeEntries;
+    e.mustRefuse(EINVAL, "vectorsPack", () => e.wasm.vectorsPack(used + 1));
+    equal(e.wasm.vectorsPack(used), 0, "vectorsPack");
+    let vector = e.sizes.entries - ENTRIES;
+    for (const model of this.models.toSorted((a, b) => a.vector - b.vector)) {
+      model.vector = vector;
+      vector += model.entries;
+    }
+    equal(vector, used, "where vectors end");
+    const words = e.words.subarray(e.entryIndex(used), e.entryIndex(e.sizes.entries));
+    must(!words.some(Boolean), "entries of no vector are empty");
+    return "vectorsPack";
+  }
+
+  /** Perhaps the same, while pages are on their way. */
+  #packMeanwhile(what: string, dice: Random): void {
+    if (!dice.percent(12)) return;
+    this.pack();
+    this.e.mustHold(`vectorsPack during the ${what}`);
   }
 
   /** Fills a window of a vector, reads a part of it, sometimes with an error, and commits that. */
@@ -143,11 +170,13 @@ class Run {
     e.mustHold(`fillPrepare of the ${what}`);
     const read = dice.percent(50) ? covered : done + dice.below(covered - done + 1);
     const extents = e.extents();
+    this.#packMeanwhile(what, dice);
     readIn(e, extents, 0, read);
     const bad = dice.percent(15) ? this.#spoil(v, start, done, read, dice) : undefined;
     const stop = bad ?? read;
     equal(verifyExtents(e, extents, read), stop, `pages before the first bad one in the ${what}`);
     const expected = this.#borderBefore(v, start, stop);
+    this.#packMeanwhile(what, dice);
     const { vector, entries } = v;
     const committed = e.wasm.fillCommit(vector, entries, start, done, covered, stop, how(walk));
     equal(committed, expected, `committed of ${stop} in the ${what}`);
@@ -239,8 +268,9 @@ class Run {
     const { e, models } = this;
     const first = dice.below(models.length);
     const batch = [...models.slice(first), ...models.slice(0, first)].slice(0, 1 + dice.below(3));
-    const items = batch.map((v) => ({ ...v, start: dice.pick(this.#borders(v)) }));
-    e.putItems(items);
+    const starts = batch.map((v) => dice.pick(this.#borders(v)));
+    const items = () => batch.map((v, i) => ({ ...v, start: starts[i]! }));
+    e.putItems(items());
     const budget = 1 + dice.below(70);
     const what = `shrink of ${batch.map((v) => v.vector)} by ${budget}`;
     const free = e.freeSlots;
@@ -260,13 +290,18 @@ class Run {
     e.mustHold(`shrinkPrepare of the ${what}`);
     const [dropped] = batch;
     if (dropped && dice.percent(5)) {
+      this.#packMeanwhile(what, dice);
       this.#empty(dropped, dropped.kind);
+      e.putItems(items());
       equal(e.wasm.shrinkCommit(batch.length, 0), 0, "commit after a drop");
       return `${what}, and a drop before its end`;
     }
     const moved = dice.percent(50) ? prepared : dice.below(prepared + 1);
+    this.#packMeanwhile(what, dice);
     sumExtents(e, extents);
     writeOut(e, extents, moved);
+    this.#packMeanwhile(what, dice);
+    e.putItems(items());
     equal(e.wasm.shrinkCommit(batch.length, moved), moved, `commit of ${moved} in the ${what}`);
     // Those that were to go back to their slots and did not, have lost them.
     const lost = pages.filter((page) => !page.given && page.at >= moved).length;

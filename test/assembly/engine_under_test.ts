@@ -116,6 +116,16 @@ export class EngineUnderTest {
     return this.words[this.header(abi.H_VECTOR_MAP) / 4 + 1]!;
   }
 
+  /** Entries that vectors have before entry `index`: bits of their map, behind its head of 64 bytes. */
+  usedBefore(index: number): number {
+    const map = this.header(abi.H_VECTOR_MAP) / 4 + 16;
+    let used = 0;
+    for (let i = 0; i < Math.min(index, this.sizes.entries); i++) {
+      used += (this.words[map + (i >>> 5)]! >>> (i & 31)) & 1;
+    }
+    return used;
+  }
+
   /** Free chunks of each order in a zone: 0 is DMA32, and the only one by default; 1 is NORMAL. */
   freeChunks(zone: number = 0): number[] {
     const at = this.headerIndex(abi.H_FREE_COUNT) + zone * abi.NR_ORDERS;

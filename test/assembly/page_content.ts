@@ -167,16 +167,18 @@ export function writeOut(e: EngineUnderTest, extents: readonly Extent[], to: num
 
 /** Notes the checksums of the pages that the extents name, as is done before they are written. */
 export function sumExtents(e: EngineUnderTest, extents: readonly Extent[]): void {
-  for (const { index, pages } of extents) equal(e.wasm.sumEntries(index, pages), 0, "sumEntries");
+  for (const { address, pages } of extents) {
+    equal(e.wasm.sumPages(address / abi.PAGE_SIZE, pages), pages, "sumPages");
+  }
 }
 
 /** Pages of the batch before the first whose content is not what its checksum says; or `to`. */
 export function verifyExtents(e: EngineUnderTest, extents: readonly Extent[], to: number): number {
-  for (const { index, pages, at } of extents) {
+  for (const { address, pages, at } of extents) {
     const read = Math.min(pages, to - at);
     if (read <= 0) break;
-    const good = e.wasm.verifyEntries(index, read);
-    must(good >= 0 && good <= read, `verifyEntries: ${good}`);
+    const good = e.wasm.verifyPages(address / abi.PAGE_SIZE, read);
+    must(good >= 0 && good <= read, `verifyPages: ${good}`);
     if (good < read) return at + good;
   }
   return to;

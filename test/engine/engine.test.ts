@@ -28,8 +28,8 @@ describe("the address of an entry", () => {
     const { engine } = global;
     for (const pages of [1, 5]) {
       const bo = filled(device, pages, 1);
-      const { vector, numPages } = bo.tt;
-      const items = [{ vector, entries: numPages, start: 0, next: 0, released: 0 }];
+      const { tt } = bo;
+      const items = [{ tt, entries: pages, start: 0, next: 0, released: 0 }];
       expect(engine.shrinkPrepare(items, pages)).toBe(pages);
       expect(engine.shrinkCommit(items, pages)).toBe(pages);
       failsSync("EFAULT", () => bo.readSync(0, new Uint8Array(pages * PAGE_SIZE)));
@@ -63,8 +63,8 @@ describe("what is being moved", () => {
     const { device, global } = kit({ memory: 16 });
     const { engine } = global;
     const bo = filled(device, 5, 1);
-    const { vector, numPages } = bo.tt;
-    const items = [{ vector, entries: numPages, start: 0, next: 0, released: 0 }];
+    const { tt } = bo;
+    const items = [{ tt, entries: tt.numPages, start: 0, next: 0, released: 0 }];
     expect(engine.movingPages).toBe(0);
     engine.shrinkPrepare(items, 5);
     expect(engine.movingPages).toBe(5);

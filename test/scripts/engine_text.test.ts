@@ -31,6 +31,23 @@ test.each([0, 1, 88, 126, 127])("byte %i occurs with its highest bit only", (byt
   expect([...bytesOf(engineText(Uint8Array.from(bytes)))]).toEqual(bytes);
 });
 
+test("all bytes below 128 occur, so that one of them is the mark", () => {
+  const low = Array.from({ length: 128 }, (_, i) => i);
+  for (const rare of low) {
+    const bytes = [
+      ...low,
+      ...low.filter((byte) => byte !== rare),
+      200,
+      201,
+      rare ? 128 : 129,
+      rare,
+    ];
+    const text = engineText(Uint8Array.from(bytes));
+    expect([...bytesOf(text)]).toEqual(bytes);
+    expect([...text].every((char) => char < "\x80")).toBe(true);
+  }
+});
+
 test("the text is read where the host does not encode, too", () => {
   vi.stubGlobal("TextEncoder", undefined);
   try {

@@ -8,8 +8,9 @@ import { createDeviceSync, type Device, PAGE_SIZE, ramSwap } from "../../src/ind
 import { fileSwap } from "../../src/swap/file.ts";
 import { ArraySwap } from "../support/array_swap.ts";
 import { seeded } from "../support/random.ts";
+import { Crumbs } from "./support/crumbs.ts";
 import { DeviceModel, type ModelOptions } from "./support/device_model.ts";
-import { OPS, OPS_TIMEOUT } from "./support/ops.ts";
+import { OPS, OPS_TIMEOUT, SCATTER_STEPS } from "./support/ops.ts";
 
 const FRAMES = 192;
 const SLOTS = 256;
@@ -23,8 +24,14 @@ async function run(
     const swap = new ArraySwap(SLOTS);
     const { devices: created, fails = false } = devices(swap);
     const model = new DeviceModel(created, random, fails ? { ...options, swap } : options);
-    for (let i = 0; i < OPS; i++) await model.step();
-    const { stats } = (created[0] as Device).global;
+    const { global } = created[0] as Device;
+    const crumbs = new Crumbs(global, 4);
+    for (let i = 0; i < OPS; i++) {
+      if (i % SCATTER_STEPS === 0) crumbs.scatter();
+      await model.step();
+    }
+    crumbs.clear();
+    const { stats } = global;
     await model.end();
     // That this was about something.
     const { pagesOut, pagesIn, pagesClean, pagesPurged, interrupted, resumed, faults } = stats;

@@ -9,7 +9,8 @@ import type { SwapDevice } from "../../src/swap/types.ts";
 import { Pool, type TtmGlobalOptions } from "../../src/ttm.ts";
 import { ArraySwap } from "../support/array_swap.ts";
 import { seeded } from "../support/random.ts";
-import { OPS, OPS_TIMEOUT } from "./support/ops.ts";
+import { Crumbs } from "./support/crumbs.ts";
+import { OPS, OPS_TIMEOUT, SCATTER_STEPS } from "./support/ops.ts";
 import { TtModel } from "./support/tt_model.ts";
 
 const SLOTS = 800;
@@ -29,7 +30,12 @@ async function run(swap: SwapDevice, options: TtmGlobalOptions, fails?: ArraySwa
       { coherent: true, dma32: true },
     ].map((kind) => new Pool(global, kind));
     const model = new TtModel(pools, random, fails);
-    for (let i = 0; i < OPS; i++) await model.step();
+    const crumbs = new Crumbs(global, 4);
+    for (let i = 0; i < OPS; i++) {
+      if (i % SCATTER_STEPS === 0) crumbs.scatter();
+      await model.step();
+    }
+    crumbs.clear();
     await model.end();
     for (const pool of pools) pool.close();
     // That this was about something.

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { PAGE_SIZE } from "../../../src/index.ts";
 import { finiTt, Pool, populateTtSync, shrinkTtSync, unpopulateTt } from "../../../src/ttm.ts";
+import { Crumbs } from "../support/crumbs.ts";
 import { codeOf, Rig } from "./rig.ts";
 
 const ALL = { probability: 100, times: 1 } as const;
@@ -68,6 +69,18 @@ describe("populate", () => {
     expect(codeOf(() => populateTtSync(rig.pool, tt))).toBe("ENOMEM");
     expect(rig.snapshot(tt)).toEqual(before);
     expect(tt.restore).toBe(undefined);
+  });
+
+  test("room for a page vector that is free in many places is room", () => {
+    using rig = new Rig({ memory: 64, slots: 64 });
+    const crumbs = new Crumbs(rig.global, 8);
+    crumbs.scatter();
+    const tts = [rig.filled(5), rig.filled(6), rig.filled(7)] as const;
+    shrinkTtSync(rig.pool, tts[1]);
+    const tt = rig.filled(30);
+    populateTtSync(rig.pool, tts[1]);
+    for (const each of [...tts, tt]) rig.expectMarked(each);
+    crumbs.clear();
   });
 
   test("without all the frames it needs it takes none", () => {

@@ -163,9 +163,9 @@ export class Rig implements Disposable, AsyncDisposable {
   holed(pages: number, filled: number): Tt {
     const { engine } = this.global;
     const tt = this.tt(pages);
-    tt.vector = engine.vectorAlloc(pages);
+    this.global.vectors.add(tt);
     tt.pool = this.pool;
-    const window = { vector: tt.vector, entries: filled, start: 0, done: 0 };
+    const window = { tt, entries: filled, start: 0, done: 0 };
     const how = this.pool.flags(tt);
     const covered = engine.fillPrepare(window, filled, how, 0, 0);
     engine.fillCommit(window, covered, covered, how);
