@@ -34,7 +34,7 @@ import {
   takeOptions,
 } from "./options.ts";
 import { ReadAhead, type ReadingAdvice } from "./read_ahead.ts";
-import { type Loose, NOWHERE, PURGEABLE, type Resource, UNEVICTABLE } from "./resource.ts";
+import { type Loose, NOWHERE, OUT, PURGEABLE, type Resource, UNEVICTABLE } from "./resource.ts";
 import { pagesOf } from "./size.ts";
 import { assertStack } from "./stack.ts";
 import type { Frames } from "./ttm/frames.ts";
@@ -75,6 +75,12 @@ export class BufferObject implements Disposable {
   lruNext: LruNode | undefined = undefined;
   /** @internal The next of those whose pins ended, `null` behind the last; `undefined`: it is not among them. */
   nextLoose: Resource | null | undefined = undefined;
+  /** @internal All of its pages, in memory or not. */
+  readonly pages: number;
+  /** @internal */
+  usedAt = 0;
+  /** @internal */
+  hot = false;
 
   /** @internal */
   readonly notCloned: symbol = NOT_CLONED;
@@ -105,7 +111,8 @@ export class BufferObject implements Disposable {
     this.#removed = removed;
     this.#size = size;
     this.#priority = priority;
-    this.#tt = new Tt(pagesOf(size), tt);
+    this.pages = pagesOf(size);
+    this.#tt = new Tt(this.pages, tt);
     this.#tt.evictable = true;
     this.#frames = bdev.global.frames;
     this.#loose = bdev.reclaimer.resources.loose;
@@ -140,7 +147,8 @@ export class BufferObject implements Disposable {
   placeOf(pinned: boolean): number {
     const { vector, resident, purgeable, pool } = this.#tt;
     if (vector < 0) return NOWHERE;
-    if (resident === 0 || pinned) return UNEVICTABLE;
+    if (resident === 0) return OUT;
+    if (pinned) return UNEVICTABLE;
     if (purgeable) return PURGEABLE;
     // Pages for coherent DMA stay, unless they can be purged.
     return pool?.coherent ? UNEVICTABLE : this.#priority;
@@ -314,7 +322,7 @@ export class BufferObject implements Disposable {
    */
   async populate(options?: RangeOptions): Promise<void> {
     this.assertAlive();
-    await withPages(this.#bdev, this, this.#populating(options), () => this.#used());
+    await withPages(this.#bdev, this, this.#populating(options), () => this.#fetched());
   }
 
   /**
@@ -325,7 +333,7 @@ export class BufferObject implements Disposable {
    */
   populateSync(options?: RangeOptions): void {
     this.assertAlive();
-    withPagesSync(this.#bdev, this, this.#populating(options), () => this.#used());
+    withPagesSync(this.#bdev, this, this.#populating(options), () => this.#fetched());
   }
 
   /**
@@ -498,6 +506,11 @@ export class BufferObject implements Disposable {
     this.#bdev.reclaimer.resources.settle(this);
   }
 
+  /** It was brought in, which is no use yet: that is still to come, or was before a hibernation. */
+  #fetched(): void {
+    this.#bdev.reclaimer.resources.fetched(this);
+  }
+
   #used(): void {
     this.#bdev.reclaimer.resources.used(this);
   }
@@ -505,7 +518,7 @@ export class BufferObject implements Disposable {
   /** Pins it once more. The calls come first, as they may fail; then the counts change together. */
   #hold(): void {
     const tt = this.#tt;
-    this.#bdev.reclaimer.resources.used(this, true);
+    this.#bdev.reclaimer.resources.held(this);
     if (tt.evictable) this.#frames.stuck += tt.resident;
     tt.evictable = false;
     this.#held++;

@@ -1,5 +1,7 @@
 /** What can stand in an LRU list: the list lives in these fields. */
 export interface LruNode {
+  /** Its weight, which does not change (pages). */
+  readonly pages: number;
   lruPrev: LruNode | undefined;
   lruNext: LruNode | undefined;
   /** The list it stands in, if it stands in one. */
@@ -8,6 +10,7 @@ export interface LruNode {
 
 /** A place in a list that belongs to a walk, not a member. */
 class Hitch implements LruNode {
+  readonly pages = 0;
   lruPrev: LruNode | undefined = undefined;
   lruNext: LruNode | undefined = undefined;
   lru: Lru<LruNode> | undefined = undefined;
@@ -18,10 +21,16 @@ export class Lru<T extends LruNode> {
   #first: LruNode | undefined;
   #last: LruNode | undefined;
   #size = 0;
+  #pages = 0;
 
   /** Members (a count). */
   get size(): number {
     return this.#size;
+  }
+
+  /** What its members weigh together (pages). */
+  get pages(): number {
+    return this.#pages;
   }
 
   /** The least recently used member. */
@@ -52,6 +61,7 @@ export class Lru<T extends LruNode> {
       node.lru?.remove(node);
       this.#insert(node, this.#last);
       this.#size++;
+      this.#pages += node.pages;
       return;
     }
     const { lruPrev: prev, lruNext: next } = node;
@@ -68,6 +78,7 @@ export class Lru<T extends LruNode> {
     if ((node.lru as unknown) !== this) return;
     this.#unlink(node);
     this.#size--;
+    this.#pages -= node.pages;
   }
 
   /**
