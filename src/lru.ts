@@ -51,24 +51,32 @@ export class Lru<T extends LruNode> {
   }
 
   /**
-   * Puts `node` at the most recently used end, taking it out of the list it was in. To move it within its own list
-   * this calls no other function: a stack that is full cannot stop it half-way.
+   * Puts `node` at the most recently used end, taking it out of the list it was in. Once it has begun this calls no
+   * other function: a stack that is full cannot stop it half-way.
    */
   touch(node: T): void {
     const last = this.#last;
     if (last === node) return;
-    if ((node.lru as unknown) !== this || !last) {
-      node.lru?.remove(node);
-      this.#insert(node, this.#last);
-      this.#size++;
-      this.#pages += node.pages;
-      return;
+    const from = node.lru as Lru<T> | undefined;
+    const pages = from === this ? 0 : node.pages;
+    if (from) {
+      const { lruPrev: prev, lruNext: next } = node;
+      if (prev) prev.lruNext = next;
+      else from.#first = next;
+      if (next) next.lruPrev = prev;
+      else from.#last = prev;
     }
-    const { lruPrev: prev, lruNext: next } = node;
-    if (prev) prev.lruNext = next;
-    else this.#first = next;
-    if (next) next.lruPrev = prev;
-    last.lruNext = node;
+    if (from !== this) {
+      if (from) {
+        from.#size--;
+        from.#pages -= pages;
+      }
+      this.#size++;
+      this.#pages += pages;
+      node.lru = this as unknown as Lru<LruNode>;
+    }
+    if (last) last.lruNext = node;
+    else this.#first = node;
     node.lruPrev = last;
     node.lruNext = undefined;
     this.#last = node;
