@@ -51,35 +51,46 @@ export class Lru<T extends LruNode> {
   }
 
   /**
-   * Puts `node` at the most recently used end, taking it out of the list it was in. Once it has begun this calls no
-   * other function: a stack that is full cannot stop it half-way.
+   * Puts `node` at the most recently used end, taking it out of the list it was in. Once anything has changed no
+   * other function is called: a stack that is full cannot stop it half-way.
    */
   touch(node: T): void {
     const last = this.#last;
     if (last === node) return;
-    const from = node.lru as Lru<T> | undefined;
-    const pages = from === this ? 0 : node.pages;
+    if ((node.lru as unknown) !== this || !last) {
+      this.#take(node, node.lru as Lru<T> | undefined, node.pages);
+      return;
+    }
+    const { lruPrev: prev, lruNext: next } = node;
+    if (prev) prev.lruNext = next;
+    else this.#first = next;
+    if (next) next.lruPrev = prev;
+    last.lruNext = node;
+    node.lruPrev = last;
+    node.lruNext = undefined;
+    this.#last = node;
+  }
+
+  /** Takes `node` out of `from`, another list, and puts it at the end of this one. */
+  #take(node: T, from: Lru<T> | undefined, pages: number): void {
     if (from) {
       const { lruPrev: prev, lruNext: next } = node;
       if (prev) prev.lruNext = next;
       else from.#first = next;
       if (next) next.lruPrev = prev;
       else from.#last = prev;
+      from.#size--;
+      from.#pages -= pages;
     }
-    if (from !== this) {
-      if (from) {
-        from.#size--;
-        from.#pages -= pages;
-      }
-      this.#size++;
-      this.#pages += pages;
-      node.lru = this as unknown as Lru<LruNode>;
-    }
+    const last = this.#last;
     if (last) last.lruNext = node;
     else this.#first = node;
     node.lruPrev = last;
     node.lruNext = undefined;
+    node.lru = this as unknown as Lru<LruNode>;
     this.#last = node;
+    this.#size++;
+    this.#pages += pages;
   }
 
   remove(node: T): void {
