@@ -155,6 +155,7 @@ async function objects(bench: Bench, count: number): Promise<void> {
 }
 
 class Member implements LruNode {
+  readonly pages = 1;
   lruPrev: LruNode | undefined = undefined;
   lruNext: LruNode | undefined = undefined;
   lru: Lru<LruNode> | undefined = undefined;

@@ -299,7 +299,7 @@ function report({ rows, promises, about }, folder) {
       return [
         `## ${bench}`,
         "",
-        ...(known.includes(bench) ? [question(bench), ""] : []),
+        ...(known.includes(bench) ? [question(bench), "", notes(bench), ""] : []),
         ...chartsOf(own).flatMap(({ name, text }) => [
           `![${text}](../bench/charts/${name}.svg)`,
           "",

@@ -1,5 +1,7 @@
 /** What can stand in an LRU list: the list lives in these fields. */
 export interface LruNode {
+  /** Its weight, which does not change (pages). */
+  readonly pages: number;
   lruPrev: LruNode | undefined;
   lruNext: LruNode | undefined;
   /** The list it stands in, if it stands in one. */
@@ -8,6 +10,7 @@ export interface LruNode {
 
 /** A place in a list that belongs to a walk, not a member. */
 class Hitch implements LruNode {
+  readonly pages = 0;
   lruPrev: LruNode | undefined = undefined;
   lruNext: LruNode | undefined = undefined;
   lru: Lru<LruNode> | undefined = undefined;
@@ -18,10 +21,16 @@ export class Lru<T extends LruNode> {
   #first: LruNode | undefined;
   #last: LruNode | undefined;
   #size = 0;
+  #pages = 0;
 
   /** Members (a count). */
   get size(): number {
     return this.#size;
+  }
+
+  /** What its members weigh together (pages). */
+  get pages(): number {
+    return this.#pages;
   }
 
   /** The least recently used member. */
@@ -42,16 +51,14 @@ export class Lru<T extends LruNode> {
   }
 
   /**
-   * Puts `node` at the most recently used end, taking it out of the list it was in. To move it within its own list
-   * this calls no other function: a stack that is full cannot stop it half-way.
+   * Puts `node` at the most recently used end, taking it out of the list it was in. Once anything has changed no
+   * other function is called: a stack that is full cannot stop it half-way.
    */
   touch(node: T): void {
     const last = this.#last;
     if (last === node) return;
     if ((node.lru as unknown) !== this || !last) {
-      node.lru?.remove(node);
-      this.#insert(node, this.#last);
-      this.#size++;
+      this.#take(node, node.lru as Lru<T> | undefined, node.pages);
       return;
     }
     const { lruPrev: prev, lruNext: next } = node;
@@ -64,10 +71,33 @@ export class Lru<T extends LruNode> {
     this.#last = node;
   }
 
+  /** Takes `node` out of `from`, another list, and puts it at the end of this one. */
+  #take(node: T, from: Lru<T> | undefined, pages: number): void {
+    if (from) {
+      const { lruPrev: prev, lruNext: next } = node;
+      if (prev) prev.lruNext = next;
+      else from.#first = next;
+      if (next) next.lruPrev = prev;
+      else from.#last = prev;
+      from.#size--;
+      from.#pages -= pages;
+    }
+    const last = this.#last;
+    if (last) last.lruNext = node;
+    else this.#first = node;
+    node.lruPrev = last;
+    node.lruNext = undefined;
+    node.lru = this as unknown as Lru<LruNode>;
+    this.#last = node;
+    this.#size++;
+    this.#pages += pages;
+  }
+
   remove(node: T): void {
     if ((node.lru as unknown) !== this) return;
     this.#unlink(node);
     this.#size--;
+    this.#pages -= node.pages;
   }
 
   /**

@@ -1,5 +1,5 @@
 import { codeOf } from "./errors.ts";
-import { PRIORITIES, PURGEABLE, type Resource, ResourceManager } from "./resource.ts";
+import { type Resource, ResourceManager } from "./resource.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
 import { poolOf } from "./ttm/pool.ts";
 import { dropHeld } from "./ttm/restore.ts";
@@ -42,12 +42,13 @@ export class Reclaim implements Shrinker {
    */
   readonly batch: number;
   /** The buffers that have content, in the order in which they leave. */
-  readonly resources: ResourceManager<Reclaimable> = new ResourceManager<Reclaimable>();
+  readonly resources: ResourceManager<Reclaimable>;
   readonly #global: TtmGlobal;
 
   constructor(global: TtmGlobal) {
     this.#global = global;
     const { store, transferPages, engine } = global;
+    this.resources = new ResourceManager(engine.geometry.frames);
     const flying = store.width > 1 ? store.width * transferPages : 0;
     const together = Math.min(SCAN_FLIGHTS * flying, engine.geometry.frames >>> 1);
     this.batch = Math.max(together, BATCH_PAGES);
@@ -158,10 +159,10 @@ export class Reclaim implements Shrinker {
 
   /** Throws away purgeable buffers until `pages` pages are free. Returns pages released. */
   #purge(pages: number): number {
-    const list = this.resources.list(PURGEABLE);
+    const { purgeable } = this.resources;
     let released = 0;
-    if (list.size === 0) return 0;
-    for (const bo of list.walk()) {
+    if (purgeable.size === 0) return 0;
+    for (const bo of purgeable.walk()) {
       if (released >= pages) break;
       if (bo.pinned || !bo.tt.lock.tryLock()) continue;
       released += poolOf(bo.tt).purge(bo.tt);
@@ -174,8 +175,7 @@ export class Reclaim implements Shrinker {
   #victims(target: number): Reclaimable[] {
     const victims: Reclaimable[] = [];
     let found = 0;
-    for (let priority = 0; priority < PRIORITIES && found < target; priority++) {
-      const list = this.resources.list(priority);
+    for (const list of this.resources.shrinkable) {
       for (let bo = list.first; bo && found < target; bo = list.after(bo)) {
         if (bo.pinned || !bo.tt.lock.tryLock()) continue;
         victims.push(bo);

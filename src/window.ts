@@ -9,7 +9,7 @@ import type { Lru, LruNode } from "./lru.ts";
 import { Mapping, type MapRequest } from "./mapping.ts";
 import type { Range } from "./options.ts";
 import type { ReadAhead } from "./read_ahead.ts";
-import { type Loose, NOWHERE, PURGEABLE, type Resource, UNEVICTABLE } from "./resource.ts";
+import { type Loose, NOWHERE, OUT, PURGEABLE, type Resource, UNEVICTABLE } from "./resource.ts";
 import { formatSize, pagesOf } from "./size.ts";
 import type { Frames } from "./ttm/frames.ts";
 import { OVERWRITES_NOTHING, type Overwritten, type Part } from "./ttm/restore.ts";
@@ -42,6 +42,10 @@ export class Window implements Accessed {
   lruPrev: LruNode | undefined = undefined;
   lruNext: LruNode | undefined = undefined;
   nextLoose: Resource | null | undefined = undefined;
+  /** All of its pages, in memory or not. */
+  readonly pages: number;
+  usedAt = 0;
+  hot = false;
 
   /** First byte of the buffer that lies in it. */
   readonly start: number;
@@ -60,7 +64,8 @@ export class Window implements Accessed {
   constructor(bdev: Bdev, start: number, size: number, { priority, ...options }: WindowOptions) {
     this.start = start;
     this.size = size;
-    this.tt = new Tt(pagesOf(size), options);
+    this.pages = pagesOf(size);
+    this.tt = new Tt(this.pages, options);
     this.tt.evictable = true;
     this.tt.start = start / PAGE_SIZE;
     this.#bdev = bdev;
@@ -91,7 +96,8 @@ export class Window implements Accessed {
   placeOf(pinned: boolean): number {
     const { vector, resident, purgeable, pool } = this.tt;
     if (vector < 0) return NOWHERE;
-    if (resident === 0 || pinned) return UNEVICTABLE;
+    if (resident === 0) return OUT;
+    if (pinned) return UNEVICTABLE;
     if (purgeable) return PURGEABLE;
     // Pages for coherent DMA stay, unless they can be purged.
     return pool?.coherent ? UNEVICTABLE : this.#priority;
@@ -201,12 +207,12 @@ export class Window implements Accessed {
   /** Brings in bytes of the buffer that lie in it. */
   async populate({ offset, length }: Range, signal: Signal | undefined): Promise<void> {
     const a = this.bringing("populate", signal, offset - this.start, length);
-    await withPages(this.#bdev, this, a, () => this.used());
+    await withPages(this.#bdev, this, a, () => this.#fetched());
   }
 
   populateSync({ offset, length }: Range, signal: Signal | undefined): void {
     const a = this.bringing("populate", signal, offset - this.start, length);
-    withPagesSync(this.#bdev, this, a, () => this.used());
+    withPagesSync(this.#bdev, this, a, () => this.#fetched());
   }
 
   /** Lets its pages go: what is not needed is thrown away, the rest is to be moved to swap. */
@@ -232,10 +238,15 @@ export class Window implements Accessed {
     this.#bdev.reclaimer.resources.used(this);
   }
 
+  /** It was brought in, which is no use yet: that is still to come, or was before a hibernation. */
+  #fetched(): void {
+    this.#bdev.reclaimer.resources.fetched(this);
+  }
+
   /** Pins it once more. The calls come first, as they may fail; then the counts change together. */
   hold(): void {
     const { tt } = this;
-    this.#bdev.reclaimer.resources.used(this, true);
+    this.#bdev.reclaimer.resources.held(this);
     if (tt.evictable) this.#frames.stuck += tt.resident;
     tt.evictable = false;
     this.#held++;

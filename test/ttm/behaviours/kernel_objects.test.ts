@@ -17,6 +17,7 @@ function scanOnce({ global, device }: Rig, how: ReturnType<typeof control>): num
 }
 
 class Node implements LruNode {
+  readonly pages = 1;
   lruPrev: LruNode | undefined;
   lruNext: LruNode | undefined;
   lru: Lru<LruNode> | undefined;
