@@ -17,6 +17,7 @@ export {
   vectorDrop,
   vectorExtents,
   vectorFree,
+  vectorPunch,
 } from "./page_vector";
 
 // Pages in: populate and restore.

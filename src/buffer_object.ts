@@ -38,7 +38,7 @@ import { type Loose, NOWHERE, PURGEABLE, type Resource, UNEVICTABLE } from "./re
 import { pagesOf } from "./size.ts";
 import { assertStack } from "./stack.ts";
 import type { Frames } from "./ttm/frames.ts";
-import { OVERWRITES_NOTHING, type Part } from "./ttm/restore.ts";
+import { OVERWRITES_NOTHING, type Overwritten, type Part } from "./ttm/restore.ts";
 import { segmentsOf } from "./ttm/segments.ts";
 import { assertShrinkable, partial, Shrink } from "./ttm/shrink.ts";
 import type { Released } from "./ttm/shrinker.ts";
@@ -183,9 +183,9 @@ export class BufferObject implements Disposable {
     const length = lengthOf(bytes);
     if (length === 0) return;
     const part = this.#part(offset, length);
-    const a = access("populate", signalOf(options, "write"), overwritten(offset, length), part);
+    const a = access("populate", signalOf(options, "write"), this.#overwritten(offset, length), part);
     this.#needed();
-    await withPages(this.#bdev, this, a, () => this.#copyIn(offset, length, bytes));
+    await withPages(this.#bdev, this, a, (held) => this.#copyIn(offset, length, bytes, held));
   }
 
   /**
@@ -199,9 +199,9 @@ export class BufferObject implements Disposable {
     const length = lengthOf(bytes);
     if (length === 0) return;
     const part = this.#part(offset, length);
-    const a = access("populate", signalOf(options, "write"), overwritten(offset, length), part);
+    const a = access("populate", signalOf(options, "write"), this.#overwritten(offset, length), part);
     this.#needed();
-    withPagesSync(this.#bdev, this, a, () => this.#copyIn(offset, length, bytes));
+    withPagesSync(this.#bdev, this, a, (held) => this.#copyIn(offset, length, bytes, held));
   }
 
   /**
@@ -467,6 +467,17 @@ export class BufferObject implements Disposable {
     return part ? this.#readAhead.take(part, this.#bdev.global.engine.geometry.frames >>> 3) : 0;
   }
 
+  /** Pages that a write is about, and those that it covers whole: the last one, too, if it goes to the end. */
+  #overwritten(offset: number, length: number): Overwritten {
+    const end = pagesOf(offset + length);
+    return {
+      first: Math.floor(offset / PAGE_SIZE),
+      from: pagesOf(offset),
+      to: offset + length === this.#size ? end : Math.floor((offset + length) / PAGE_SIZE),
+      end,
+    };
+  }
+
   /** A populate of all, or of a part. */
   #populating(options: RangeOptions | undefined): Access {
     if (options === undefined) return access("populate", undefined);
@@ -543,17 +554,22 @@ export class BufferObject implements Disposable {
     return mapping;
   }
 
-  #copyIn(offset: number, length: number, source: CallerBytes): void {
+  #copyIn(offset: number, length: number, source: CallerBytes, held: boolean): void {
     assertLength(source, length, "source");
     const { pool, global } = this.#bdev;
+    const { engine } = global;
+    const end = offset + length;
     this.#tt.purged = false;
     const first = Math.floor(offset / PAGE_SIZE);
-    const pages = pagesOf(offset + length) - first;
+    const pages = pagesOf(end) - first;
     // A buffer written whole gets slots side by side again when it leaves. One written in part keeps its slots, or
     // its content would be scattered over swap.
     pool.dirty(this.#tt, first, pages, global.roomForClean && pages < this.#tt.numPages);
     this.#used();
-    copyIn(segmentsOf(this.#bdev.global.engine, this.#tt, offset, length), source);
+    // What lies behind the last byte of the buffer is overwritten with it.
+    const rest = end === this.#size ? pagesOf(end) * PAGE_SIZE - end : 0;
+    if (rest > 0) for (const each of segmentsOf(engine, this.#tt, end, rest, held)) each.fill(0);
+    copyIn(segmentsOf(engine, this.#tt, offset, length, held), source);
   }
 
   #copyOut(offset: number, length: number, target: CallerBytes): void {
@@ -561,9 +577,4 @@ export class BufferObject implements Disposable {
     this.#used();
     copyOut(segmentsOf(this.#bdev.global.engine, this.#tt, offset, length), target);
   }
-}
-
-/** Pages that a write covers whole. */
-function overwritten(offset: number, length: number): { from: number; to: number } {
-  return { from: Math.ceil(offset / PAGE_SIZE), to: Math.floor((offset + length) / PAGE_SIZE) };
 }
