@@ -24,7 +24,6 @@ const KEPT = {
   "assembly/index.ts slotFree": "bench/slots measures the map of slots; tests empty swap with it",
   "assembly/index.ts pageCopy": "bench/copy measures what one page a call costs",
   "assembly/index.ts pageChecksum": "what the checksum promises is tested on any page",
-  "src/access.ts Accessed": "the type of what its functions take",
   "src/cli/reader.ts interruption": "its test looks at the signal by itself",
   "src/engine/entry.ts isHandle": "the forms of an entry have one home, for tests too",
   "src/engine/module.ts bytesOf": "the text of the engine is tested against the engine",

@@ -19,7 +19,7 @@ export const LAYERS = [
   [["src/device.ts"]],
   [["src/hibernation.ts"]],
   [["src/buffer_object.ts", "src/debugfs.ts"]],
-  [["src/read_ahead.ts"]],
+  [["src/read_ahead.ts", "src/discard.ts"]],
   [["src/access.ts"]],
   [["src/bdev.ts"]],
   [["src/kswapd.ts", "src/reclaim.ts", "src/tasks.ts"]],

@@ -67,7 +67,7 @@ export function copying(signal: Signal | undefined, part?: Part, ahead = 0): Acc
  * What is done with pages that are in memory. `held`: with frames that are held for entries, too, as it is to overwrite
  * these. It notes that the buffer was used, and is the last thing that is done on the spot: nothing fails after it.
  */
-export type Use<T> = (held: boolean) => T;
+type Use<T> = (held: boolean) => T;
 
 /** Runs `use` while the pages of `bo` that it needs are in memory. */
 export function withPagesSync<T>(bdev: Bdev, bo: Accessed, a: Access, use: Use<T>): T {
@@ -202,12 +202,7 @@ function atAStretch<T>(
 }
 
 /** Runs `use` while the pages of `bo` that it needs are in memory; brings them in asynchronously. */
-export async function withPages<T>(
-  bdev: Bdev,
-  bo: Accessed,
-  a: Access,
-  use: Use<T>,
-): Promise<T> {
+export async function withPages<T>(bdev: Bdev, bo: Accessed, a: Access, use: Use<T>): Promise<T> {
   begin(bo, a);
   if (timeLeft() && !bo.turn.held) {
     const done = useInMemory(bdev, bo, a, use) ?? atAStretch(bdev, bo, a, use);

@@ -19,6 +19,7 @@ import {
   copyOut,
   lengthOf,
 } from "./bytes.ts";
+import { type Discard, discard, discardSync } from "./discard.ts";
 import { show, TtmError } from "./errors.ts";
 import { Lock } from "./lock.ts";
 import type { Lru, LruNode } from "./lru.ts";
@@ -182,8 +183,13 @@ export class BufferObject implements Disposable {
     const bytes = this.#range(offset, source, "source");
     const length = lengthOf(bytes);
     if (length === 0) return;
-    const part = this.#part(offset, length);
-    const a = access("populate", signalOf(options, "write"), this.#overwritten(offset, length), part);
+    const part = this.partOf(offset, length);
+    const a = access(
+      "populate",
+      signalOf(options, "write"),
+      this.#overwritten(offset, length),
+      part,
+    );
     this.#needed();
     await withPages(this.#bdev, this, a, (held) => this.#copyIn(offset, length, bytes, held));
   }
@@ -198,8 +204,13 @@ export class BufferObject implements Disposable {
     const bytes = this.#range(offset, source, "source");
     const length = lengthOf(bytes);
     if (length === 0) return;
-    const part = this.#part(offset, length);
-    const a = access("populate", signalOf(options, "write"), this.#overwritten(offset, length), part);
+    const part = this.partOf(offset, length);
+    const a = access(
+      "populate",
+      signalOf(options, "write"),
+      this.#overwritten(offset, length),
+      part,
+    );
     this.#needed();
     withPagesSync(this.#bdev, this, a, (held) => this.#copyIn(offset, length, bytes, held));
   }
@@ -215,7 +226,7 @@ export class BufferObject implements Disposable {
     const bytes = this.#range(offset, target, "target");
     const length = lengthOf(bytes);
     if (length === 0) return target;
-    const part = this.#part(offset, length);
+    const part = this.partOf(offset, length);
     const a = copying(signalOf(options, "read"), part, this.#ahead(part));
     if (this.#empty) clear(bytes);
     else await withPages(this.#bdev, this, a, () => this.#copyOut(offset, length, bytes));
@@ -232,7 +243,7 @@ export class BufferObject implements Disposable {
     const bytes = this.#range(offset, target, "target");
     const length = lengthOf(bytes);
     if (length === 0) return target;
-    const part = this.#part(offset, length);
+    const part = this.partOf(offset, length);
     const a = copying(signalOf(options, "read"), part, this.#ahead(part));
     if (this.#empty) clear(bytes);
     else withPagesSync(this.#bdev, this, a, () => this.#copyOut(offset, length, bytes));
@@ -353,6 +364,31 @@ export class BufferObject implements Disposable {
   }
 
   /**
+   * Makes all bytes zeros, or `length` from `offset` on, and gives up what holds them (fallocate's PUNCH_HOLE): pages
+   * that these cover whole need neither memory nor swap any more. Pages that they cover in part are brought in, and
+   * cleared there; so are those of a pinned or mapped buffer that are in memory, which stay.
+   *
+   * @throws TypeError, RangeError for bytes that do not lie within the buffer
+   * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: of a page that is covered in part; at most bytes of such are zeros
+   *   by then, and the same call may be made again
+   */
+  async discard(options?: RangeOptions): Promise<void> {
+    this.assertAlive();
+    await discard(this.#bdev, this, this.#discarding(options));
+  }
+
+  /**
+   * As `discard`, at once.
+   *
+   * @throws TtmError as `discard` does; EBUSY while an async operation on it is in flight; EWOULDBLOCK when
+   *   it needs I/O of an asynchronous swap device
+   */
+  discardSync(options?: RangeOptions): void {
+    this.assertAlive();
+    discardSync(this.#bdev, this, this.#discarding(options));
+  }
+
+  /**
    * Says whether the content is needed (the madvise of GPU drivers). `"dontneed"` lets pressure throw
    * it away without I/O, after which it reads as zeros; if all of it is in swap, that goes at once.
    * `"willneed"` takes it back. `"random"`, `"sequential"` and `"normal"` say how it will be read. Returns
@@ -452,8 +488,8 @@ export class BufferObject implements Disposable {
     return bytesWithin(this.#size, offset, value, name);
   }
 
-  /** The pages that bytes [offset, offset + length) lie in; `undefined`: all of them are brought in together. */
-  #part(offset: number, length: number): Part | undefined {
+  /** @internal The pages that bytes [offset, offset + length) lie in; `undefined`: all come in together. */
+  partOf(offset: number, length: number): Part | undefined {
     const { numPages, caching, dma } = this.#tt;
     const { pool } = this.#bdev;
     const [from, to] = [Math.floor(offset / PAGE_SIZE), pagesOf(offset + length)];
@@ -483,14 +519,19 @@ export class BufferObject implements Disposable {
     if (options === undefined) return access("populate", undefined);
     const given = takeOptions(options, RANGE_OPTIONS, "populate");
     const { offset, length } = rangeOf(given, this.#size);
-    const part = this.#part(offset, length);
+    const part = this.partOf(offset, length);
     return access("populate", asSignal(given.signal), OVERWRITES_NOTHING, part);
+  }
+
+  #discarding(options: RangeOptions | undefined): Discard {
+    const given = takeOptions(options, RANGE_OPTIONS, "discard");
+    return { ...rangeOf(given, this.#size), signal: asSignal(given.signal) };
   }
 
   /** What brings in all that is to be mapped. */
   #mappingOf({ signal, write, offset, length }: MapRequest): Access {
     if (write) this.#needed();
-    const part = this.#part(offset, length);
+    const part = this.partOf(offset, length);
     return access("map", signal, OVERWRITES_NOTHING, part);
   }
 

@@ -30,6 +30,7 @@ export type TtmOperation =
   | "populate"
   | "restore"
   | "shrink"
+  | "discard"
   | "map"
   | "unpin"
   | "destroy";

@@ -316,7 +316,7 @@ export class Engine {
     count: number,
     flags: number,
   ): number {
-    return this.#expect(this.#wasm.vectorPunch(vector, entries, start, count, flags), "destroy");
+    return this.#expect(this.#wasm.vectorPunch(vector, entries, start, count, flags), "discard");
   }
 
   /**

@@ -21,7 +21,7 @@ import type { Pool } from "./pool.ts";
 import {
   type Batch,
   becomePopulated,
-  dropHeld,
+  dropHeldIn,
   mismatch,
   OVERWRITES_NOTHING,
   type Overwritten,
@@ -53,12 +53,7 @@ export function overwrites(pool: Pool, tt: Tt, { from, to }: Overwritten): boole
 }
 
 /** Makes ready what is to be overwritten, at a stretch: to be written and committed, or ended. */
-export function overwriteSync(
-  pool: Pool,
-  task: Task,
-  tt: Tt,
-  overwritten: Overwritten,
-): Overwrite {
+export function overwriteSync(pool: Pool, task: Task, tt: Tt, overwritten: Overwritten): Overwrite {
   const work = new Overwrite(pool, task, tt, overwritten);
   runSync(pool.global, task, work);
   return work;
@@ -184,9 +179,7 @@ export class Overwrite implements Work, Want {
     const { engine } = this.#pool.global;
     const { first, end } = this.#overwritten;
     this.#begun = true;
-    const { cursor, read } = tt.restore ?? { cursor: 0, read: 0 };
-    const half = read > 0 ? engine.chunkPages(engine.shadow(tt.vector + cursor)) : 0;
-    if (cursor < end && cursor + half > first) dropHeld(tt);
+    dropHeldIn(tt, first, end);
     this.#cursor = engine.firstMissing(tt.vector, first, end);
     this.#border = engine.firstGap(tt.vector, end, tt.numPages);
   }

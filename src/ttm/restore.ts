@@ -71,7 +71,7 @@ export interface Batch extends FillWindow {
 }
 
 /** A tt that is being filled, and where that stands. */
-export interface Fill {
+interface Fill {
   readonly pool: Pool;
   readonly tt: Tt;
   readonly state: RestoreState;
@@ -475,6 +475,15 @@ export function dropHeld(tt: Tt): number {
   batch.covered = 1;
   take({ pool, tt, state }, batch, 0);
   return resident - tt.resident;
+}
+
+/** The same if that chunk has some of entries [from, to). */
+export function dropHeldIn(tt: Tt, from: number, to: number): number {
+  const { cursor, read } = tt.restore ?? { cursor: 0, read: 0 };
+  if (read === 0 || cursor >= to) return 0;
+  const { engine } = poolOf(tt).global;
+  const pages = engine.chunkPages(engine.shadow(tt.vector + cursor));
+  return cursor + pages > from ? dropHeld(tt) : 0;
 }
 
 /** The error for a page that came back with another checksum. */
