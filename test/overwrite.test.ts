@@ -12,7 +12,7 @@ import {
   ramSwap,
   type SwapDevice,
 } from "../src/index.ts";
-import { content, contentSync, expectSame, pattern } from "./support/bytes.ts";
+import { content, contentSync, expectSame, expectZeros, pattern } from "./support/bytes.ts";
 import { Gate, settles, until } from "./support/delays.ts";
 import { expectAllFree, filled } from "./support/devices.ts";
 import { fails, failsSync, systemError } from "./support/errors.ts";
@@ -181,6 +181,20 @@ describe("what it leaves in swap", () => {
     bo.writeSync(size(100), pattern(2, size(64)));
     expect(device.stats().slots.free).toBe(2048 - 512 + 64);
   });
+});
+
+test("what lies behind the last byte is zeros, in frames that held others' bytes", async () => {
+  for (const fresh of [true, false]) {
+    for (const offset of [0, size(20)]) {
+      const { device, bo } = await shrunken(size(40) + 100);
+      if (fresh) bo.discardSync();
+      bo.writeSync(offset, pattern(2, bo.size - offset));
+      const { engine } = device.global;
+      const last = engine.view(engine.pageAt(bo.tt.vector + 40), PAGE_SIZE);
+      expectZeros(last.subarray(100), "the rest of the page");
+      device.check();
+    }
+  }
 });
 
 /** A write that is cut on both sides, so that it has something to wait for. */
