@@ -99,9 +99,6 @@ function zero({ pool, global }: Bdev, { tt }: Discardable, offset: number, lengt
   for (const each of segmentsOf(global.engine, tt, offset, length)) each.fill(0);
 }
 
-function punch(bdev: Bdev, bo: Discardable, from: number, to: number): number {
-  const freed = punchHole(bdev.pool, bo.tt, from, to, bo.pinned);
-  // Others may wait for frames.
-  bdev.global.frames.transits.wakeNext();
-  return freed;
+function punch({ pool }: Bdev, { tt, pinned }: Discardable, from: number, to: number): number {
+  return punchHole(pool, tt, from, to, pinned);
 }

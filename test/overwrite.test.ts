@@ -363,6 +363,26 @@ describe.each(MEANWHILE)("while it waits %s:", (_, happens, expected) => {
   });
 });
 
+test.each(MEANWHILE.slice(1, 3))(
+  "while a Sync one reads a border page, %s",
+  async (_, happens, expected) => {
+    const scene = await shrunken(size(100));
+    const { device, swap, bo, bytes } = scene;
+    const source = new ArrayBuffer(LENGTH);
+    swap.before = () => {
+      swap.before = undefined;
+      happens(scene, source, new AbortController());
+    };
+    expect(() => bo.writeSync(OFFSET, new Uint8Array(source).fill(9))).toThrow(expected as RegExp);
+    device.check();
+    if (!bo.destroyed) {
+      expectSame(contentSync(bo), bytes, "content");
+      bo.destroy();
+    }
+    expectAllFree(device);
+  },
+);
+
 test("nobody sees a frame that is to be written, while it waits", async () => {
   const gate = new Gate();
   gate.open();

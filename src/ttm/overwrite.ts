@@ -238,11 +238,10 @@ export class Overwrite implements Work, Want {
       tt.restore = undefined;
       becomePopulated(tt);
     }
-    this.#claim?.end();
     if (holds.length > 0) global.trace?.({ type: "restore", tt: tt.id, pages: this.pages });
   }
 
-  /** Gives back what is held, if something is; pages that were read stay. */
+  /** To be called in any case: gives back what is held, if something is; pages that were read stay. */
   end(): void {
     const { tt } = this;
     const pool = this.#pool;

@@ -79,6 +79,9 @@ describe.each(KINDS)("a tt %s", (_, options, { coherent = false, orders = undefi
         if (stays || coherent) expect(tt.populated).toBe(populated);
         else if (to - from === PAGES) expect(tt.vector).toBe(-1);
         else if (to > from) expect(tt.shrunken).toBe(true);
+        const { vector } = tt;
+        const holes = vector < 0 ? 0 : global.engine.countEmpty(vector, 0, PAGES);
+        expect(tt.gaps || holes === 0).toBe(true);
         bytes.fill(0, from * PAGE_SIZE, to * PAGE_SIZE);
         populateTtSync(pool, tt);
         expectInvariants(global, [{ pool, tt }]);
