@@ -157,6 +157,53 @@ test("pages in memory, holes and pages in swap are overwritten together", () =>
     }
   }));
 
+describe("a chunk that is half read", () => {
+  /** Pages 40 to 56 are held, of which the first 4 are read. */
+  async function halfRead(): Promise<Scene> {
+    const scene = await shrunken(size(100), {}, { transferPages: 4, keepClean: false });
+    const { bo, swap } = scene;
+    swap.before = failAt(false, 2, systemError("EIO"));
+    failsSync("EIO", () => bo.populateSync({ offset: size(40), length: size(16) }));
+    swap.before = undefined;
+    expect(bo.tt.restore).toMatchObject({ cursor: 40, read: 4 });
+    swap.forget();
+    return scene;
+  }
+
+  test.each([
+    ["right before it", 30, 10],
+    ["right behind it", 56, 10],
+    ["elsewhere", 80, 10],
+  ])("is gone on with after a write %s", async (_, page, pages) => {
+    const { device, bo, bytes, swap } = await halfRead();
+    const written = pattern(2, size(pages));
+    bo.writeSync(size(page), written);
+    bytes.set(written, size(page));
+    expect(swap.pages(false)).toBe(0);
+    device.check();
+    bo.populateSync({ offset: size(40), length: size(16) });
+    expect(swap.pages(false)).toBe(12);
+    expectSame(contentSync(bo), bytes, "content");
+    device.check();
+  });
+
+  test.each([
+    ["over its begin", 38, 4],
+    ["inside of it", 42, 4],
+    ["over its end", 50, 10],
+    ["over all of it", 30, 40],
+  ])("is given back for a write %s", async (_, page, pages) => {
+    const { device, bo, bytes, swap } = await halfRead();
+    const written = pattern(2, size(pages));
+    bo.writeSync(size(page), written);
+    bytes.set(written, size(page));
+    expect(swap.pages(false)).toBe(0);
+    expect(bo.residentPages).toBe(pages);
+    device.check();
+    expectSame(contentSync(bo), bytes, "content");
+  });
+});
+
 describe("what it leaves in swap", () => {
   test("are the slots of a buffer that is written in part, to which it leaves again", async () => {
     const { device, swap, bo } = await shrunken(size(512));

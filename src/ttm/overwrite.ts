@@ -174,6 +174,7 @@ export class Overwrite implements Work, Want {
     this.#restore = new Populate(this.#pool, this.#task, tt, OVERWRITES_NOTHING, part);
   }
 
+  /** Finds where to hold frames: up to the nearest border of chunks, as a chunk behind it may be half read. */
   #begin(): void {
     const { tt } = this;
     const { engine } = this.#pool.global;
@@ -181,7 +182,11 @@ export class Overwrite implements Work, Want {
     this.#begun = true;
     dropHeldIn(tt, first, end);
     this.#cursor = engine.firstMissing(tt.vector, first, end);
-    this.#border = engine.firstGap(tt.vector, end, tt.numPages);
+    this.#border = this.#cursor;
+    while (this.#border < end) {
+      const entry = engine.entry(tt.vector + this.#border);
+      this.#border += isPage(entry) ? engine.chunkPages(entry) : 1;
+    }
   }
 
   #hold(): Pending | undefined {
