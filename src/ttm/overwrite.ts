@@ -12,7 +12,6 @@
  * - Who finds no room for all of them reads as many as are too many, which gives their slots to others, who leave
  *   there: with all frames and slots taken pages are exchanged, as by a restore.
  */
-import { WALK_KEEP } from "../../assembly/abi.ts";
 import { isPage } from "../engine/entry.ts";
 import { codeOf, failureOf } from "../errors.ts";
 import { Claim } from "./frames.ts";
@@ -231,10 +230,7 @@ export class Overwrite implements Work, Want {
     this.#holds = [];
     global.busy++;
     try {
-      for (const { state, batch } of holds) {
-        const flags = keeps ? batch.flags : batch.flags & ~WALK_KEEP;
-        take({ pool, tt, state }, { ...batch, flags }, batch.covered);
-      }
+      for (const { state, batch } of holds) take({ pool, tt, state }, batch, batch.covered);
       pool.dirty(tt, first, end - first, keeps && global.roomForClean);
     } finally {
       global.busy--;
