@@ -103,10 +103,24 @@ function hold(index: u32, most: u32, want: u32, flags: u32, near: u32): u32 {
 }
 
 /**
+ * Where a chunk for entry `i` has to end before `end`: a page that is read is in no chunk with such as are overwritten,
+ * so that it can be committed without them.
+ */
+// @ts-ignore: decorator
+@inline
+function edge(vector: u32, i: u32, end: u32, overwriteFrom: u32, overwriteTo: u32): u32 {
+  if (i < overwriteTo && overwriteTo < end && isHandle(entryAt(vector + overwriteTo))) {
+    end = overwriteTo;
+  }
+  const reads = i < overwriteFrom && overwriteFrom < end;
+  return reads && isHandle(entryAt(vector + overwriteFrom - 1)) ? overwriteFrom : end;
+}
+
+/**
  * Prepares entries [start, start + budget) of a vector, or as far as memory goes; a chunk begun is
  * finished, so it may be more. `done`: entries from `start` on already read into a held chunk.
  * Entries without content are cleared, but for [overwriteFrom, overwriteTo), which the caller overwrites
- * whole. Returns entries covered: fewer where pages are being moved. -EINVAL: out of range, or start is inside a
+ * whole before he commits them: these are not read, either. Returns entries covered: fewer where pages are being moved. -EINVAL: out of range, or start is inside a
  * chunk; -EBUSY: those at start are; -ENOMEM: none.
  */
 export function fillPrepare(
@@ -123,6 +137,7 @@ export function fillPrepare(
   if (poolTypeOf(flags) > <u32>POOL_TYPES_MAX) return -EINVAL;
   if (!rangeOk(vector, entries, start, done)) return -EINVAL;
   resetExtents();
+  if (overwriteFrom >= overwriteTo) overwriteFrom = overwriteTo = 0;
   // No chunk reaches further; the gap that `i` lies in is looked at once, not once a chunk.
   const reach = <u32>min<u64>(entries, <u64>start + budget + (1 << MAX_ORDER));
   let open = start;
@@ -144,7 +159,7 @@ export function fillPrepare(
       i += pages;
       continue;
     }
-    if (i >= open) open = i + gap(index, reach - i);
+    if (i >= open) open = i + gap(index, edge(vector, i, reach, overwriteFrom, overwriteTo) - i);
     const fresh = get(H_FRESH_PFN);
     const want = start + budget - i;
     const held = shadowAt(index) ? heldPages(index) : hold(index, open - i, want, flags, near);
@@ -155,16 +170,21 @@ export function fillPrepare(
     marked += pages;
     let j: u32 = i == start ? done : 0;
     while (j < pages) {
+      if (i + j >= overwriteFrom && i + j < overwriteTo) {
+        j = min(pages, overwriteTo - i);
+        continue;
+      }
       const page = shadowAt(index + j);
       const from = entryAt(index + j);
       if (isHandle(from)) {
-        const run = handleRun(index + j, pages - j);
+        const most = i + j < overwriteFrom ? min(pages, overwriteFrom - i) : pages;
+        const run = handleRun(index + j, most - j);
         addExtent(page, entryToSlot(from), run, i + j - start, index + j);
         j += run;
         continue;
       }
       const clean = held != pages || page >> PAGE_SHIFT >= fresh;
-      if (!clean && (i + j < overwriteFrom || i + j >= overwriteTo)) clearPages(page, 1);
+      if (!clean) clearPages(page, 1);
       j++;
     }
     i += pages;

@@ -17,6 +17,7 @@ export {
   vectorDrop,
   vectorExtents,
   vectorFree,
+  vectorPunch,
 } from "./page_vector";
 export { vectorsPack } from "./vector_pack";
 export { entriesBefore, entriesCount } from "./vector_walks";

@@ -47,7 +47,7 @@ import {
   pageStruct,
   setCaching,
 } from "./page";
-import { flushFrames } from "./page_alloc";
+import { flushFrames, splitChunk } from "./page_alloc";
 import { giveChunk, poolTypeOf } from "./pool";
 import { flushSlots, giveSlots } from "./swap_map";
 
@@ -124,6 +124,36 @@ export function vectorDrop(vector: u32, count: u32, flags: u32): i32 {
   flushFrames();
   resetExtents();
   return freed;
+}
+
+/**
+ * The same for entries [start, start + count) of a vector: they are empty then, and a visible chunk that reaches beyond
+ * them is split (truncate_inode_partial_folio). Returns frames freed. -EINVAL: not entries of a vector, or they cut a
+ * held chunk, or no such pool type; -EBUSY: one of the pages is being moved.
+ */
+export function vectorPunch(vector: u32, entries: u32, start: u32, count: u32, flags: u32): i32 {
+  if (<u64>start + count > entries || count == 0 || !vectorOk(vector, entries)) return -EINVAL;
+  if (poolTypeOf(flags) > <u32>POOL_TYPES_MAX) return -EINVAL;
+  const first = vector + start;
+  const end = first + count;
+  if (cutsHeld(first) || cutsHeld(end)) return -EINVAL;
+  if (someMove(first, count)) {
+    if (DEBUGGING) assert(false, "host: vectorPunch of pages that are being moved");
+    return -EBUSY;
+  }
+  splitAt(first);
+  splitAt(end);
+  return vectorDrop(first, count, flags);
+}
+
+/** True when entry `index` lies inside a held chunk. */
+function cutsHeld(index: u32): bool {
+  return !isBorder(index) && !isPage(entryAt(index));
+}
+
+/** Splits the chunk that entry `index` lies inside of, if it does. */
+function splitAt(index: u32): void {
+  if (!isBorder(index)) splitChunk(chunkHead(entryAt(index) >> PAGE_SHIFT));
 }
 
 /** Gives up the slots of pages from entry `index` on: copies in swap, kept, or reserved. Returns how many. */

@@ -18,7 +18,7 @@ export const LAYERS = [
   [["src/create.ts"]],
   [["src/device.ts"]],
   [["src/buffer_object.ts", "src/hibernation.ts", "src/debugfs.ts"]],
-  [["src/resize.ts", "src/steps.ts"]],
+  [["src/discard.ts", "src/resize.ts", "src/steps.ts"]],
   [["src/window.ts"]],
   [["src/advice.ts", "src/read_ahead.ts"]],
   [["src/access.ts"]],

@@ -11,6 +11,7 @@ import type { Lock } from "./lock.ts";
 import type { Reclaimable } from "./reclaim.ts";
 import { assertStack } from "./stack.ts";
 import { lacks, type Need } from "./ttm/admission.ts";
+import { type Overwrite, overwrite, overwriteSync, overwrites } from "./ttm/overwrite.ts";
 import {
   OVERWRITES_NOTHING,
   type Overwritten,
@@ -63,10 +64,13 @@ export function copying(signal: Signal | undefined, part?: Part, ahead = 0): Acc
 }
 
 /**
- * Runs `use` while the pages of `bo` that it needs are in memory. `use` notes that the buffer was used, and is the last thing
- * that is done on the spot: nothing fails after it.
+ * What is done with pages that are in memory. `held`: with frames that are held for entries, too, as it is to overwrite
+ * these. It notes that the buffer was used, and is the last thing that is done on the spot: nothing fails after it.
  */
-export function withPagesSync<T>(bdev: Bdev, bo: Accessed, a: Access, use: () => T): T {
+type Use<T> = (held: boolean) => T;
+
+/** Runs `use` while the pages of `bo` that it needs are in memory. */
+export function withPagesSync<T>(bdev: Bdev, bo: Accessed, a: Access, use: Use<T>): T {
   begin(bo, a);
   const hit = useInMemory(bdev, bo, a, use);
   if (hit) return hit.result;
@@ -84,38 +88,57 @@ export function withPagesSync<T>(bdev: Bdev, bo: Accessed, a: Access, use: () =>
 type End<T> = { readonly result: T } | { readonly failure: unknown };
 
 /** Brings in what is needed of a buffer whose pages are locked, and uses it; lets go of the pages and the turn. */
-function bringIn<T>(bdev: Bdev, bo: Accessed, a: Access, use: () => T, hasTurn: boolean): End<T> {
+function bringIn<T>(bdev: Bdev, bo: Accessed, a: Access, use: Use<T>, hasTurn: boolean): End<T> {
   const { tt } = bo;
   const fresh = tt.vector < 0;
+  let filled: Filled = {};
   try {
-    let failure = populateSync(bdev.pool, a, tt, overwrittenBy(tt, a), aheadOf(tt, a));
-    if (worthWithoutAhead(bo, a, failure)) {
-      failure = populateSync(bdev.pool, a, tt, OVERWRITES_NOTHING, a.part);
-    }
-    if (worthGivingUp(bdev, bo, a, failure)) {
+    filled = fillSync(bdev, bo, a);
+    if (worthGivingUp(bdev, bo, a, filled.failure)) {
       runSync(bdev.global, a, new Shrink(bdev.global, a, [tt], tt.resident));
-      failure = populateSync(bdev.pool, a, tt, OVERWRITES_NOTHING, a.part);
+      filled = fillSync(bdev, bo, a);
     }
     // Shrinkers, devices and signals of the user's may have destroyed it meanwhile.
     bo.assertAlive();
-    return failure === undefined ? { result: useOrRelease(bdev, bo, fresh, use) } : { failure };
+    const { failure, held } = filled;
+    return failure === undefined ? { result: useFilled(bdev, bo, fresh, use, held) } : { failure };
   } finally {
+    filled.held?.end();
     unlockPages(bdev, bo);
     if (hasTurn) bo.turn.unlock();
   }
 }
 
-/** The same for a task that waits. Returns why not all of it is in memory, if so. */
-async function bringInAsync(
-  bdev: Bdev,
-  bo: Accessed,
-  a: Access,
-  task: AsyncTask,
-): Promise<unknown> {
+/** Why not all that is needed is in memory, if so; and what is held to be overwritten, if something is. */
+interface Filled {
+  readonly failure?: unknown;
+  readonly held?: Overwrite;
+}
+
+/** Brings in what is needed of a buffer, or holds frames for it. */
+function fillSync(bdev: Bdev, bo: Accessed, a: Access): Filled {
   const { tt } = bo;
-  const failure = await populate(bdev.pool, task, tt, overwrittenBy(tt, a), aheadOf(tt, a));
-  if (!worthWithoutAhead(bo, a, failure)) return failure;
-  return populate(bdev.pool, task, tt, OVERWRITES_NOTHING, a.part);
+  const { pool } = bdev;
+  if (overwrites(pool, tt, a.overwritten)) {
+    const held = overwriteSync(pool, a, tt, a.overwritten);
+    return { failure: held.failure, held };
+  }
+  const failure = populateSync(pool, a, tt, overwrittenBy(tt, a), aheadOf(tt, a));
+  if (!worthWithoutAhead(bo, a, failure)) return { failure };
+  return { failure: populateSync(pool, a, tt, OVERWRITES_NOTHING, a.part) };
+}
+
+/** The same for a task that waits. */
+async function fill(bdev: Bdev, bo: Accessed, a: Access, task: AsyncTask): Promise<Filled> {
+  const { tt } = bo;
+  const { pool } = bdev;
+  if (overwrites(pool, tt, a.overwritten)) {
+    const held = await overwrite(pool, task, tt, a.overwritten);
+    return { failure: held.failure, held };
+  }
+  const failure = await populate(pool, task, tt, overwrittenBy(tt, a), aheadOf(tt, a));
+  if (!worthWithoutAhead(bo, a, failure)) return { failure };
+  return { failure: await populate(pool, task, tt, OVERWRITES_NOTHING, a.part) };
 }
 
 /** What is to be brought in, with what is by the way. */
@@ -162,7 +185,7 @@ function atAStretch<T>(
   bdev: Bdev,
   bo: Accessed,
   a: Access,
-  use: () => T,
+  use: Use<T>,
 ): { readonly result: T } | undefined {
   const { admission, store } = bdev.global;
   const { tt } = bo;
@@ -179,7 +202,7 @@ function atAStretch<T>(
 }
 
 /** Runs `use` while the pages of `bo` that it needs are in memory; brings them in asynchronously. */
-export async function withPages<T>(bdev: Bdev, bo: Accessed, a: Access, use: () => T): Promise<T> {
+export async function withPages<T>(bdev: Bdev, bo: Accessed, a: Access, use: Use<T>): Promise<T> {
   begin(bo, a);
   if (timeLeft() && !bo.turn.held) {
     const done = useInMemory(bdev, bo, a, use) ?? atAStretch(bdev, bo, a, use);
@@ -197,7 +220,7 @@ export async function withPages<T>(bdev: Bdev, bo: Accessed, a: Access, use: () 
 /** What is done to one object of several: what it needs of it, and what is done when that is in memory. */
 export interface Step {
   readonly access: Access;
-  readonly use: () => void;
+  readonly use: Use<void>;
 }
 
 /**
@@ -238,7 +261,7 @@ export function withEachSync(
   stepOf: (index: number) => Step | undefined,
 ): void {
   if (objects.length > 1) begin(objects[0] as Accessed, task);
-  for (const bo of objects) if (bo.turn.held) throw hasItsTurn(task.op);
+  for (const bo of objects) assertFree(bo, task.op);
   for (const [index, bo] of objects.entries()) {
     const step = stepOf(index);
     if (step) withPagesSync(bdev, bo, step.access, step.use);
@@ -251,11 +274,11 @@ async function useOnTurn<T>(
   bo: Accessed,
   a: Access,
   task: AsyncTask,
-  use: () => T,
+  use: Use<T>,
 ): Promise<T> {
-  const unlessStopped = () => {
+  const unlessStopped = (held: boolean) => {
     if (task.stopped) throw task.stopped;
-    return use();
+    return use(held);
   };
   const soon = atAStretch(bdev, bo, { ...a, signal: task.signal }, unlessStopped);
   if (soon) return soon.result;
@@ -263,19 +286,22 @@ async function useOnTurn<T>(
   const need = () => needOf(bdev, bo.tt, a);
   const failure = await bdev.global.admission.run(task, need, async () => {
     await lockPages(bo, task);
+    let filled: Filled = {};
     try {
       const { tt } = bo;
       const fresh = tt.vector < 0;
-      let failure = await bringInAsync(bdev, bo, a, task);
-      if (worthGivingUp(bdev, bo, a, failure)) {
+      filled = await fill(bdev, bo, a, task);
+      if (worthGivingUp(bdev, bo, a, filled.failure)) {
         await run(task, new Shrink(bdev.global, task, [tt], tt.resident));
-        failure = await populate(bdev.pool, task, tt, OVERWRITES_NOTHING, a.part);
+        filled = await fill(bdev, bo, a, task);
       }
       bo.assertAlive();
+      const { failure, held } = filled;
       if (failure !== undefined) return failure;
-      done = { result: useOrRelease(bdev, bo, fresh, unlessStopped) };
+      done = { result: useFilled(bdev, bo, fresh, unlessStopped, held) };
       return undefined;
     } finally {
+      filled.held?.end();
       unlockPages(bdev, bo);
       // Its pages can be had now: first by who found none, then by who is let in for it.
       bdev.global.frames.transits.wakeNext();
@@ -304,12 +330,12 @@ function useInMemory<T>(
   bdev: Bdev,
   bo: Accessed,
   a: Access,
-  use: () => T,
+  use: Use<T>,
 ): { result: T } | undefined {
   const { tt } = bo;
   if (bo.turn.held || (tt.lock.held && !a.copies)) return undefined;
   if (!tt.populated && !hasPart(bdev, tt, a)) return undefined;
-  return { result: use() };
+  return { result: use(false) };
 }
 
 /** Whether all of a part is in memory. What is filled for the first time may not be cleared until that is over. */
@@ -318,14 +344,21 @@ function hasPart({ global }: Bdev, tt: Tt, { part }: Access): boolean {
   return global.engine.firstMissing(tt.vector, part.from, part.to) === part.to;
 }
 
-/** Pages that `use` was to overwrite were not cleared: when it fails, nobody may see them. */
-function useOrRelease<T>(bdev: Bdev, bo: Accessed, fresh: boolean, use: () => T): T {
+/**
+ * Pages that `use` was to overwrite were neither cleared nor read: nobody may see them before it has, nor when it
+ * fails.
+ */
+function useFilled<T>(bdev: Bdev, bo: Accessed, fresh: boolean, use: Use<T>, held?: Overwrite): T {
+  let result: T;
   try {
-    return use();
+    assertStack();
+    result = use(held !== undefined);
   } catch (error) {
     if (fresh) bdev.pool.release(bo.tt);
     throw error;
   }
+  held?.commit();
+  return result;
 }
 
 /** Runs what `begun` returns, if that is work, on each of `objects` with its pages locked, at a stretch. */
@@ -487,4 +520,9 @@ function lockSync(bo: Accessed, op: TtmOperation): void {
 function hasItsTurn(op: TtmOperation): TtmError {
   const text = "an asynchronous operation on this buffer is in flight; await it first";
   return new TtmError("EBUSY", op, text);
+}
+
+/** @throws TtmError EBUSY: an async operation has its turn */
+export function assertFree({ turn }: Accessed, op: TtmOperation): void {
+  if (turn.held) throw hasItsTurn(op);
 }

@@ -2,6 +2,7 @@ import { giveUp, giveUpSync, withPages, withPagesSync } from "./access.ts";
 import { type Advice, type AdviceRange, advised } from "./advice.ts";
 import type { Bdev } from "./bdev.ts";
 import { type Bytes, bytesWithin, type CallerBytes, clear, lengthOf } from "./bytes.ts";
+import { type Discard, discard, discardSync } from "./discard.ts";
 import { TtmError } from "./errors.ts";
 import { ignoreOutcome } from "./host.ts";
 import type { Signal } from "./host_types.ts";
@@ -130,7 +131,7 @@ export class BufferObject implements Disposable {
     }
     const at = offset - window.start;
     const a = window.writing(signal, at, length);
-    await withPages(this.#bdev, window, a, () => window.copyIn(at, length, bytes));
+    await withPages(this.#bdev, window, a, (held) => window.copyIn(at, length, bytes, held));
   }
 
   /**
@@ -152,7 +153,7 @@ export class BufferObject implements Disposable {
     }
     const at = offset - window.start;
     const a = window.writing(signal, at, length);
-    withPagesSync(this.#bdev, window, a, () => window.copyIn(at, length, bytes));
+    withPagesSync(this.#bdev, window, a, (held) => window.copyIn(at, length, bytes, held));
   }
 
   /**
@@ -348,6 +349,30 @@ export class BufferObject implements Disposable {
   }
 
   /**
+   * Makes all bytes zeros, or `length` from `offset` on, and gives up what holds them (fallocate's PUNCH_HOLE): pages
+   * that these cover whole need neither memory nor swap any more. Pages that they cover in part are brought in, and
+   * cleared there; so are those of a pinned or mapped buffer that are in memory, which stay.
+   *
+   * @throws TypeError, RangeError for bytes that do not lie within the buffer
+   * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: of a page that is covered in part; the same call may be made again
+   */
+  async discard(options?: RangeOptions): Promise<void> {
+    this.assertAlive();
+    await discard(this.#bdev, this.#windows, this.#discarding(options));
+  }
+
+  /**
+   * As `discard`, at once.
+   *
+   * @throws TtmError as `discard` does; EBUSY while an async operation on it is in flight; EWOULDBLOCK when
+   *   it needs I/O of an asynchronous swap device
+   */
+  discardSync(options?: RangeOptions): void {
+    this.assertAlive();
+    discardSync(this.#bdev, this.#windows, this.#discarding(options));
+  }
+
+  /**
    * Says whether the content is needed (the madvise of GPU drivers). `"dontneed"` lets pressure throw
    * it away without I/O, after which it reads as zeros; if all of it is in swap, that goes at once.
    * `"willneed"` takes it back; with a range (bytes) it also begins to bring that in, without being waited for.
@@ -483,6 +508,11 @@ export class BufferObject implements Disposable {
     if (options === undefined) return { signal: undefined, range: this.#all };
     const given = takeOptions(options, RANGE_OPTIONS, "populate");
     return { signal: asSignal(given.signal), range: rangeOf(given, this.#size) };
+  }
+
+  #discarding(options: RangeOptions | undefined): Discard {
+    const given = takeOptions(options, RANGE_OPTIONS, "discard");
+    return { ...rangeOf(given, this.#size), signal: asSignal(given.signal) };
   }
 
   /** Pages released. @throws TtmError what stopped it, or EBUSY when all that could leave is pinned */

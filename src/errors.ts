@@ -31,6 +31,7 @@ export type TtmOperation =
   | "populate"
   | "restore"
   | "shrink"
+  | "discard"
   | "map"
   | "unpin"
   | "destroy";

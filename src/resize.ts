@@ -59,9 +59,8 @@ export async function fill(
   try {
     for (const { from, to, at } of copiesOf(old, made)) {
       await withPages(bdev, from.window, copy.out(from), () => copy.read(from));
-      await withPages(bdev, to, to.writing(signal, at, from.length), () =>
-        copy.write(from, to, at),
-      );
+      const a = to.writing(signal, at, from.length);
+      await withPages(bdev, to, a, (held) => copy.write(from, to, at, held));
     }
   } catch (error) {
     for (const window of made) window.end();
@@ -80,7 +79,9 @@ export function fillSync(
   try {
     for (const { from, to, at } of copiesOf(old, made)) {
       withPagesSync(bdev, from.window, copy.out(from), () => copy.read(from));
-      withPagesSync(bdev, to, to.writing(signal, at, from.length), () => copy.write(from, to, at));
+      withPagesSync(bdev, to, to.writing(signal, at, from.length), (held) =>
+        copy.write(from, to, at, held),
+      );
     }
   } catch (error) {
     for (const window of made) window.end();
@@ -125,8 +126,8 @@ class Copy {
     window.copyOut(offset, length, this.#some(length));
   }
 
-  write({ length }: Piece, to: Window, at: number): void {
-    to.copyIn(at, length, this.#some(length));
+  write({ length }: Piece, to: Window, at: number, held: boolean): void {
+    to.copyIn(at, length, this.#some(length), held);
   }
 
   #some(length: number): ReturnType<typeof bytesWithin> {

@@ -76,7 +76,7 @@ export function writes(source: CallerBytes, length: number): StepOf {
     const { window, offset } = piece;
     const bytes = pieceOf(source, piece.done, piece.length);
     const access = window.writing(signal, offset, piece.length);
-    return { access, use: () => window.copyIn(offset, piece.length, bytes) };
+    return { access, use: (held) => window.copyIn(offset, piece.length, bytes, held) };
   };
 }
 

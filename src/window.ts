@@ -136,7 +136,7 @@ export class Window implements Accessed {
   writing(signal: Signal | undefined, offset: number, length: number): Access {
     this.needed();
     const part = this.part(offset, length);
-    return access("populate", signal, overwritten(offset, length), part);
+    return access("populate", signal, this.#overwritten(offset, length), part);
   }
 
   /** An access that brings bytes of it into memory. */
@@ -149,19 +149,38 @@ export class Window implements Accessed {
     return access(op, signal, OVERWRITES_NOTHING, this.part(offset, length));
   }
 
-  /** Copies `source` to byte `offset` of it, where pages are in memory. */
-  copyIn(offset: number, length: number, source: CallerBytes): void {
+  /** Pages that a write is about, and those that it covers whole: the last one, too, if it goes to the end. */
+  #overwritten(offset: number, length: number): Overwritten {
+    const end = pagesOf(offset + length);
+    return {
+      first: Math.floor(offset / PAGE_SIZE),
+      from: pagesOf(offset),
+      to: offset + length === this.size ? end : Math.floor((offset + length) / PAGE_SIZE),
+      end,
+    };
+  }
+
+  /**
+   * Copies `source` to byte `offset` of it, where pages are in memory, or with `held` to frames that are held to be
+   * overwritten.
+   */
+  copyIn(offset: number, length: number, source: CallerBytes, held: boolean): void {
     assertLength(source, length, "source");
     const { pool, global } = this.#bdev;
+    const { engine } = global;
     const { tt } = this;
+    const end = offset + length;
     tt.purged = false;
     const first = Math.floor(offset / PAGE_SIZE);
-    const pages = pagesOf(offset + length) - first;
+    const pages = pagesOf(end) - first;
     // What is written whole gets slots side by side again when it leaves. What is written in part keeps its slots,
     // or its content would be scattered over swap.
     pool.dirty(tt, first, pages, global.roomForClean && pages < tt.numPages);
     this.used();
-    copyIn(segmentsOf(global.engine, tt, offset, length), source);
+    // What lies behind the last byte of the buffer is overwritten with it.
+    const rest = end === this.size ? pagesOf(end) * PAGE_SIZE - end : 0;
+    if (rest > 0) for (const each of segmentsOf(engine, tt, end, rest, held)) each.fill(0);
+    copyIn(segmentsOf(engine, tt, offset, length, held), source);
   }
 
   /** Fills `target` with the bytes from `offset` on, whose pages are in memory. */
@@ -355,9 +374,4 @@ export function piecesOf(windows: readonly Window[], offset: number, length: num
     const to = Math.min(offset + length, window.start + window.size);
     return { window, offset: from - window.start, length: to - from, done: from - offset };
   });
-}
-
-/** Pages that a write covers whole. */
-function overwritten(offset: number, length: number): Overwritten {
-  return { from: Math.ceil(offset / PAGE_SIZE), to: Math.floor((offset + length) / PAGE_SIZE) };
 }

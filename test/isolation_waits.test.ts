@@ -159,10 +159,12 @@ const WRITES: readonly [string, Start][] = [
 
 const TABLE = WRITES.flatMap(([write, start]) =>
   [true, false].flatMap((written) =>
-    // Without content there are no pages to wait for.
-    WAITS.filter(([wait]) => written || wait !== "for its pages").map(([wait, begin]) => ({
-      ...{ write, start, written, wait, begin },
-    })),
+    // Without content there are no pages to wait for; nor are there, if all of them are overwritten.
+    WAITS.filter(([wait]) => (written && write !== "write of all") || wait !== "for its pages").map(
+      ([wait, begin]) => ({
+        ...{ write, start, written, wait, begin },
+      }),
+    ),
   ),
 );
 

@@ -109,7 +109,8 @@ class Subject {
     else if (chosen < 80) await this.#map(random.next(), offset, length, signal);
     else if (chosen < 85) await this.#populate(offset, length, signal);
     else if (chosen < 88) this.#bo.advise(random.pick(["random", "sequential", "normal"]));
-    else if (chosen < 97) await this.#shrink(signal);
+    else if (chosen < 93) await this.#shrink(signal);
+    else if (chosen < 97) await this.#discard(offset, length, signal);
     else await this.#read(0, size, signal); // all of it, however large
   }
 
@@ -201,6 +202,49 @@ class Subject {
     else this.#bo.shrinkSync({ signal });
   }
 
+  async #discard(offset: number, length: number, signal: CountingSignal): Promise<void> {
+    try {
+      if (this.#isAsync) await this.#bo.discard({ offset, length, signal });
+      else this.#bo.discardSync({ offset, length, signal });
+    } catch (error) {
+      // Then only bytes of the first and the last page may be zeros.
+      expectFault(error, true);
+      await this.#lookAt(offset, length);
+      return;
+    }
+    this.#model.fill(0, offset, offset + length);
+  }
+
+  /** Takes over what the first and the last page of some bytes show, if these are zeros. */
+  async #lookAt(offset: number, length: number): Promise<void> {
+    const end = offset + length;
+    const seen = await this.#readAgain(offset, length);
+    for (const [from, to] of [
+      [offset, Math.min(Math.ceil(offset / PAGE_SIZE) * PAGE_SIZE, end)],
+      [Math.max(Math.floor(end / PAGE_SIZE) * PAGE_SIZE, offset), end],
+    ] as const) {
+      if (seen.subarray(from - offset, to - offset).every((byte) => byte === 0)) {
+        this.#model.fill(0, from, to);
+      }
+    }
+    this.#expect(seen, offset);
+  }
+
+  /** However often the device fails. */
+  async #readAgain(offset: number, length: number): Promise<Uint8Array> {
+    for (let tries = 0; ; tries++) {
+      try {
+        const target = new Uint8Array(length);
+        return this.#isAsync
+          ? await this.#bo.read(offset, target)
+          : this.#bo.readSync(offset, target);
+      } catch (error) {
+        expectFault(error, true);
+        if (tries > 1000) throw error;
+      }
+    }
+  }
+
   #expect(actual: Uint8Array, offset: number): void {
     const expected = this.#model.subarray(offset, offset + actual.length);
     expectSame(actual, expected, `buffer ${this.#bo.id} from byte ${offset} on`);
@@ -210,7 +254,8 @@ class Subject {
 /** @throws what is no fault that was asked for */
 function expectFault(error: unknown, faults: boolean): void {
   const code = (error as { code?: string }).code ?? "";
-  if (code === "EINTR" || (faults && code === "EIO")) return;
+  // A short write says that the store is full, and now and then nothing at all was taken.
+  if (code === "EINTR" || (faults && (code === "EIO" || code === "ENOSPC"))) return;
   throw error;
 }
 

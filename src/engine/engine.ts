@@ -288,6 +288,20 @@ export class Engine {
   }
 
   /**
+   * Empties entries [start, start + count) of a vector; a chunk that reaches beyond them is split. Returns frames
+   * freed, to pools or the system.
+   */
+  vectorPunch(
+    vector: number,
+    entries: number,
+    start: number,
+    count: number,
+    flags: number,
+  ): number {
+    return this.#expect(this.#wasm.vectorPunch(vector, entries, start, count, flags), "discard");
+  }
+
+  /**
    * Pages of entries [start, start + count) may have been written: they lose their slots, or with `keep`
    * keep them, though what lies there is out of date. Returns slots freed.
    */

@@ -6,6 +6,7 @@ export interface Exports {
   vectorAlloc(entries: number): number;
   vectorFree(vector: number, entries: number): number;
   vectorDrop(vector: number, entries: number, flags: number): number;
+  vectorPunch(vector: number, entries: number, start: number, count: number, flags: number): number;
   vectorDirty(vector: number, entries: number, start: number, count: number, keep: number): number;
   vectorCaching(vector: number, entries: number, start: number, caching: number): number;
   vectorExtents(vector: number, entries: number, start: number, count: number): number;

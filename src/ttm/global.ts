@@ -44,7 +44,7 @@ export interface TtmStats {
 /** What happened, for whoever wants to watch; `tt` is the id of a tt or buffer. */
 export type TraceEvent =
   | { readonly type: "populate" | "restore"; readonly tt: number; readonly pages: number }
-  | { readonly type: "shrink" | "purge"; readonly tt: number; readonly pages: number }
+  | { readonly type: "shrink" | "purge" | "discard"; readonly tt: number; readonly pages: number }
   | { readonly type: "interrupt"; readonly tt: number; readonly code: string }
   | { readonly type: "resume"; readonly tt: number; readonly cursor: number; readonly read: number }
   | { readonly type: "reclaim"; readonly wanted: number; readonly released: number }

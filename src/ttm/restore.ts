@@ -42,13 +42,18 @@ import {
 } from "./tt.ts";
 import { border, Pending, run, runSync, throwFailure, type Work } from "./work.ts";
 
-/** Entries that the caller is about to overwrite whole, so that they need no clearing. */
+/**
+ * Entries [first, end), which the caller is about to write; [from, to) of them whole, so that they need neither be
+ * cleared nor read.
+ */
 export interface Overwritten {
+  readonly first: number;
   readonly from: number;
   readonly to: number;
+  readonly end: number;
 }
 
-export const OVERWRITES_NOTHING: Overwritten = { from: 0, to: 0 };
+export const OVERWRITES_NOTHING: Overwritten = { first: 0, from: 0, to: 0, end: 0 };
 
 /** Entries [from, to) of a tt: what of it is wanted. */
 export interface Part {
@@ -60,7 +65,7 @@ export interface Part {
 const BLOCK = 256;
 
 /** Entries that are filled together, `covered` of them from `start` on, and what the engine is to do (`WALK_ORDERS` and so on). */
-interface Batch extends FillWindow {
+export interface Batch extends FillWindow {
   readonly flags: number;
   covered: number;
 }
@@ -109,7 +114,7 @@ export function populateSync(
  * A populate on its way (ttm_pool_alloc, ttm_pool_restore_and_alloc). Stopped while it restores, it goes on
  * there next time; stopped while it populates an empty tt, that one is empty again.
  */
-class Populate implements Work, Fill, Want {
+export class Populate implements Work, Fill, Want {
   readonly pool: Pool;
   readonly tt: Tt;
   readonly state: RestoreState;
@@ -311,14 +316,18 @@ class Populate implements Work, Fill, Want {
     }
     // A part that lacked nothing leaves a chunk alone that is held elsewhere.
     tt.restore = state.read > 0 ? state : undefined;
-    if (this.#all) {
-      tt.flags &= ~(TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED);
-      tt.flags |= TT_FLAG_PRIV_POPULATED;
-      tt.gaps = false;
-    } else tt.flags |= TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED;
+    if (this.#all) becomePopulated(tt);
+    else tt.flags |= TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED;
     if (this.#to === 0) return;
     trace?.({ type: restoring ? "restore" : "populate", tt: tt.id, pages: this.pages });
   }
+}
+
+/** Every entry of `tt` is a page. */
+export function becomePopulated(tt: Tt): void {
+  tt.flags &= ~(TT_FLAG_PRIV_SHRUNKEN | TT_FLAG_SWAPPED);
+  tt.flags |= TT_FLAG_PRIV_POPULATED;
+  tt.gaps = false;
 }
 
 function addVector(pool: Pool, tt: Tt): void {
@@ -335,7 +344,12 @@ function addVector(pool: Pool, tt: Tt): void {
 }
 
 /** Holds the next chunks: one at a time when each has to be mapped, or may be made to fail. */
-function prepare(fill: Fill & Want, task: Task, overwritten: Overwritten, end: number): Batch {
+export function prepare(
+  fill: Fill & Want,
+  task: Task,
+  overwritten: Overwritten,
+  end: number,
+): Batch {
   const { pool, tt, state } = fill;
   const { global } = pool;
   const { engine, faults } = global;
@@ -403,7 +417,7 @@ function withoutFailing({ global }: Pool, tt: Tt, most: number, flags: number): 
 }
 
 /** Lets what was read take effect, and moves the state on. `moved`: entries from the cursor on. */
-function take({ pool, tt, state }: Fill, batch: Batch, moved: number): void {
+export function take({ pool, tt, state }: Fill, batch: Batch, moved: number): void {
   const { global } = pool;
   const { engine } = global;
   const free = engine.freePages + engine.pooledPages;
@@ -464,8 +478,17 @@ export function dropHeld(tt: Tt): number {
   return resident - tt.resident;
 }
 
+/** The same if that chunk has some of entries [from, to). */
+export function dropHeldIn(tt: Tt, from: number, to: number): number {
+  const { cursor, read } = tt.restore ?? { cursor: 0, read: 0 };
+  if (read === 0 || cursor >= to) return 0;
+  const { engine } = poolOf(tt).global;
+  const pages = engine.chunkPages(engine.shadow(tt.vector + cursor));
+  return cursor + pages > from ? dropHeld(tt) : 0;
+}
+
 /** The error for a page that came back with another checksum. */
-function mismatch({ pool, tt }: Fill, { start }: Batch, { at, slot }: Mismatch): TtmError {
+export function mismatch({ pool, tt }: Fill, { start }: Batch, { at, slot }: Mismatch): TtmError {
   const text =
     `checksum mismatch: page ${tt.start + start + at} of buffer ${tt.id} came back from slot ` +
     `${slot} of swap device ${pool.global.swap.name} with other content`;

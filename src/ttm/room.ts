@@ -35,7 +35,7 @@ function claimedByOthers({ frames }: TtmGlobal, claim: Claim | undefined): numbe
 }
 
 /** Free frames that an operation may have. */
-function freeFor(pool: Pool, claim: Claim | undefined): number {
+export function freeFor(pool: Pool, claim: Claim | undefined): number {
   return pool.free - claimedByOthers(pool.global, claim);
 }
 

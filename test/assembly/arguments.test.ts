@@ -100,6 +100,7 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   vectorAlloc: ["count"],
   vectorFree: ["vector", "entries"],
   vectorDrop: ["vector", "entries", "how"],
+  vectorPunch: ["vector", "entries", "offset", "count", "how"],
   vectorDirty: ["vector", "entries", "offset", "count", "flag"],
   vectorCaching: ["vector", "entries", "offset", "caching"],
   vectorExtents: ["vector", "entries", "offset", "count"],

@@ -61,7 +61,7 @@ interface Model extends Vector {
   readonly kind: How;
   /** A chunk held by an interrupted fill, and how many of its entries are read. */
   held: { start: number; done: number } | undefined;
-  /** Entries that a fill did not clear, because its caller promised to overwrite them. */
+  /** Entries that a fill neither cleared nor read, because its caller promised to overwrite them. */
   readonly kept: Set<number>;
 }
 
@@ -165,7 +165,7 @@ class Run {
       return what;
     }
     for (let i = overwriteFrom; i < Math.min(overwriteTo, v.entries); i++) {
-      if (e.entry(v.vector + i) === 0) v.kept.add(i);
+      if (!isPage(e.entry(v.vector + i))) v.kept.add(i);
     }
     e.mustHold(`fillPrepare of the ${what}`);
     const read = dice.percent(50) ? covered : done + dice.below(covered - done + 1);
@@ -201,7 +201,9 @@ class Run {
   #spoil(v: Model, start: number, done: number, read: number, dice: Random): number | undefined {
     const { e } = this;
     const handles: number[] = [];
-    for (let i = done; i < read; i++) if (isHandle(e.entry(v.vector + start + i))) handles.push(i);
+    for (let i = done; i < read; i++) {
+      if (isHandle(e.entry(v.vector + start + i)) && !v.kept.has(start + i)) handles.push(i);
+    }
     if (handles.length === 0) return undefined;
     const bad = dice.pick(handles);
     e.page(e.shadow(v.vector + start + bad))[dice.below(PAGE_SIZE)]! ^= 1 << dice.below(8);
@@ -211,6 +213,7 @@ class Run {
   #overwriteKept(v: Model, dice: Random): void {
     for (const i of v.kept) {
       if (!isPage(this.e.entry(v.vector + i))) continue;
+      this.e.wasm.vectorDirty(v.vector, v.entries, i, 1, dice.below(2));
       this.#put(v, i, 0, PAGE_SIZE, dice);
       v.kept.delete(i);
     }

@@ -252,7 +252,7 @@ describe("a partly shrunken buffer", () => {
     swap.before = failAt(true, 2, systemError("EIO"));
     bo.shrinkSync();
     swap.before = failAt(false, 1, systemError("EIO"));
-    const at = 100 * PAGE_SIZE;
+    const at = 100 * PAGE_SIZE + 1;
     const bytes = pattern(2, 400 * PAGE_SIZE);
     failsSync("EIO", () => bo.writeSync(at, bytes));
     expectSame(contentSync(bo), model, "after the write that failed");

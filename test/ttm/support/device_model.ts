@@ -30,6 +30,7 @@ const WEIGHTS = {
   create: 8,
   write: 14,
   read: 14,
+  discard: 5,
   mapToWrite: 3,
   mapToRead: 3,
   unmap: 12,
@@ -220,6 +221,8 @@ export class DeviceModel {
         return this.#write(entry);
       case "read":
         return this.#read(entry);
+      case "discard":
+        return this.#discard(entry);
       case "mapToWrite":
       case "mapToRead": {
         const write = action === "mapToWrite";
@@ -309,6 +312,26 @@ export class DeviceModel {
       () => bo.write(from, source, options),
     );
     bytes.set(source, from);
+  }
+
+  /** Whole pages: what is covered in part may be zeros or not when that fails. */
+  async #discard({ bo, bytes }: Entry): Promise<void> {
+    const [first, end] = this.#range(bo);
+    const offset = first - (first % PAGE_SIZE);
+    const to = Math.min(Math.ceil(end / PAGE_SIZE) * PAGE_SIZE, bo.size);
+    const options = { offset, length: to - offset, signal: this.#signal };
+    const { resident, vector, numPages } = bo.tt;
+    await this.#form(
+      () => bo.discardSync(options),
+      () => bo.discard(options),
+    );
+    bytes.fill(0, offset, to);
+    if (bo.pinned && bo.residentPages !== resident) throw new Error("a pinned page was given up");
+    if (vector >= 0 && !bo.pinned && options.length > (numPages - 1) * PAGE_SIZE) {
+      const { coherent } = bo.tt.pool ?? { coherent: false };
+      if (bo.tt.vector >= 0 && !coherent)
+        throw new Error("all is discarded, and yet it has a vector");
+    }
   }
 
   async #read({ bo, bytes, id }: Entry): Promise<void> {
