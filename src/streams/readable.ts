@@ -62,7 +62,7 @@ class BufferReader implements Filler {
       const read = this.#buffer.read(this.#at, target, { signal: this.#stop });
       this.#reading = read.catch(() => {});
       await read;
-      if (this.#stop.aborted) return; // by who has let go of the controller, too
+      if (this.#stop.stopped) return;
       this.#at += target.length;
       if (request) request.respond(target.length);
       else controller.enqueue(target);

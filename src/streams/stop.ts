@@ -28,6 +28,11 @@ export class Stop implements Signal {
     if (given && isListenable(given)) given.addEventListener("abort", this.#onAbort);
   }
 
+  /** Whether who listens was told: there is nobody any more to give anything to. */
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
   get aborted(): boolean {
     return this.#stopped || Boolean(this.#given?.aborted);
   }
