@@ -261,7 +261,10 @@ describe("it fails", () => {
     swap.before = () => {
       throw cause;
     };
-    const error = await fails("EIO", reader.read().then(() => reader.read()));
+    const error = await fails(
+      "EIO",
+      reader.read().then(() => reader.read()),
+    );
     expect(error.cause).toBe(cause);
     expect(signal.listeners.size).toBe(0);
     swap.before = undefined;

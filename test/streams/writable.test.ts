@@ -77,7 +77,9 @@ describe("what is written", () => {
     const sources = Array.from({ length: 4 }, () => other.createBuffer(size));
     const targets = Array.from({ length: 4 }, () => device.createBuffer(size));
     for (const [i, source] of sources.entries()) await source.write(0, pattern(i, size));
-    await Promise.all(sources.map((each, i) => readable(each).pipeTo(writable(targets[i] as never))));
+    await Promise.all(
+      sources.map((each, i) => readable(each).pipeTo(writable(targets[i] as never))),
+    );
     for (const [i, target] of targets.entries()) {
       expectSame(await content(target), pattern(i, size), `buffer ${i}`);
     }
@@ -153,7 +155,10 @@ describe("it fails", () => {
   });
 
   test.each<[unknown, string]>([
-    ["text", "source must be an ArrayBuffer, a SharedArrayBuffer, a typed array or a DataView; text"],
+    [
+      "text",
+      "source must be an ArrayBuffer, a SharedArrayBuffer, a typed array or a DataView; text",
+    ],
     [5, "source must be an ArrayBuffer, a SharedArrayBuffer, a typed array or a DataView"],
     [undefined, "source must be an ArrayBuffer, a SharedArrayBuffer, a typed array or a DataView"],
   ])("with a TypeError for %o", async (chunk, text) => {

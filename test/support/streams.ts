@@ -29,7 +29,10 @@ export async function bytesOf(stream: ReadableLike): Promise<Uint8Array> {
 }
 
 /** Parts of `bytes`, of `size` bytes each. */
-export function* partsOf(bytes: Uint8Array<ArrayBuffer>, size: number): Generator<Uint8Array<ArrayBuffer>> {
+export function* partsOf(
+  bytes: Uint8Array<ArrayBuffer>,
+  size: number,
+): Generator<Uint8Array<ArrayBuffer>> {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
 }
 
