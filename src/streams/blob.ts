@@ -27,11 +27,11 @@ export async function blob(buffer: BufferObject, options?: BufferBlobOptions): P
   if (typeof type !== "string") throw new TypeError(`type must be a string, not ${show(type)}`);
   assertBlobs();
   const parts: HostBlob[] = [];
+  const bytes = new Uint8Array(Math.min(PART, length));
   for (let at = offset, end = offset + length; at < end; at += PART) {
-    const bytes = new Uint8Array(Math.min(PART, end - at));
-    await buffer.read(at, bytes, { signal });
-    // A blob each, so that the host's copy takes the place of ours at once.
-    parts.push(newBlob([bytes]));
+    const part = await buffer.read(at, bytes.subarray(0, end - at), { signal });
+    // A blob each: it has a copy, so that ours can be used again.
+    parts.push(newBlob([part]));
   }
   return newBlob(parts, type);
 }
