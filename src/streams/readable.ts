@@ -51,7 +51,7 @@ class BufferReader implements Filler {
 
   start(controller: ReadableControl): void {
     if (this.#at === this.#end) this.#close(controller);
-    else this.#stop.onGiven = () => controller.error(this.#stop.failure);
+    else this.#stop.fails(controller);
   }
 
   async pull(controller: ReadableControl): Promise<void> {

@@ -16,8 +16,8 @@ export class Stop implements Signal {
   readonly #op: TtmOperation;
   readonly #given: Signal | undefined;
   readonly #heard = new Set<() => void>();
-  /** Called when it was the caller's signal that stopped it. */
-  onGiven: (() => void) | undefined;
+  /** The stream that fails when it is the caller's signal that stops it. */
+  #failing: { error(reason: unknown): void } | undefined;
   #stopped = false;
   #reason: unknown;
 
@@ -39,6 +39,12 @@ export class Stop implements Signal {
 
   get reason(): unknown {
     return this.#stopped ? this.#reason : this.#given?.reason;
+  }
+
+  /** Has a stream fail with EINTR once the caller's signal is aborted, at once if it is. */
+  fails(stream: { error(reason: unknown): void }): void {
+    this.#failing = stream;
+    if (this.aborted) this.#onAbort();
   }
 
   /** Stops it: who listens hears of that at once. */
@@ -91,6 +97,6 @@ export class Stop implements Signal {
 
   readonly #onAbort = (): void => {
     this.abort(this.#given?.reason);
-    this.onGiven?.();
+    this.#failing?.error(this.failure);
   };
 }

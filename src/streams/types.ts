@@ -7,6 +7,7 @@ import type { Size } from "../size.ts";
 
 /** What is needed of a `ReadableStream` whose chunks are bytes. */
 export interface ReadableLike {
+  /** Takes it: nobody else can read it then. */
   getReader(): {
     read(): Promise<{ readonly done: boolean; readonly value?: Bytes | undefined }>;
     cancel(reason?: unknown): Promise<unknown>;
@@ -18,14 +19,19 @@ export interface ReadableLike {
 export interface BlobLike {
   /** Bytes. */
   readonly size: number;
+  /** All of them, from the first one on. */
   stream(): ReadableLike;
 }
 
 /** What is needed of a `Response` or `Request`. */
 export interface BodyLike {
+  /** Its bytes; null: there are none. */
   readonly body: ReadableLike | AsyncIterable<Bytes> | null;
+  /** Whether somebody has read them. */
   readonly bodyUsed: boolean;
+  /** Of which `content-length` and `content-encoding` are looked at. */
   readonly headers: { get(name: string): string | null };
+  /** What it is known by; not called. */
   arrayBuffer(): Promise<ArrayBuffer>;
 }
 
@@ -54,6 +60,7 @@ export type HostWritable = typeof globalThis extends { WritableStream: { prototy
 
 /** What is used of a `WritableStream` of bytes. */
 export interface WritableLike {
+  /** Takes it: nobody else can write to it then. */
   getWriter(): {
     write(chunk?: Bytes): Promise<void>;
     close(): Promise<void>;

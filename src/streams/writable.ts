@@ -48,7 +48,7 @@ class BufferWriter implements Taker {
   }
 
   start(controller: WritableControl): void {
-    this.#stop.onGiven = () => controller.error(this.#stop.failure);
+    this.#stop.fails(controller);
     // `abort` is called only when the write that is under way has ended.
     const { signal } = controller;
     signal?.addEventListener("abort", () => this.#stop.abort(signal.reason));

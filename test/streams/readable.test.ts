@@ -275,8 +275,10 @@ describe("it fails", () => {
     const buffer = await swapped(4);
     const reason = new Error("why");
     const stream = readable(buffer, { signal: AbortSignal.abort(reason) });
-    const error = await fails("EINTR", bytesOf(stream));
+    const reader = stream.getReader();
+    const error = await settles(fails("EINTR", reader.closed));
     expect(error.cause).toBe(reason);
+    expect(await rejection(reader.read())).toBe(error);
   });
 
   test("with EINTR at once, when the signal is aborted while nobody reads", async () => {

@@ -218,6 +218,15 @@ describe("aborted", () => {
     gate.open();
   });
 
+  test("by its signal, before it was made, it has failed from the start", async () => {
+    const signal = AbortSignal.abort("why");
+    const buffer = ram().createBuffer(100);
+    const writer = writable(buffer, 0, { signal }).getWriter();
+    expect((await settles(fails("EINTR", writer.closed))).cause).toBe("why");
+    await fails("EINTR", writer.write(new Uint8Array(1).fill(1)));
+    expect(contentSync(buffer)[0]).toBe(0);
+  });
+
   test("by its signal, while nobody writes, it fails at once with EINTR", async () => {
     const signal = new HeardSignal();
     const writer = writable(ram().createBuffer(100), 0, { signal }).getWriter();
