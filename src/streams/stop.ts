@@ -58,7 +58,6 @@ export class Stop implements Signal {
 
   /** Nothing is left to be stopped: the caller's signal is let go of. */
   end(): void {
-    this.#heard.clear();
     const given = this.#given;
     if (given && isListenable(given)) given.removeEventListener("abort", this.#onAbort);
   }

@@ -252,16 +252,19 @@ describe("aborted", () => {
     gate.open();
   });
 
-  test("by a signal that can only be looked at, it fails with EINTR at the next write", async () => {
-    const signal = new CountingSignal(4);
-    const writer = writable(ram().createBuffer(100), 0, { signal }).getWriter();
-    const closed = fails("EINTR", writer.closed);
-    const writes = async () => {
-      for (let i = 0; i < 10; i++) await writer.write(new Uint8Array(1));
-    };
-    await fails("EINTR", writes());
-    await closed;
-  });
+  test.each(Array.from({ length: 12 }, (_, i) => i + 1))(
+    "at look %i of a signal that can only be looked at, it fails with EINTR",
+    async (look) => {
+      const signal = new CountingSignal(look);
+      const writer = writable(ram().createBuffer(100), 0, { signal }).getWriter();
+      const closed = fails("EINTR", writer.closed);
+      const writes = async () => {
+        for (let i = 0; i < 20; i++) await writer.write(new Uint8Array(1));
+      };
+      await settles(fails("EINTR", writes()));
+      await closed;
+    },
+  );
 });
 
 test("a stream that was closed lets go of the signal", async () => {
