@@ -14,7 +14,12 @@ import { isMain } from "./paths.js";
  * @type {string[][][]}
  */
 export const LAYERS = [
-  [["src/index.ts", "src/ttm.ts", "src/testing.ts", "src/testing/", "src/cli/"]],
+  [
+    [
+      ...["src/index.ts", "src/ttm.ts", "src/testing.ts", "src/testing/", "src/cli/"],
+      ...["src/streams.ts", "src/streams/"],
+    ],
+  ],
   [["src/create.ts"]],
   [["src/device.ts"]],
   [["src/buffer_object.ts", "src/hibernation.ts", "src/debugfs.ts"]],

@@ -37,6 +37,7 @@ const BUDGETS = {
  * @type {Record<string, number>}
  */
 const SUBPATHS = {
+  "./streams": 30_000,
   "./swap/durable-object": 24_000,
   "./swap/opfs": 24_000,
   "./swap/storage": 50_000,

@@ -20,6 +20,15 @@ import {
   type TtmErrorCode,
 } from "ttm-wasm";
 import {
+  type BufferFromOptions,
+  type ByteSource,
+  blob,
+  bufferFrom,
+  type HostReadable,
+  readable,
+  writable,
+} from "ttm-wasm/streams";
+import {
   type DurableObjectStorageLike,
   type DurableObjectSwapOptions,
   durableObjectSwap,
@@ -103,6 +112,24 @@ async function roundTrip(swap: SwapDevice): Promise<DeviceStats> {
   return stats;
 }
 
+async function streams(): Promise<void> {
+  using device = createDeviceSync({ memory: "1 MiB" });
+  const bytes = new Uint8Array(10).fill(3);
+  const options: BufferFromOptions = { size: "10 B", priority: 1 };
+  const given: ReadableStream<Uint8Array> = new Blob([bytes]).stream();
+  const sources: ByteSource[] = [bytes, new Blob([bytes]), new Response(bytes), given, [bytes]];
+  for (const source of sources) {
+    const buffer: BufferObject = await bufferFrom(device, source, options);
+    const copy = device.createBuffer(buffer.size);
+    const stream: HostReadable = readable(buffer);
+    await stream.pipeTo(writable(copy));
+    const made: Blob = await blob(copy, { type: "text/plain" });
+    const body: ReadableStream<Uint8Array> = readable(copy, { offset: 2 });
+    const [text, rest] = [await made.arrayBuffer(), await new Response(body).arrayBuffer()];
+    assert(text.byteLength === 10 && rest.byteLength === 8, "a byte was lost in a stream");
+  }
+}
+
 function kernelsLayer(): void {
   using device = createDeviceSync({ memory: "1 MiB" });
   const events: TraceEvent[] = [];
@@ -129,6 +156,7 @@ export async function run(): Promise<string> {
   const ram: RamSwapOptions = { size: "1 MiB" };
   assert(ramSwap === sameRamSwap, "ttm-wasm and ttm-wasm/swap/ram are not one");
   for (const swap of [ramSwap(ram), fileSwap(file), mapSwap]) await roundTrip(swap);
+  await streams();
   kernelsLayer();
   assert(failure() === "ENOMEM", "another code than ENOMEM");
   return "ok";

@@ -1,5 +1,6 @@
 /* No types but the language's own: no DOM, no Node, no `using`. */
 import { createDevice, createDeviceSync, ramSwap, TtmError } from "ttm-wasm";
+import { blob, bufferFrom, readable, writable } from "ttm-wasm/streams";
 import { durableObjectSwap } from "ttm-wasm/swap/durable-object";
 import { fileSwap } from "ttm-wasm/swap/file";
 import { opfsSwap } from "ttm-wasm/swap/opfs";
@@ -9,7 +10,26 @@ import { finiTt, Pool, populateTtSync, Tt } from "ttm-wasm/ttm";
 /** Devices for other hosts, without the types of those. */
 export const elsewhere = [durableObjectSwap, opfsSwap];
 
+async function* chunks(): AsyncGenerator<Uint8Array> {
+  yield new Uint8Array(3).fill(7);
+  yield new Uint8Array(4).fill(7);
+}
+
+async function streams(): Promise<void> {
+  const device = createDeviceSync({ memory: "1 MiB" });
+  const buffer = await bufferFrom(device, chunks());
+  const copy = await bufferFrom(device, readable(buffer), { size: buffer.size });
+  const writer = writable(copy).getWriter();
+  await writer.write(new Uint8Array(2).fill(8));
+  const size: number = (await blob(copy)).size;
+  const bytes = copy.readSync(0, new Uint8Array(7));
+  if (size !== 7 || bytes.join() !== "8,8,7,7,7,7,7")
+    throw new Error("a byte was lost in a stream");
+  device.closeSync({ force: true });
+}
+
 export async function run(): Promise<string> {
+  await streams();
   const device = await createDevice({ memory: "1 MiB", swap: fileSwap({ size: "4 MiB" }) });
   const buffer = device.createBuffer("512 KiB");
   let polls = 0;

@@ -4,3 +4,4 @@ import "./errors.mjs";
 import "./interrupts.mjs";
 import "./kernel.mjs";
 import "./pressure.mjs";
+import "./streams.mjs";

@@ -1,0 +1,92 @@
+import type { BufferObject } from "../buffer_object.ts";
+import { asSignal, RANGE_OPTIONS, type RangeOptions, takeOptions } from "../options.ts";
+import { type Filler, newReadable, type ReadableControl } from "./host.ts";
+import { assertBuffer, streamedRange } from "./range.ts";
+import { Stop } from "./stop.ts";
+import type { HostReadable } from "./types.ts";
+
+/** Bytes of a chunk, for a reader that brings no memory of its own. */
+const CHUNK = 256 * 1024;
+/** Most bytes of one read, whatever a reader brings: the pages that they lie in are in memory together. */
+const READ_MAX = 2 ** 20;
+
+/**
+ * The bytes of a buffer, from `offset` on, as a stream of bytes, in chunks of 256 KiB; BYOB readers have up to 1 MiB
+ * at a time copied into their own memory. Nothing is read before it is asked for, so it is read as it is then.
+ * Cancelling it stops a read that is under way. The stream fails with what a read fails with, and with `EINTR`
+ * once `signal` is aborted; it cannot go on then, but another one from there can.
+ *
+ * @throws TypeError, RangeError for bytes that do not lie within the buffer
+ * @throws TtmError ENOSYS where the host has no streams
+ */
+export function readable(buffer: BufferObject, options?: RangeOptions): HostReadable {
+  assertBuffer(buffer, "readable");
+  const given = takeOptions(options, RANGE_OPTIONS, "readable");
+  const { offset, length } = streamedRange(given, buffer.size);
+  const stop = new Stop("restore", asSignal(given.signal));
+  try {
+    const chunk = Math.max(Math.min(CHUNK, length), 1);
+    return newReadable(new BufferReader(buffer, offset, offset + length, stop), chunk);
+  } catch (error) {
+    stop.end();
+    throw error;
+  }
+}
+
+/** Gives the bytes [at, end) of a buffer to a stream. */
+class BufferReader implements Filler {
+  readonly #buffer: BufferObject;
+  readonly #end: number;
+  readonly #stop: Stop;
+  #at: number;
+  /** Never rejects. */
+  #reading: Promise<unknown> | undefined;
+
+  constructor(buffer: BufferObject, at: number, end: number, stop: Stop) {
+    this.#buffer = buffer;
+    this.#at = at;
+    this.#end = end;
+    this.#stop = stop;
+  }
+
+  start(controller: ReadableControl): void {
+    if (this.#at === this.#end) this.#close(controller);
+    else this.#stop.fails(controller);
+  }
+
+  async pull(controller: ReadableControl): Promise<void> {
+    try {
+      this.#stop.assertGoesOn();
+      const request = controller.byobRequest ?? undefined;
+      const target = this.#target(request?.view ?? undefined);
+      const read = this.#buffer.read(this.#at, target, { signal: this.#stop });
+      this.#reading = read.catch(() => {});
+      await read;
+      if (this.#stop.stopped) return;
+      this.#at += target.length;
+      if (request) request.respond(target.length);
+      else controller.enqueue(target);
+      if (this.#at === this.#end) this.#close(controller);
+    } catch (error) {
+      this.#stop.end();
+      throw error;
+    }
+  }
+
+  /** Settles when the buffer is left alone. */
+  async cancel(reason: unknown): Promise<void> {
+    this.#stop.abort(reason);
+    await this.#reading;
+  }
+
+  /** Where the next bytes go: to the reader's memory, or what was allocated for it, or else to a chunk of ours. */
+  #target(view: ArrayBufferView | undefined): Uint8Array {
+    const most = Math.min(view?.byteLength ?? CHUNK, this.#end - this.#at, READ_MAX);
+    return view ? new Uint8Array(view.buffer, view.byteOffset, most) : new Uint8Array(most);
+  }
+
+  #close(controller: ReadableControl): void {
+    this.#stop.end();
+    controller.close();
+  }
+}
