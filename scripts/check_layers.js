@@ -27,6 +27,7 @@ export const LAYERS = [
   [["src/window.ts"]],
   [["src/advice.ts", "src/read_ahead.ts"]],
   [["src/access.ts"]],
+  [["src/accessed.ts"]],
   [["src/bdev.ts"]],
   [["src/kswapd.ts", "src/reclaim.ts", "src/tasks.ts"]],
   [["src/ttm/"]],

@@ -4,11 +4,10 @@
  * or a part of them, and uses them. The pages' lock is held from the first transfer to the last byte copied, so nobody sees a
  * buffer half moved; while an operation waits it is free, and the pages can be reclaimed.
  */
+import { type Accessed, assertFree, hasItsTurn, onTurns } from "./accessed.ts";
 import type { Bdev } from "./bdev.ts";
 import { codeOf, TtmError, type TtmOperation } from "./errors.ts";
 import type { Signal } from "./host_types.ts";
-import type { Lock } from "./lock.ts";
-import type { Reclaimable } from "./reclaim.ts";
 import { assertStack } from "./stack.ts";
 import { lacks, type Need } from "./ttm/admission.ts";
 import { type Overwrite, overwrite, overwriteSync, overwrites } from "./ttm/overwrite.ts";
@@ -23,19 +22,8 @@ import { Shrink } from "./ttm/shrink.ts";
 import type { Released } from "./ttm/shrinker.ts";
 import { type AsyncTask, interruptible, type Task } from "./ttm/task.ts";
 import type { Tt } from "./ttm/tt.ts";
-import { nextTurn, timeLeft } from "./ttm/turns.ts";
+import { timeLeft } from "./ttm/turns.ts";
 import { heldByOthers, run, runSync } from "./ttm/work.ts";
-
-/** A buffer, as far as its pages can be used. */
-export interface Accessed extends Reclaimable {
-  /** Whose turn it is; the pages have a lock of their own, which reclaim tries too. */
-  readonly turn: Lock;
-  readonly destroyed: boolean;
-  /** Whether it is destroyed, or its device closed. */
-  readonly gone: boolean;
-  /** @throws TypeError when it is destroyed, or its device closed */
-  assertAlive(): void;
-}
 
 /** What is done, what may stop it, and what it will overwrite. */
 export interface Access extends Task {
@@ -428,75 +416,6 @@ function overwrittenBy(tt: Tt, { overwritten }: Access): Overwritten {
   return tt.shrunken ? OVERWRITES_NOTHING : overwritten;
 }
 
-/**
- * Runs `body` for each of `objects`, in order, when it is its turn there. Its place in all queues is taken at once,
- * so that operations take effect in the order of the calls. It ends when `body` says false.
- */
-function onTurns(
-  bdev: Bdev,
-  objects: readonly Accessed[],
-  { op, signal }: Task,
-  body: (task: AsyncTask, index: number) => Promise<boolean>,
-  gathering?: Lock,
-): Promise<void> {
-  assertStack();
-  const inTurns = async (task: AsyncTask): Promise<void> => {
-    const places = objects.map((bo) => takeTurn(task, bo));
-    let index = 0;
-    try {
-      for (let goesOn = true; goesOn && index < objects.length; index++) {
-        const bo = objects[index] as Accessed;
-        const place = places[index];
-        if (place) await place;
-        try {
-          if (!timeLeft()) await nextTurn();
-          bo.assertAlive();
-          goesOn = await body(task, index);
-          bo.assertAlive();
-        } catch (error) {
-          if (!task.stopped) bo.assertAlive();
-          throw task.stopped ?? error;
-        } finally {
-          bo.turn.unlock();
-          places[index] = PASSED;
-        }
-      }
-    } finally {
-      // Where it does not come to any more, it lets others go first as soon as it is its turn.
-      for (; index < objects.length; index++) {
-        const { turn } = objects[index] as Accessed;
-        const place = places[index];
-        if (!place) turn.unlock();
-        else if (place !== PASSED) place.then(() => turn.unlock(), ignore);
-      }
-    }
-  };
-  // Before its places, as who gathers now may wait for one of them.
-  const gathered = async (task: AsyncTask): Promise<void> => {
-    if (!gathering) return inTurns(task);
-    if (!gathering.tryLock()) await task.wait(gathering.queue, undefined);
-    try {
-      await inTurns(task);
-    } finally {
-      gathering.unlock();
-    }
-  };
-  return bdev.tasks.start(op, signal, () => (objects[0] as Accessed).destroyed, gathered);
-}
-
-/** The place of one whose turn is over. */
-const PASSED: Promise<void> = Promise.resolve();
-
-function ignore(): void {}
-
-/** Takes a turn that is free, or a place in the queue for it. */
-function takeTurn(task: AsyncTask, { turn }: Accessed): Promise<void> | undefined {
-  if (turn.tryLock()) return undefined;
-  const place = task.wait(turn.queue, undefined);
-  place.catch(ignore); // what stops it is heard where it stands now
-  return place;
-}
-
 /** Waits for whoever moves the pages of `bo`: a shrink, which ends by itself. */
 async function lockPages(bo: Accessed, task: AsyncTask): Promise<void> {
   if (bo.tt.lock.tryLock()) return;
@@ -515,14 +434,4 @@ function lockSync(bo: Accessed, op: TtmOperation): void {
   bo.turn.unlock();
   const text = "pages of this buffer are being written to swap; use the async form, which waits";
   throw new TtmError("EBUSY", op, text);
-}
-
-function hasItsTurn(op: TtmOperation): TtmError {
-  const text = "an asynchronous operation on this buffer is in flight; await it first";
-  return new TtmError("EBUSY", op, text);
-}
-
-/** @throws TtmError EBUSY: an async operation has its turn */
-export function assertFree({ turn }: Accessed, op: TtmOperation): void {
-  if (turn.held) throw hasItsTurn(op);
 }

@@ -2,21 +2,17 @@ import { giveUp, giveUpSync, withPages, withPagesSync } from "./access.ts";
 import { type Advice, type AdviceRange, advised } from "./advice.ts";
 import type { Bdev } from "./bdev.ts";
 import { type Bytes, bytesWithin, type CallerBytes, clear, lengthOf } from "./bytes.ts";
-import { type Discard, discard, discardSync } from "./discard.ts";
+import { discard, discardSync } from "./discard.ts";
 import { TtmError } from "./errors.ts";
 import { ignoreOutcome } from "./host.ts";
-import type { Signal } from "./host_types.ts";
 import { type MapOptions, type Mapping, mapOptions } from "./mapping.ts";
 import { NOT_CLONED, notText } from "./not_bytes.ts";
 import {
-  asSignal,
   type OperationOptions,
-  RANGE_OPTIONS,
   type Range,
   type RangeOptions,
-  rangeOf,
+  rangeRequest,
   signalOf,
-  takeOptions,
 } from "./options.ts";
 import { ReadAhead } from "./read_ahead.ts";
 import { fill, fillSync, type Resized, resized } from "./resize.ts";
@@ -296,7 +292,7 @@ export class BufferObject implements Disposable {
    */
   async populate(options?: RangeOptions): Promise<void> {
     this.assertAlive();
-    const { signal, range } = this.#populating(options);
+    const { signal, ...range } = rangeRequest(options, this.#size, "populate");
     const window = windowWith(this.#windows, range.offset, range.length);
     if (window) return window.populate(range, signal);
     const held = new Held();
@@ -312,7 +308,7 @@ export class BufferObject implements Disposable {
    */
   populateSync(options?: RangeOptions): void {
     this.assertAlive();
-    const { signal, range } = this.#populating(options);
+    const { signal, ...range } = rangeRequest(options, this.#size, "populate");
     const window = windowWith(this.#windows, range.offset, range.length);
     if (window) {
       window.populateSync(range, signal);
@@ -358,7 +354,7 @@ export class BufferObject implements Disposable {
    */
   async discard(options?: RangeOptions): Promise<void> {
     this.assertAlive();
-    await discard(this.#bdev, this.#windows, this.#discarding(options));
+    await discard(this.#bdev, this.#windows, rangeRequest(options, this.#size, "discard"));
   }
 
   /**
@@ -369,7 +365,7 @@ export class BufferObject implements Disposable {
    */
   discardSync(options?: RangeOptions): void {
     this.assertAlive();
-    discardSync(this.#bdev, this.#windows, this.#discarding(options));
+    discardSync(this.#bdev, this.#windows, rangeRequest(options, this.#size, "discard"));
   }
 
   /**
@@ -501,18 +497,6 @@ export class BufferObject implements Disposable {
   #range(offset: number, value: Bytes, name: "source" | "target"): CallerBytes {
     this.assertAlive();
     return bytesWithin(this.#size, offset, value, name);
-  }
-
-  /** What is to be populated: all, or a part. */
-  #populating(options: RangeOptions | undefined): { signal: Signal | undefined; range: Range } {
-    if (options === undefined) return { signal: undefined, range: this.#all };
-    const given = takeOptions(options, RANGE_OPTIONS, "populate");
-    return { signal: asSignal(given.signal), range: rangeOf(given, this.#size) };
-  }
-
-  #discarding(options: RangeOptions | undefined): Discard {
-    const given = takeOptions(options, RANGE_OPTIONS, "discard");
-    return { ...rangeOf(given, this.#size), signal: asSignal(given.signal) };
   }
 
   /** Pages released. @throws TtmError what stopped it, or EBUSY when all that could leave is pinned */

@@ -3,26 +3,22 @@
  * cover in part, one at either end, which are brought in for it like those of a write. It takes effect in the order of the calls.
  */
 import { PAGE_SIZE } from "../assembly/abi.ts";
-import { access, assertFree, giveUp, giveUpSync, withPages, withPagesSync } from "./access.ts";
+import { access, giveUp, giveUpSync, withPages, withPagesSync } from "./access.ts";
+import { assertFree } from "./accessed.ts";
 import type { Bdev } from "./bdev.ts";
 import type { Signal } from "./host_types.ts";
-import type { Range } from "./options.ts";
+import type { Range, RangeRequest } from "./options.ts";
 import { pagesOf } from "./size.ts";
 import { punchHole } from "./ttm/hole.ts";
 import { OVERWRITES_NOTHING, type Part } from "./ttm/restore.ts";
 import { segmentsOf } from "./ttm/segments.ts";
 import { piecesOf, type Window } from "./window.ts";
 
-/** What of a buffer is discarded, and what may stop that. */
-export interface Discard extends Range {
-  readonly signal: Signal | undefined;
-}
-
 /** As `discard`, at once; nothing is done when an async operation is at one of the windows. */
 export function discardSync(
   bdev: Bdev,
   row: readonly Window[],
-  { signal, ...range }: Discard,
+  { signal, ...range }: RangeRequest,
 ): void {
   const pieces = piecesOf(row, range.offset, range.length);
   for (const { window } of pieces) assertFree(window, "discard");
@@ -46,7 +42,7 @@ export function discardSync(
 export async function discard(
   bdev: Bdev,
   row: readonly Window[],
-  { signal, ...range }: Discard,
+  { signal, ...range }: RangeRequest,
 ): Promise<void> {
   // All take their turns now: what is called after this comes behind all of them.
   const pieces = piecesOf(row, range.offset, range.length);

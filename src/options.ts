@@ -82,6 +82,26 @@ export function rangeOf(given: RangeOptions, size: number): Range {
   return { offset, length };
 }
 
+/** A part of a buffer that is meant, and what may stop what is done to it. */
+export interface RangeRequest extends Range {
+  readonly signal: Signal | undefined;
+}
+
+/**
+ * What the options of an operation on a part of `size` bytes mean: all of them by default.
+ *
+ * @throws TypeError, RangeError for other options, and for bytes that do not lie within the buffer
+ */
+export function rangeRequest(
+  options: RangeOptions | undefined,
+  size: number,
+  what: string,
+): RangeRequest {
+  if (options === undefined) return { offset: 0, length: size, signal: undefined };
+  const given = takeOptions(options, RANGE_OPTIONS, what);
+  return { ...rangeOf(given, size), signal: asSignal(given.signal) };
+}
+
 const SIGNAL = ["signal"] as const;
 
 /**

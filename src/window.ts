@@ -1,5 +1,6 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
-import { type Access, type Accessed, access, copying, withPages, withPagesSync } from "./access.ts";
+import { type Access, access, copying, withPages, withPagesSync } from "./access.ts";
+import type { Accessed } from "./accessed.ts";
 import type { Bdev } from "./bdev.ts";
 import { assertLength, type CallerBytes, copyIn, copyOut } from "./bytes.ts";
 import { TtmError } from "./errors.ts";

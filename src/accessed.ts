@@ -1,0 +1,98 @@
+/* What is used in turns, and whose turn it is: operations on one object take effect in the order of the calls. */
+import type { Bdev } from "./bdev.ts";
+import { TtmError, type TtmOperation } from "./errors.ts";
+import type { Lock } from "./lock.ts";
+import type { Reclaimable } from "./reclaim.ts";
+import { assertStack } from "./stack.ts";
+import type { AsyncTask, Task } from "./ttm/task.ts";
+import { nextTurn, timeLeft } from "./ttm/turns.ts";
+
+/** A buffer, as far as its pages can be used. */
+export interface Accessed extends Reclaimable {
+  /** Whose turn it is; the pages have a lock of their own, which reclaim tries too. */
+  readonly turn: Lock;
+  readonly destroyed: boolean;
+  /** Whether it is destroyed, or its device closed. */
+  readonly gone: boolean;
+  /** @throws TypeError when it is destroyed, or its device closed */
+  assertAlive(): void;
+}
+
+/**
+ * Runs `body` for each of `objects`, in order, when it is its turn there. Its place in all queues is taken at once,
+ * so that operations take effect in the order of the calls. It ends when `body` says false.
+ */
+export function onTurns(
+  bdev: Bdev,
+  objects: readonly Accessed[],
+  { op, signal }: Task,
+  body: (task: AsyncTask, index: number) => Promise<boolean>,
+  gathering?: Lock,
+): Promise<void> {
+  assertStack();
+  const inTurns = async (task: AsyncTask): Promise<void> => {
+    const places = objects.map((bo) => takeTurn(task, bo));
+    let index = 0;
+    try {
+      for (let goesOn = true; goesOn && index < objects.length; index++) {
+        const bo = objects[index] as Accessed;
+        const place = places[index];
+        if (place) await place;
+        try {
+          if (!timeLeft()) await nextTurn();
+          bo.assertAlive();
+          goesOn = await body(task, index);
+          bo.assertAlive();
+        } catch (error) {
+          if (!task.stopped) bo.assertAlive();
+          throw task.stopped ?? error;
+        } finally {
+          bo.turn.unlock();
+          places[index] = PASSED;
+        }
+      }
+    } finally {
+      // Where it does not come to any more, it lets others go first as soon as it is its turn.
+      for (; index < objects.length; index++) {
+        const { turn } = objects[index] as Accessed;
+        const place = places[index];
+        if (!place) turn.unlock();
+        else if (place !== PASSED) place.then(() => turn.unlock(), ignore);
+      }
+    }
+  };
+  // Before its places, as who gathers now may wait for one of them.
+  const gathered = async (task: AsyncTask): Promise<void> => {
+    if (!gathering) return inTurns(task);
+    if (!gathering.tryLock()) await task.wait(gathering.queue, undefined);
+    try {
+      await inTurns(task);
+    } finally {
+      gathering.unlock();
+    }
+  };
+  return bdev.tasks.start(op, signal, () => (objects[0] as Accessed).destroyed, gathered);
+}
+
+/** The place of one whose turn is over. */
+const PASSED: Promise<void> = Promise.resolve();
+
+function ignore(): void {}
+
+/** Takes a turn that is free, or a place in the queue for it. */
+function takeTurn(task: AsyncTask, { turn }: Accessed): Promise<void> | undefined {
+  if (turn.tryLock()) return undefined;
+  const place = task.wait(turn.queue, undefined);
+  place.catch(ignore); // what stops it is heard where it stands now
+  return place;
+}
+
+export function hasItsTurn(op: TtmOperation): TtmError {
+  const text = "an asynchronous operation on this buffer is in flight; await it first";
+  return new TtmError("EBUSY", op, text);
+}
+
+/** @throws TtmError EBUSY: an async operation has its turn */
+export function assertFree({ turn }: Accessed, op: TtmOperation): void {
+  if (turn.held) throw hasItsTurn(op);
+}
