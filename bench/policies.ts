@@ -268,7 +268,7 @@ export class LirsModel implements Policy {
 /**
  * What src/resource.ts does: LIRS with a third of the frames for what is cold, a clock that counts pages that come in,
  * and uses that are one while no more have come in than a thirty-second of the frames. `share`: hot ones for a cold
- * one; `parts`: what that thirty-second is.
+ * one; `parts`: what that thirty-second is. With no more than eight cold ones none becomes hot.
  */
 export class OursModel implements Policy {
   readonly #hot: List = new Map();
@@ -288,7 +288,10 @@ export class OursModel implements Policy {
   use(page: number): boolean {
     const [hot, cold, usedAt] = [this.#hot, this.#cold, this.#usedAt];
     const hit = hot.has(page) || cold.has(page);
-    if (!hit && hot.size + cold.size >= this.#frames) shift(cold.size > 0 ? cold : hot);
+    if (!hit && hot.size + cold.size >= this.#frames) {
+      shift(cold.size > 0 ? cold : hot);
+      if (hot.size > this.#room()) cold.set(shift(hot), 0);
+    }
     if (hot.has(page)) {
       usedAt.set(page, this.#entered);
       touch(hot, page);
@@ -305,6 +308,7 @@ export class OursModel implements Policy {
 
   #room(): number {
     const share = this.#share;
+    if (this.#cold.size < 8) return 0;
     return Math.max((this.#frames * share) / (share + 1), this.#cold.size * share);
   }
 
@@ -315,7 +319,8 @@ export class OursModel implements Policy {
     if ((this.#entered - before) * this.#parts <= size + this.#cold.size) return false;
     this.#usedAt.set(page, this.#entered);
     const [oldest = page] = this.#hot.keys();
-    return size + 1 <= this.#room() || before > (this.#usedAt.get(oldest) as number);
+    const fits = this.#cold.size > 8 && size + 1 <= this.#room();
+    return fits || before > (this.#usedAt.get(oldest) as number);
   }
 }
 

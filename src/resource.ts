@@ -27,6 +27,12 @@ export const NOWHERE: number = PRIORITIES + 3;
  */
 const HOT_SHARE = 2;
 
+/**
+ * Cold ones that there are if there are hot ones (a count). Of a few large ones what was brought in last would else be
+ * the only cold one, and leave before those have used it that wait for it.
+ */
+const COLD_MIN = 8;
+
 /** Uses are one while others have come in that are no more than this part of all. */
 const CLOSE_PARTS = 32;
 
@@ -158,6 +164,8 @@ export class ResourceManager<T extends Resource = Resource> {
     }
     if (list) list.touch(resource);
     else lru?.remove(resource);
+    // A cold one left: among too few the next would be one that was just brought in.
+    if (lru && place >= OUT) this.#cool(this.#lists.indexOf(lru as Lru<Resource>), 1);
   }
 
   #usedAnew(resource: Resource, pinned: boolean): void {
@@ -176,13 +184,14 @@ export class ResourceManager<T extends Resource = Resource> {
     if (!resource.hot && (now - usedAt) * CLOSE_PARTS <= hot.size + cold.size) return false;
     resource.usedAt = now;
     if (resource.hot) return false;
-    const fits = hot.pages + resource.pages <= this.#room(cold);
+    const fits = cold.size > COLD_MIN && hot.pages + resource.pages <= this.#room(cold);
     resource.hot = fits || usedAt > (hot.first?.usedAt ?? now);
     return resource.hot;
   }
 
   /** Pages of hot ones beside these cold ones. */
   #room(cold: Lru<Resource>): number {
+    if (cold.size < COLD_MIN) return 0;
     return Math.max(this.#hotPages, HOT_SHARE * cold.pages);
   }
 
