@@ -268,7 +268,8 @@ test("nearly full, while shrinks take what others had: few have to try twice", (
         }),
       ),
     );
-    expect(cost.interrupted).toBeLessThan(cost.filled / 10);
+    // In 44 runs the most was 0.15; without a queue it is more than 1.
+    expect(cost.interrupted).toBeLessThan(cost.filled / 3);
     await expectContent(bos);
     await close(device);
   }));
