@@ -26,6 +26,7 @@ await main("large", async (bench) => {
   const swap = fileSwap({ size: SIZE, directory: tmpdir() });
   const device = createDeviceSync({ memory: MEMORY, swap });
   const buffer = device.createBuffer(SIZE);
+  buffer.advise("sequential");
   const file = new BareFile(tmpdir());
   const block = new Uint8Array(MIB);
   for (let i = 0; i < MIB; i++) block[i] = (i * 31) ^ (i >> 9);

@@ -4,7 +4,8 @@ import type { ReadingAdvice } from "./read_ahead.ts";
 
 /**
  * `"dontneed"`: the content may be thrown away under pressure; `"willneed"`: no longer. `"random"`: nothing is read
- * ahead; `"sequential"`: as much as can be, from the first read on; `"normal"`: of reads that go on in a row.
+ * ahead; `"sequential"`: as much as can be, from the first read on, and windows that were read leave first;
+ * `"normal"`: of reads that go on in a row.
  */
 export type Advice = "dontneed" | "willneed" | ReadingAdvice;
 

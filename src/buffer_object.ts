@@ -174,7 +174,10 @@ export class BufferObject implements Disposable {
     const at = offset - window.start;
     const a = window.reading(signal, at, length, this.#readAhead);
     if (window.blank && !window.turn.held) clear(bytes);
-    else await withPages(this.#bdev, window, a, () => window.copyOut(at, length, bytes));
+    else {
+      const { once } = this.#readAhead;
+      await withPages(this.#bdev, window, a, () => window.copyOut(at, length, bytes, once));
+    }
     return target;
   }
 
@@ -199,7 +202,10 @@ export class BufferObject implements Disposable {
     const at = offset - window.start;
     const a = window.reading(signal, at, length, this.#readAhead);
     if (window.blank && !window.turn.held) clear(bytes);
-    else withPagesSync(this.#bdev, window, a, () => window.copyOut(at, length, bytes));
+    else {
+      const { once } = this.#readAhead;
+      withPagesSync(this.#bdev, window, a, () => window.copyOut(at, length, bytes, once));
+    }
     return target;
   }
 

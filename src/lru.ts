@@ -93,6 +93,13 @@ export class Lru<T extends LruNode> {
     this.#pages += pages;
   }
 
+  /** Puts a member at the least recently used end. */
+  age(node: T): void {
+    if ((node.lru as unknown) !== this) return;
+    this.#unlink(node);
+    this.#insert(node, undefined);
+  }
+
   remove(node: T): void {
     if ((node.lru as unknown) !== this) return;
     this.#unlink(node);

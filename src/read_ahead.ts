@@ -20,6 +20,11 @@ export class ReadAhead {
   /** Pages that are read ahead of reads in a row. */
   #run = 0;
 
+  /** Whether what was read is not worth to be kept: it is read once, in a row. */
+  get once(): boolean {
+    return this.advice === "sequential";
+  }
+
   /** Notes a read. Returns the pages to be read ahead of it if it has to bring pages in, `most` at most. */
   take({ from, to }: Part, most: number): number {
     // The last page may not have been read to its end.

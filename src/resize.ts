@@ -123,7 +123,7 @@ class Copy {
   }
 
   read({ window, offset, length }: Piece): void {
-    window.copyOut(offset, length, this.#some(length));
+    window.copyOut(offset, length, this.#some(length), false);
   }
 
   write({ length }: Piece, to: Window, at: number, held: boolean): void {

@@ -134,6 +134,13 @@ export class ResourceManager<T extends Resource = Resource> {
     this.#put(resource, resource.placeOf(resource.pinned));
   }
 
+  /** Puts one that will not be used again soon where it leaves first of its priority. */
+  done(resource: Resource): void {
+    resource.hot = false;
+    this.#put(resource, resource.placeOf(resource.pinned));
+    resource.lru?.age(resource);
+  }
+
   /** Takes one elsewhere that no longer belongs where it is; else leaves it in its place. */
   settle(resource: Resource, pinned: boolean = resource.pinned, collected = false): void {
     if (!collected) this.collect();

@@ -65,7 +65,7 @@ export function reads(target: CallerBytes, length: number, readAhead: ReadAhead)
       return undefined;
     }
     const access = window.reading(signal, offset, piece.length, readAhead);
-    return { access, use: () => window.copyOut(offset, piece.length, bytes) };
+    return { access, use: () => window.copyOut(offset, piece.length, bytes, readAhead.once) };
   };
 }
 

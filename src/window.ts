@@ -184,10 +184,14 @@ export class Window implements Accessed {
     copyIn(segmentsOf(engine, tt, offset, length, held), source);
   }
 
-  /** Fills `target` with the bytes from `offset` on, whose pages are in memory. */
-  copyOut(offset: number, length: number, target: CallerBytes): void {
+  /**
+   * Fills `target` with the bytes from `offset` on, whose pages are in memory. `once`: they are read one after the
+   * other, so that the window leaves first when its last ones were.
+   */
+  copyOut(offset: number, length: number, target: CallerBytes, once: boolean): void {
     assertLength(target, length, "target");
-    this.used();
+    if (once && offset + length === this.size) this.#bdev.reclaimer.resources.done(this);
+    else this.used();
     copyOut(segmentsOf(this.#bdev.global.engine, this.tt, offset, length), target);
   }
 

@@ -421,3 +421,20 @@ test("advice on a range that there is not is refused by name", () => {
   expect(() => bo.advise("willneed", { length: 0 })).toThrow(/length must be a whole number/);
   expect(() => bo.advise("willneed", { size: 1 } as never)).toThrow(/advise has no option "size"/);
 });
+
+test("what is read in a row, as was advised, leaves before what was used before it", () => {
+  using device = create(new MapSwap({ slots: SLOTS }), 4 * FRAMES);
+  const other = device.createBuffer(80 * PAGE_SIZE);
+  const bo = device.createBuffer(600 * PAGE_SIZE);
+  bo.writeSync(0, pattern(1, bo.size));
+  other.writeSync(0, pattern(2, other.size));
+  for (const advice of ["normal", "sequential"] as const) {
+    bo.shrinkSync();
+    contentSync(other);
+    bo.advise(advice);
+    for (let page = 0; page < 600; page += 4) pagesOf(bo, page, page + 4);
+    expect(other.residentPages).toBe(advice === "normal" ? 0 : 80);
+  }
+  expectSame(contentSync(bo), pattern(1, bo.size), "content");
+  expectSame(contentSync(other), pattern(2, other.size), "the other");
+});
