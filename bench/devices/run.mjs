@@ -84,11 +84,11 @@ for (const { name, run } of await readBenches(values.only)) {
       continue;
     }
     console.log(`\n${name} (${version}), MiB/s: median (min-max)`);
-    console.log(`${"".padEnd(30)}${"ours".padEnd(18)}${"by hand".padEnd(18)}ratio`);
+    console.log(`${"".padEnd(46)}${"ours".padEnd(18)}${"by hand".padEnd(18)}ratio`);
     for (const row of rows.map(figuresOf)) {
       results.push({ device: name, version, ...row });
       const { case: text, ours, peer, ratio } = row;
-      console.log(`${text.padEnd(30)}${show(ours)}${show(peer)}${show(ratio, 2)}`.trimEnd());
+      console.log(`${text.padEnd(46)}${show(ours)}${show(peer)}${show(ratio, 2)}`.trimEnd());
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });

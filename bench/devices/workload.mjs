@@ -7,7 +7,9 @@ export const KIB = 1024;
 export const MIB = 1024 * KIB;
 
 /** Objects of 1 MiB and of 64 KiB, one at a time and eight. */
-const CASES = [MIB, 64 * KIB].flatMap((object) => [1, 8].map((depth) => ({ object, depth })));
+const CASES = [MIB, 64 * KIB].flatMap((object) =>
+  [1, 8].map((depth) => ({ object, depth, name: `${object / KIB} KiB, ${depth} at once` })),
+);
 
 /** Calls `work` with 0 to `count` - 1, so many at once. */
 async function each(count, depth, work) {
@@ -65,13 +67,20 @@ async function once(open, { object, depth }, size, clock) {
 /**
  * Rounds of ours and of what somebody writes by hand, in turns.
  *
- * @param options `ours`, `peer`: as `open` above; `size`: bytes of all objects; `rounds`; `clock`: gives ms
+ * @param options `ours`, `peer`: as `open` above; `size`: bytes of all objects; `rounds`; `clock`: gives ms;
+ *   `cases`: { object, depth, name }
  * @returns MiB/s of every round: [{ case, ours: [], peer: [] }]
  */
-export async function measure({ ours, peer, size, rounds, clock = () => performance.now() }) {
+export async function measure({
+  ours,
+  peer,
+  size,
+  rounds,
+  clock = () => performance.now(),
+  cases = CASES,
+}) {
   const rows = [];
-  for (const one of CASES) {
-    const name = `${one.object / KIB} KiB, ${one.depth} at once`;
+  for (const one of cases) {
     const samples = { populate: { ours: [], peer: [] }, read: { ours: [], peer: [] } };
     // The first one warms up.
     for (let round = -1; round < rounds; round++) {
@@ -86,7 +95,7 @@ export async function measure({ ours, peer, size, rounds, clock = () => performa
       }
     }
     for (const phase of ["populate", "read"]) {
-      rows.push({ case: `${phase}, ${name}`, ...samples[phase] });
+      rows.push({ case: `${phase}, ${one.name}`, ...samples[phase] });
     }
   }
   return rows;
@@ -100,6 +109,20 @@ export function pooled(createDevice, memory, makeSwap, settle) {
     return {
       write: (i, bytes) => buffers[i].write(0, bytes),
       read: (i, target) => buffers[i].read(0, target),
+      settle,
+      close: () => device.close({ force: true }),
+    };
+  };
+}
+
+/** The same with one buffer for all, which is larger than the memory: the objects are parts of it. */
+export function pooledInOne(createDevice, memory, makeSwap, settle) {
+  return async (count, object) => {
+    const device = await createDevice({ memory, swap: await makeSwap(count * object) });
+    const buffer = device.createBuffer(count * object);
+    return {
+      write: (i, bytes) => buffer.write(i * object, bytes),
+      read: (i, target) => buffer.read(i * object, target),
       settle,
       close: () => device.close({ force: true }),
     };

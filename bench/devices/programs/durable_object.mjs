@@ -3,7 +3,7 @@ import { DurableObject } from "cloudflare:workers";
 import { LRUCache } from "lru-cache";
 import { createDevice } from "ttm-wasm";
 import { durableObjectSwap } from "ttm-wasm/swap/durable-object";
-import { MIB, measure, pooled, spillingNow } from "../workload.mjs";
+import { MIB, measure, pooled, pooledInOne, spillingNow } from "../workload.mjs";
 
 const memory = 8 * MIB;
 
@@ -23,25 +23,32 @@ function openByHand({ sql }) {
 }
 
 export class Swapping extends DurableObject {
-  run() {
+  async run() {
     const { storage } = this.ctx;
     const settle = () => storage.sync();
-    return measure({
+    const swap = (size) => durableObjectSwap(storage, { size: 2 * size });
+    // Its clock stands still until the event loop has turned.
+    const clock = async () => {
+      await scheduler.wait(1);
+      return Date.now();
+    };
+    const many = await measure({
       size: (QUICK ? 32 : 64) * MIB,
       rounds: QUICK ? 1 : 5,
-      // Its clock stands still until the event loop has turned.
-      clock: async () => {
-        await scheduler.wait(1);
-        return Date.now();
-      },
-      ours: pooled(
-        createDevice,
-        memory,
-        (size) => durableObjectSwap(storage, { size: 2 * size }),
-        settle,
-      ),
+      clock,
+      ours: pooled(createDevice, memory, swap, settle),
       peer: spillingNow(LRUCache, memory, openByHand(storage), settle),
     });
+    const size = QUICK ? 128 : 1024;
+    const one = await measure({
+      size: size * MIB,
+      rounds: 1,
+      clock,
+      cases: [{ object: MIB, depth: 1, name: `${size} MiB in one buffer, through 16` }],
+      ours: pooledInOne(createDevice, 2 * memory, swap, settle),
+      peer: spillingNow(LRUCache, 2 * memory, openByHand(storage), settle),
+    });
+    return [...many, ...one];
   }
 }
 
