@@ -49,9 +49,9 @@ export class BufferObject implements Disposable {
 
   readonly #bdev: Bdev;
   readonly #owner: BufferOwner;
-  readonly #readAhead = new ReadAhead();
+  /** Of small ones, which come whole, only when there is advice. */
+  #readAhead: ReadAhead | undefined;
   #size: number;
-  readonly #options: WindowOptions;
   #windows: readonly Window[];
   /** Pins of the user's. */
   #pins = 0;
@@ -64,8 +64,8 @@ export class BufferObject implements Disposable {
     this.#bdev = bdev;
     this.#owner = owner;
     this.#size = size;
-    this.#options = options;
     this.#windows = windowsOf(bdev, size, options, "create");
+    this.#readAhead = this.#first.comesInParts ? new ReadAhead() : undefined;
   }
 
   /** Bytes. */
@@ -75,12 +75,12 @@ export class BufferObject implements Disposable {
 
   /** 0..3; buffers of a lower priority are reclaimed first. */
   get priority(): number {
-    return this.#options.priority;
+    return this.#first.priority;
   }
 
   /** Number of it on its device, for messages and traces. */
   get id(): number {
-    return this.#options.id;
+    return this.#first.tt.id;
   }
 
   /** @internal */
@@ -90,7 +90,7 @@ export class BufferObject implements Disposable {
 
   /** @internal The tt of its first window: all of it, unless it is a large one. */
   get tt(): Tt {
-    return (this.#windows[0] as Window).tt;
+    return this.#first.tt;
   }
 
   /** Pages of it that are in memory now. */
@@ -174,10 +174,10 @@ export class BufferObject implements Disposable {
     const at = offset - window.start;
     const a = window.reading(signal, at, length, this.#readAhead);
     if (window.blank && !window.turn.held) clear(bytes);
-    else {
-      const { once } = this.#readAhead;
-      await withPages(this.#bdev, window, a, () => window.copyOut(at, length, bytes, once));
-    }
+    else
+      await withPages(this.#bdev, window, a, () =>
+        window.copyOut(at, length, bytes, this.#readAhead),
+      );
     return target;
   }
 
@@ -202,10 +202,10 @@ export class BufferObject implements Disposable {
     const at = offset - window.start;
     const a = window.reading(signal, at, length, this.#readAhead);
     if (window.blank && !window.turn.held) clear(bytes);
-    else {
-      const { once } = this.#readAhead;
-      withPagesSync(this.#bdev, window, a, () => window.copyOut(at, length, bytes, once));
-    }
+    else
+      withPagesSync(this.#bdev, window, a, () =>
+        window.copyOut(at, length, bytes, this.#readAhead),
+      );
     return target;
   }
 
@@ -389,7 +389,10 @@ export class BufferObject implements Disposable {
     assertStack();
     if (advice === "dontneed" || advice === "willneed") {
       for (const window of this.#windows) window.advise(advice === "willneed");
-    } else this.#readAhead.advice = advice;
+    } else {
+      this.#readAhead ??= new ReadAhead();
+      this.#readAhead.advice = advice;
+    }
     if (ahead) ignoreOutcome(bringIn(this.#windows, ahead));
     return !this.#windows.some(({ tt }) => tt.purged);
   }
@@ -406,7 +409,7 @@ export class BufferObject implements Disposable {
     this.assertAlive();
     const signal = signalOf(options, "resize");
     const bytes = parseSize(size, "size");
-    const next = resized(this.#bdev, this.#windows, bytes, this.#options);
+    const next = resized(this.#bdev, this.#windows, bytes);
     this.#resizing = true;
     try {
       await fill(this.#bdev, this.#windows, next, signal);
@@ -425,7 +428,7 @@ export class BufferObject implements Disposable {
     this.assertAlive();
     const signal = signalOf(options, "resize");
     const bytes = parseSize(size, "size");
-    const next = resized(this.#bdev, this.#windows, bytes, this.#options);
+    const next = resized(this.#bdev, this.#windows, bytes);
     this.#resizing = true;
     try {
       fillSync(this.#bdev, this.#windows, next, signal);
@@ -485,6 +488,7 @@ export class BufferObject implements Disposable {
     // Its device may have been closed meanwhile.
     if (this.#destroyed) for (const window of next.made) window.end();
     this.#windows = next.windows;
+    if (this.#first.comesInParts) this.#readAhead ??= new ReadAhead();
     this.#size = size;
     this.#owner.dropped(next.dropped);
     for (const window of next.dropped) window.end();
@@ -493,6 +497,10 @@ export class BufferObject implements Disposable {
   #assertUnpinned(op: "destroy" | "shrink"): void {
     if (!this.pinned) return;
     throw new TtmError("EBUSY", op, `cannot ${op} a pinned buffer; unmap or unpin it first`);
+  }
+
+  get #first(): Window {
+    return this.#windows[0] as Window;
   }
 
   get #all(): Range {

@@ -9,7 +9,7 @@ import { bytesWithin } from "./bytes.ts";
 import { TtmError } from "./errors.ts";
 import type { Signal } from "./host_types.ts";
 import { OVERWRITES_NOTHING } from "./ttm/restore.ts";
-import { type Piece, piecesOf, type Window, type WindowOptions, windowsOf } from "./window.ts";
+import { type Piece, piecesOf, type Window, windowsOf } from "./window.ts";
 
 /** Bytes that are copied at a time. */
 const STEP = 64 * 1024;
@@ -29,12 +29,8 @@ export interface Resized {
  * @throws TtmError EBUSY while a window that is not kept is in use, pinned or mapped; ENOMEM for a size that is
  *   larger than memory and swap
  */
-export function resized(
-  bdev: Bdev,
-  old: readonly Window[],
-  size: number,
-  options: WindowOptions,
-): Resized {
+export function resized(bdev: Bdev, old: readonly Window[], size: number): Resized {
+  const { options } = old[0] as Window;
   const windows = windowsOf(bdev, size, options, "resize").map((window, i) => {
     const there = old[i];
     return there?.start === window.start && there.size === window.size ? there : window;
@@ -123,7 +119,7 @@ class Copy {
   }
 
   read({ window, offset, length }: Piece): void {
-    window.copyOut(offset, length, this.#some(length), false);
+    window.copyOut(offset, length, this.#some(length));
   }
 
   write({ length }: Piece, to: Window, at: number, held: boolean): void {

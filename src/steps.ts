@@ -55,7 +55,11 @@ export async function bringIn(row: readonly Window[], range: Range): Promise<voi
 }
 
 /** What copies the `length` bytes of `target` out. */
-export function reads(target: CallerBytes, length: number, readAhead: ReadAhead): StepOf {
+export function reads(
+  target: CallerBytes,
+  length: number,
+  readAhead: ReadAhead | undefined,
+): StepOf {
   return (piece, signal) => {
     assertLength(target, length, "target");
     const { window, offset } = piece;
@@ -65,7 +69,10 @@ export function reads(target: CallerBytes, length: number, readAhead: ReadAhead)
       return undefined;
     }
     const access = window.reading(signal, offset, piece.length, readAhead);
-    return { access, use: () => window.copyOut(offset, piece.length, bytes, readAhead.once) };
+    return {
+      access,
+      use: () => window.copyOut(offset, piece.length, bytes, readAhead),
+    };
   };
 }
 

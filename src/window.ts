@@ -53,10 +53,11 @@ export class Window implements Accessed {
   /** Bytes of the buffer that lie in it. */
   readonly size: number;
   readonly tt: Tt;
+  /** 0..3; pages of a lower priority leave first. */
+  readonly priority: number;
   readonly turn: Lock = new Lock();
   destroyed = false;
   readonly #bdev: Bdev;
-  readonly #priority: number;
   readonly #frames: Frames;
   readonly #loose: Loose;
   /** Pins and mappings (a count). */
@@ -70,7 +71,7 @@ export class Window implements Accessed {
     this.tt.evictable = true;
     this.tt.start = start / PAGE_SIZE;
     this.#bdev = bdev;
-    this.#priority = priority;
+    this.priority = priority;
     this.#frames = bdev.global.frames;
     this.#loose = bdev.reclaimer.resources.loose;
   }
@@ -101,7 +102,7 @@ export class Window implements Accessed {
     if (pinned) return UNEVICTABLE;
     if (purgeable) return PURGEABLE;
     // Pages for coherent DMA stay, unless they can be purged.
-    return pool?.coherent ? UNEVICTABLE : this.#priority;
+    return pool?.coherent ? UNEVICTABLE : this.priority;
   }
 
   assertAlive(): void {
@@ -109,11 +110,22 @@ export class Window implements Accessed {
     if (this.destroyed) throw new TypeError("this buffer is destroyed");
   }
 
+  /** Whether reads of a part bring in what they need of it. */
+  get comesInParts(): boolean {
+    return this.tt.numPages > PART_PAGES_MIN;
+  }
+
+  /** What windows of the same buffer have in common with it. */
+  get options(): WindowOptions {
+    const { priority, tt } = this;
+    return { priority, id: tt.id, caching: tt.caching, dma: tt.dma !== undefined };
+  }
+
   /** The pages that bytes [offset, offset + length) of it lie in; `undefined`: all are brought in together. */
   part(offset: number, length: number): Part | undefined {
     const { numPages, caching, dma } = this.tt;
     const [from, to] = [Math.floor(offset / PAGE_SIZE), pagesOf(offset + length)];
-    if (numPages <= PART_PAGES_MIN || to - from === numPages) return undefined;
+    if (!this.comesInParts || to - from === numPages) return undefined;
     if (caching !== "cached" || dma || this.#bdev.pool.coherent) return undefined;
     return { from, to };
   }
@@ -123,10 +135,10 @@ export class Window implements Accessed {
     signal: Signal | undefined,
     offset: number,
     length: number,
-    readAhead: ReadAhead,
+    readAhead: ReadAhead | undefined,
   ): Access {
     const part = this.part(offset, length);
-    if (!part) return copying(signal);
+    if (!part || !readAhead) return copying(signal, part);
     const { start } = this.tt;
     const most = this.#bdev.global.engine.geometry.frames >>> 3;
     const ahead = readAhead.take({ from: start + part.from, to: start + part.to }, most);
@@ -184,13 +196,11 @@ export class Window implements Accessed {
     copyIn(segmentsOf(engine, tt, offset, length, held), source);
   }
 
-  /**
-   * Fills `target` with the bytes from `offset` on, whose pages are in memory. `once`: they are read one after the
-   * other, so that the window leaves first when its last ones were.
-   */
-  copyOut(offset: number, length: number, target: CallerBytes, once: boolean): void {
+  /** Fills `target` with the bytes from `offset` on, whose pages are in memory. */
+  copyOut(offset: number, length: number, target: CallerBytes, readAhead?: ReadAhead): void {
     assertLength(target, length, "target");
-    if (once && offset + length === this.size) this.#bdev.reclaimer.resources.done(this);
+    // What is read once, in a row, leaves first when it was read to its end.
+    if (readAhead?.once && offset + length === this.size) this.#bdev.reclaimer.resources.done(this);
     else this.used();
     copyOut(segmentsOf(this.#bdev.global.engine, this.tt, offset, length), target);
   }
