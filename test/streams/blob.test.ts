@@ -2,7 +2,7 @@ import { afterEach, expect, test, vi } from "vitest";
 import { createDeviceSync, type Device, PAGE_SIZE, ramSwap } from "../../src/index.ts";
 import { blob } from "../../src/streams.ts";
 import { expectSame, pattern } from "../support/bytes.ts";
-import { Gate, settles, turn, until } from "../support/delays.ts";
+import { Gate, settles, until } from "../support/delays.ts";
 import { defaultDevice } from "../support/devices.ts";
 import { fails, systemError } from "../support/errors.ts";
 import { MapSwap } from "../support/map_swap.ts";
@@ -84,8 +84,7 @@ test("there is none, when it was aborted", async () => {
   gate.close();
   const controller = new AbortController();
   const running = fails("EINTR", blob(buffer, { signal: controller.signal }));
-  await turn();
-  expect(gate.waiting).toBeGreaterThan(0);
+  await until(() => gate.waiting > 0);
   controller.abort("why");
   expect((await settles(running)).cause).toBe("why");
   gate.open();

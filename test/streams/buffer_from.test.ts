@@ -173,9 +173,7 @@ describe("how it is filled", () => {
     gate.close();
     const given = new Given(partsOf(pattern(1, 32 * PAGE_SIZE), 8 * PAGE_SIZE));
     const running = bufferFrom(device, given.stream);
-    await turn();
-    await turn();
-    expect(gate.waiting).toBeGreaterThan(0);
+    await until(() => gate.waiting > 0);
     expect(given.pulls).toBe(1);
     gate.open();
     expectSame(await content(await running), pattern(1, 32 * PAGE_SIZE), "the buffer");
@@ -365,8 +363,7 @@ describe("aborted", () => {
     });
     const signal = new HeardSignal();
     const running = bufferFrom(device, stream, { signal });
-    await turn();
-    expect(signal.listeners.size).toBe(1);
+    await until(() => signal.listeners.size === 1);
     signal.abort();
     const error = await settles(fails("EINTR", running));
     expect([error.cause, cancelled, signal.listeners.size]).toEqual([signal.reason, error, 0]);
@@ -393,8 +390,7 @@ describe("aborted", () => {
     const controller = new AbortController();
     const given = new Given(partsOf(BYTES, 100_000));
     const running = fails("EINTR", bufferFrom(device, given.stream, { signal: controller.signal }));
-    await turn();
-    expect(gate.waiting).toBeGreaterThan(0);
+    await until(() => gate.waiting > 0);
     controller.abort("why");
     expect(given.cancelled).toBeUndefined();
     const error = await settles(running);

@@ -165,6 +165,7 @@ describe("backpressure", () => {
     expect([read.mock.calls.length, buffer.residentPages]).toEqual([0, 0]);
     for (let asked = 1; asked <= 3; asked++) {
       await reader.read();
+      await until(() => read.mock.calls.length >= asked);
       await turn();
       expect(read.mock.calls.length).toBe(asked);
     }
@@ -177,10 +178,8 @@ describe("backpressure", () => {
     const gate = new Gate();
     const sink = new WritableStream<Uint8Array>({ write: () => gate.pass() });
     const piped = readable(buffer).pipeTo(sink);
-    await turn();
-    await turn();
     // One is being written.
-    expect(gate.waiting).toBe(1);
+    await until(() => gate.waiting === 1);
     expect(read.mock.calls.length).toBeLessThanOrEqual(2);
     gate.open();
     await piped;
@@ -196,6 +195,7 @@ describe("cancelled", () => {
     await reader.read();
     await reader.cancel("enough");
     expect(await reader.read()).toEqual({ done: true, value: undefined });
+    await until(() => read.mock.calls.length > 0);
     await turn();
     expect(read.mock.calls.length).toBe(1);
   });
@@ -209,8 +209,7 @@ describe("cancelled", () => {
     const reads = vi.spyOn(buffer, "read");
     const reader = readable(buffer).getReader();
     const read = reader.read();
-    await turn();
-    expect(gate.waiting).toBeGreaterThan(0);
+    await until(() => gate.waiting > 0);
     let over = false;
     reads.mock.results[0]?.value.catch(() => {
       over = true;
@@ -305,8 +304,7 @@ describe("it fails", () => {
     gate.close();
     const controller = new AbortController();
     const read = rejection(bytesOf(readable(buffer, { signal: controller.signal })));
-    await turn();
-    expect(gate.waiting).toBeGreaterThan(0);
+    await until(() => gate.waiting > 0);
     controller.abort("why");
     expect(await settles(read)).toMatchObject({ code: "EINTR", cause: "why" });
     gate.open();

@@ -3,7 +3,7 @@ import { createDeviceSync, type Device, PAGE_SIZE, ramSwap } from "../../src/ind
 import { readable, writable } from "../../src/streams.ts";
 import { content, contentSync, expectSame, pattern } from "../support/bytes.ts";
 import { expectRest } from "../support/crowd.ts";
-import { Gate, settles, turn, until } from "../support/delays.ts";
+import { Gate, settles, until } from "../support/delays.ts";
 import { defaultDevice } from "../support/devices.ts";
 import { fails } from "../support/errors.ts";
 import { MapSwap } from "../support/map_swap.ts";
@@ -104,8 +104,7 @@ describe("backpressure", () => {
     expect(writer.desiredSize).toBe(1);
     const first = writer.write(pattern(1, 16 * PAGE_SIZE));
     const second = writer.write(pattern(2, 16 * PAGE_SIZE));
-    await turn();
-    expect(gate.waiting).toBeGreaterThan(0);
+    await until(() => gate.waiting > 0);
     expect([writer.desiredSize, write.mock.calls.length]).toEqual([-1, 1]);
     gate.open();
     await first;
@@ -120,9 +119,7 @@ describe("backpressure", () => {
     const buffer = device.createBuffer(32 * PAGE_SIZE);
     const given = new Given(partsOf(pattern(1, buffer.size), PAGE_SIZE));
     const piped = given.stream.pipeTo(writable(buffer));
-    await turn();
-    await turn();
-    expect(gate.waiting).toBeGreaterThan(0);
+    await until(() => gate.waiting > 0);
     expect(given.pulls).toBeLessThanOrEqual(2);
     gate.open();
     await piped;
@@ -208,8 +205,7 @@ describe("aborted", () => {
     const writer = writable(buffer).getWriter();
     const closed = rejection(writer.closed);
     const write = rejection(writer.write(pattern(1, 16 * PAGE_SIZE)));
-    await turn();
-    expect(gate.waiting).toBeGreaterThan(0);
+    await until(() => gate.waiting > 0);
     const reason = new Error("why");
     await settles(writer.abort(reason));
     expect(await write).toMatchObject({ code: "EINTR", cause: reason });
@@ -244,8 +240,7 @@ describe("aborted", () => {
     const writer = writable(device.createBuffer(32 * PAGE_SIZE), 0, { signal }).getWriter();
     const closed = fails("EINTR", writer.closed);
     const write = fails("EINTR", writer.write(pattern(1, 16 * PAGE_SIZE)));
-    await turn();
-    expect(gate.waiting).toBeGreaterThan(0);
+    await until(() => gate.waiting > 0);
     controller.abort("why");
     expect((await settles(write)).cause).toBe("why");
     expect((await settles(closed)).cause).toBe("why");
