@@ -4,7 +4,7 @@
  * or a part of them, and uses them. The pages' lock is held from the first transfer to the last byte copied, so nobody sees a
  * buffer half moved; while an operation waits it is free, and the pages can be reclaimed.
  */
-import { type Accessed, assertFree, hasItsTurn, onTurns } from "./accessed.ts";
+import { type Accessed, assertFree, hasItsTurn, onTurns, takeLock } from "./accessed.ts";
 import type { Bdev } from "./bdev.ts";
 import { codeOf, TtmError, type TtmOperation } from "./errors.ts";
 import type { Signal } from "./host_types.ts";
@@ -235,10 +235,11 @@ export async function withEach(
   const useEach = async (own: AsyncTask, index: number) => {
     interruptible(own);
     const step = stepOf(index);
-    if (step) await useOnTurn(bdev, objects[index] as Accessed, step.access, own, step.use);
+    const bo = objects[index] as Accessed;
+    if (step) await useOnTurn(bdev, bo, step.access, own, step.use, gathers);
     return true;
   };
-  await onTurns(bdev, objects, task, useEach, gathers ? bdev.global.frames.gathering : undefined);
+  await onTurns(bdev, objects, task, useEach, gathers);
 }
 
 /** The same at once; nothing is done when an async operation is at one of them. */
@@ -263,6 +264,7 @@ async function useOnTurn<T>(
   a: Access,
   task: AsyncTask,
   use: Use<T>,
+  gathers = false,
 ): Promise<T> {
   const unlessStopped = (held: boolean) => {
     if (task.stopped) throw task.stopped;
@@ -272,7 +274,10 @@ async function useOnTurn<T>(
   if (soon) return soon.result;
   let done: { result: T } | undefined;
   const need = () => needOf(bdev, bo.tt, a);
-  const failure = await bdev.global.admission.run(task, need, async () => {
+  const { admission, frames } = bdev.global;
+  const { gathering, gathered } = frames;
+  const crowded = gathering.held;
+  const attempt = async () => {
     await lockPages(bo, task);
     let filled: Filled = {};
     try {
@@ -292,9 +297,19 @@ async function useOnTurn<T>(
       filled.held?.end();
       unlockPages(bdev, bo);
       // Its pages can be had now: first by who found none, then by who is let in for it.
-      bdev.global.frames.transits.wakeNext();
+      frames.transits.wakeNext();
     }
-  });
+  };
+  let failure = await admission.run(task, need, attempt);
+  if (lacks(failure) && !gathers && (crowded || frames.gathered !== gathered)) {
+    // What somebody gathered may be let go of when all of it is there.
+    await takeLock(task, gathering, true);
+    try {
+      failure = await admission.run(task, need, attempt);
+    } finally {
+      gathering.unlock();
+    }
+  }
   bdev.kswapd.wake();
   if (!done) throw failure;
   return done.result;

@@ -21,19 +21,28 @@ export interface Accessed extends Reclaimable {
 /**
  * Runs `body` for each of `objects`, in order, when it is its turn there. Its place in all queues is taken at once,
  * so that operations take effect in the order of the calls. It ends when `body` says false.
+ *
+ * @param gathers what is brought in stays until all is there: one such operation goes on at a time. It has all its turns
+ *   before, so that whoever has a turn can wait until it has come to its end.
  */
 export function onTurns(
   bdev: Bdev,
   objects: readonly Accessed[],
   { op, signal }: Task,
   body: (task: AsyncTask, index: number) => Promise<boolean>,
-  gathering?: Lock,
+  gathers = false,
 ): Promise<void> {
   assertStack();
   const inTurns = async (task: AsyncTask): Promise<void> => {
     const places = objects.map((bo) => takeTurn(task, bo));
     let index = 0;
+    let gathering: Lock | undefined;
     try {
+      if (gathers) {
+        await Promise.all(places);
+        gathering = await takeLock(task, bdev.global.frames.gathering);
+        bdev.global.frames.gathered++;
+      }
       for (let goesOn = true; goesOn && index < objects.length; index++) {
         const bo = objects[index] as Accessed;
         const place = places[index];
@@ -52,6 +61,7 @@ export function onTurns(
         }
       }
     } finally {
+      gathering?.unlock();
       // Where it does not come to any more, it lets others go first as soon as it is its turn.
       for (; index < objects.length; index++) {
         const { turn } = objects[index] as Accessed;
@@ -61,17 +71,7 @@ export function onTurns(
       }
     }
   };
-  // Before its places, as who gathers now may wait for one of them.
-  const gathered = async (task: AsyncTask): Promise<void> => {
-    if (!gathering) return inTurns(task);
-    if (!gathering.tryLock()) await task.wait(gathering.queue, undefined);
-    try {
-      await inTurns(task);
-    } finally {
-      gathering.unlock();
-    }
-  };
-  return bdev.tasks.start(op, signal, () => (objects[0] as Accessed).destroyed, gathered);
+  return bdev.tasks.start(op, signal, () => (objects[0] as Accessed).destroyed, inTurns);
 }
 
 /** The place of one whose turn is over. */
@@ -85,6 +85,12 @@ function takeTurn(task: AsyncTask, { turn }: Accessed): Promise<void> | undefine
   const place = task.wait(turn.queue, undefined);
   place.catch(ignore); // what stops it is heard where it stands now
   return place;
+}
+
+/** Waits for a lock; `first`: before those who wait already. */
+export async function takeLock(task: AsyncTask, lock: Lock, first = false): Promise<Lock> {
+  if (!lock.tryLock()) await task.wait(lock.queue, undefined, first);
+  return lock;
 }
 
 export function hasItsTurn(op: TtmOperation): TtmError {

@@ -184,6 +184,28 @@ describe("a map of several windows", () => {
   });
 });
 
+test("nobody fails for want of what is held only until all of a populate is there", async () => {
+  const gate = new Gate();
+  gate.open();
+  const device = create(new MapSwap({ slots: SLOTS, delay: gate.pass }));
+  const bo = device.createBuffer(LARGE * PAGE_SIZE);
+  await bo.write(0, pattern(1, bo.size));
+  const whole = device.createBuffer(FRAMES * PAGE_SIZE);
+  await whole.write(0, pattern(2, whole.size));
+  await device.shrink();
+  await bo.populate({ length: WINDOW * PAGE_SIZE });
+  gate.close();
+  const before = bo.read(WINDOW * PAGE_SIZE, new Uint8Array(PAGE_SIZE));
+  await until(() => gate.waiting > 0);
+  const populated = bo.populate({ length: 3 * WINDOW * PAGE_SIZE });
+  const bytes = content(whole);
+  gate.open();
+  expectSame(await settles(bytes), pattern(2, whole.size), "whole");
+  await settles(Promise.all([before, populated]));
+  expectRest(device);
+  await device.close({ force: true });
+});
+
 describe("operations on several windows", () => {
   test("take effect in the order of the calls", () =>
     seeded(async (random) => {
