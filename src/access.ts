@@ -373,22 +373,32 @@ export function giveUpSync<T extends Accessed>(
 ): Released {
   begin(objects[0] as T, task);
   assertStack();
-  const { global } = bdev;
   let released = 0;
-  for (const bo of objects) {
+  let failure: unknown;
+  const leave = (bo: T) => {
     lockSync(bo, task.op);
     try {
       const work = begun(bo, task);
-      if (work instanceof Shrink) runSync(global, task, work);
+      if (work instanceof Shrink) runSync(bdev.global, task, work);
       released += work.released;
-      if (work.failure !== undefined) return { released, failure: work.failure };
+      failure = work.failure;
     } finally {
       unlockPages(bdev, bo);
       bo.turn.unlock();
-      global.frames.transits.wakeNext();
+      bdev.global.frames.transits.wakeNext();
     }
+  };
+  try {
+    for (const bo of objects) {
+      leave(bo);
+      if (failure !== undefined) break;
+    }
+  } catch (error) {
+    // What left before it was stopped counts.
+    if (released === 0 || !(error instanceof TtmError)) throw error;
+    failure = error;
   }
-  return { released };
+  return { released, failure };
 }
 
 /** The same for work that needs no memory, asynchronously. */

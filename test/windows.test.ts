@@ -316,6 +316,26 @@ describe("operations on several windows", () => {
     await device.close({ force: true });
   });
 
+  test("a shrink that is stopped between two of them tells what left", async () => {
+    const device = create();
+    const bo = device.createBuffer(LARGE * PAGE_SIZE);
+    for (const form of ["sync", "async"] as const) {
+      let stopped = 0;
+      for (let looks = 1; looks < 60; looks++) {
+        bo.writeSync(0, pattern(looks, bo.size));
+        const { residentPages } = bo;
+        const signal = new CountingSignal(looks);
+        const shrink = async () =>
+          form === "sync" ? bo.shrinkSync({ signal }) : bo.shrink({ signal });
+        const released = await shrink().catch(() => 0);
+        expect(released).toBe(residentPages - bo.residentPages);
+        if (released > 0 && bo.residentPages > 0) stopped++;
+      }
+      expect(stopped).toBeGreaterThan(0);
+    }
+    await device.close({ force: true });
+  });
+
   test("of a buffer that is destroyed meanwhile fail, and leave nothing", async () => {
     const gate = new Gate();
     const device = create(new MapSwap({ slots: SLOTS, delay: gate.pass }));
