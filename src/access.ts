@@ -8,6 +8,7 @@ import { type Accessed, assertFree, hasItsTurn, onTurns, takeLock } from "./acce
 import type { Bdev } from "./bdev.ts";
 import { codeOf, TtmError, type TtmOperation } from "./errors.ts";
 import type { Signal } from "./host_types.ts";
+import type { Lock } from "./lock.ts";
 import { assertStack } from "./stack.ts";
 import { lacks, type Need } from "./ttm/admission.ts";
 import { type Overwrite, overwrite, overwriteSync, overwrites } from "./ttm/overwrite.ts";
@@ -168,12 +169,16 @@ const STRETCH_PAGES = 512;
 /**
  * What an async operation can do as a Sync one does: nobody is inside, the device does not wait, and it does not
  * take long. `undefined`: it has to go in as others do; also when it lacks what may be let go of in a moment.
+ *
+ * @param turn of the object, if it is not its own yet: what a trace or a device calls meanwhile would else be shown
+ *   pages that are neither cleared nor written
  */
 function atAStretch<T>(
   bdev: Bdev,
   bo: Accessed,
   a: Access,
   use: Use<T>,
+  turn?: Lock,
 ): { readonly result: T } | undefined {
   const { admission, store } = bdev.global;
   const { tt } = bo;
@@ -182,7 +187,7 @@ function atAStretch<T>(
   if (!store.sync || pages > STRETCH_PAGES || !admission.hasAlone(frames)) return undefined;
   assertStack();
   if (!tt.lock.tryLock()) return undefined;
-  const end = bringIn(bdev, bo, a, use, false);
+  const end = bringIn(bdev, bo, a, use, turn?.tryLock() ?? false);
   bdev.kswapd.wake();
   if ("result" in end) return end;
   if (lacks(end.failure) || wouldBlock(end.failure)) return undefined;
@@ -193,7 +198,7 @@ function atAStretch<T>(
 export async function withPages<T>(bdev: Bdev, bo: Accessed, a: Access, use: Use<T>): Promise<T> {
   begin(bo, a);
   if (timeLeft() && !bo.turn.held) {
-    const done = useInMemory(bdev, bo, a, use) ?? atAStretch(bdev, bo, a, use);
+    const done = useInMemory(bdev, bo, a, use) ?? atAStretch(bdev, bo, a, use, bo.turn);
     if (done) return done.result;
   }
   let result!: T;
