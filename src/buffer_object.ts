@@ -15,7 +15,7 @@ import {
   signalOf,
 } from "./options.ts";
 import { ReadAhead } from "./read_ahead.ts";
-import { assertIdle, fill, fillSync, type Resized, resized } from "./resize.ts";
+import { assertAllIdle, assertIdle, fill, fillSync, type Resized, resized } from "./resize.ts";
 import { parseSize, type Size } from "./size.ts";
 import { assertStack } from "./stack.ts";
 import { across, acrossSync, bringIn, Held, reads, writes } from "./steps.ts";
@@ -494,6 +494,13 @@ export class BufferObject implements Disposable {
   }
 
   #resized(size: number, next: Resized): void {
+    try {
+      // Of a call whose signal's getter began it.
+      if (!this.#destroyed) assertAllIdle(next.dropped);
+    } catch (error) {
+      for (const window of next.made) window.end();
+      throw error;
+    }
     // Its device may have been closed meanwhile.
     if (this.#destroyed) for (const window of next.made) window.end();
     this.#windows = next.windows;

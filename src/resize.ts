@@ -40,8 +40,13 @@ export function resized(
     return there?.start === window.start && there.size === window.size ? there : window;
   });
   const dropped = old.filter((window, i) => windows[i] !== window);
-  for (const { pinned, turn } of dropped) assertIdle(pinned, turn.held);
+  assertAllIdle(dropped);
   return { windows, made: windows.filter((window, i) => old[i] !== window), dropped };
+}
+
+/** @throws TtmError EBUSY while one of them is pinned or mapped, or in use */
+export function assertAllIdle(windows: readonly Window[]): void {
+  for (const { pinned, turn } of windows) assertIdle(pinned, turn.held);
 }
 
 /** @throws TtmError EBUSY for what is pinned or mapped, or in use */

@@ -205,6 +205,28 @@ describe("what waits until it may take one window after the other is in use", ()
   });
 });
 
+test("what was mapped by the call whose signal began it stays, and the size as it was", async () => {
+  const device = create();
+  const bo = filled(device, 20, 1);
+  let resizing: Promise<void> | undefined;
+  const signal = {
+    get aborted() {
+      resizing ??= bo.resize(10 * PAGE_SIZE);
+      return false;
+    },
+  };
+  const mapping = bo.mapSync({ signal });
+  await fails("EBUSY", resizing as Promise<void>);
+  const other = filled(device, FRAMES - 20, 2);
+  expectSame(mapping.segments[0] as Uint8Array, pattern(1, bo.size), "mapped");
+  mapping.unmap();
+  expectSame(contentSync(bo), pattern(1, bo.size), "content");
+  device.check();
+  for (const each of [bo, other]) each.destroy();
+  expectAllFree(device);
+  await device.close();
+});
+
 test("a device that is closed meanwhile gets all pages back", async () => {
   const gate = new Gate();
   gate.open();
