@@ -4,7 +4,7 @@
  * or a part of them, and uses them. The pages' lock is held from the first transfer to the last byte copied, so nobody sees a
  * buffer half moved; while an operation waits it is free, and the pages can be reclaimed.
  */
-import { type Accessed, assertFree, hasItsTurn, onTurns, takeLock } from "./accessed.ts";
+import { type Accessed, assertFree, hasItsTurn, holdLock, onTurns } from "./accessed.ts";
 import type { Bdev } from "./bdev.ts";
 import { codeOf, TtmError, type TtmOperation } from "./errors.ts";
 import type { Signal } from "./host_types.ts";
@@ -308,11 +308,11 @@ async function useOnTurn<T>(
   let failure = await admission.run(task, need, attempt);
   if (lacks(failure) && !gathers && (crowded || frames.gathered !== gathered)) {
     // What somebody gathered may be let go of when all of it is there.
-    await takeLock(task, gathering, true);
+    const letGo = await holdLock(task, gathering, true);
     try {
       failure = await admission.run(task, need, attempt);
     } finally {
-      gathering.unlock();
+      letGo();
     }
   }
   bdev.kswapd.wake();

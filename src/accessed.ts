@@ -36,11 +36,11 @@ export function onTurns(
   const inTurns = async (task: AsyncTask): Promise<void> => {
     const places = objects.map((bo) => takeTurn(task, bo));
     let index = 0;
-    let gathering: Lock | undefined;
+    let gathered: (() => void) | undefined;
     try {
       if (gathers) {
         await Promise.all(places);
-        gathering = await takeLock(task, bdev.global.frames.gathering);
+        gathered = await holdLock(task, bdev.global.frames.gathering);
         bdev.global.frames.gathered++;
       }
       for (let goesOn = true; goesOn && index < objects.length; index++) {
@@ -61,7 +61,7 @@ export function onTurns(
         }
       }
     } finally {
-      gathering?.unlock();
+      gathered?.();
       // Where it does not come to any more, it lets others go first as soon as it is its turn.
       for (; index < objects.length; index++) {
         const { turn } = objects[index] as Accessed;
@@ -87,10 +87,22 @@ function takeTurn(task: AsyncTask, { turn }: Accessed): Promise<void> | undefine
   return place;
 }
 
-/** Waits for a lock; `first`: before those who wait already. */
-export async function takeLock(task: AsyncTask, lock: Lock, first = false): Promise<Lock> {
+/**
+ * Waits for a lock; `first`: before those who wait already. Returns what lets go of it, as does what stops the task:
+ * a device may keep it for ever.
+ */
+export async function holdLock(task: AsyncTask, lock: Lock, first = false): Promise<() => void> {
   if (!lock.tryLock()) await task.wait(lock.queue, undefined, first);
-  return lock;
+  let held = true;
+  const letGo = () => {
+    if (held) lock.unlock();
+    held = false;
+  };
+  const stays = task.onStop(letGo);
+  return () => {
+    stays();
+    letGo();
+  };
 }
 
 export function hasItsTurn(op: TtmOperation): TtmError {

@@ -29,6 +29,13 @@ function create(swap: SwapDevice = new MapSwap({ slots: SLOTS }), frames = FRAME
   return createDeviceSync({ memory: frames * PAGE_SIZE, swap });
 }
 
+/** `bytes`, and zeros up to `length`. */
+function padded(bytes: Uint8Array, length: number): Uint8Array {
+  const all = new Uint8Array(length);
+  all.set(bytes);
+  return all;
+}
+
 function pagesOf(bo: BufferObject, from: number, to: number): Uint8Array {
   return bo.readSync(from * PAGE_SIZE, new Uint8Array((to - from) * PAGE_SIZE));
 }
@@ -152,6 +159,30 @@ describe("a map of several windows", () => {
     mapping.unmap();
     expectSame(contentSync(bo), pattern(1, bo.size), "content");
     await device.close({ force: true });
+  });
+
+  test("does not wait for one that was stopped, and that the device keeps", async () => {
+    const gate = new Gate();
+    gate.open();
+    const device = create(new MapSwap({ slots: SLOTS, delay: gate.pass }));
+    const kept = device.createBuffer(LARGE * PAGE_SIZE);
+    await kept.write(0, pattern(1, 2 * WINDOW * PAGE_SIZE));
+    await kept.shrink();
+    const bo = device.createBuffer(LARGE * PAGE_SIZE);
+    const range = { offset: 0, length: 2 * WINDOW * PAGE_SIZE };
+    await bo.write(0, pattern(2, range.length));
+    gate.close();
+    const controller = new AbortController();
+    const stopped = kept.map({ ...range, signal: controller.signal });
+    await until(() => gate.waiting > 0);
+    const mapping = bo.map(range);
+    controller.abort();
+    await fails("EINTR", settles(stopped));
+    (await settles(mapping)).unmap();
+    gate.open();
+    expectSame(await content(bo), padded(pattern(2, range.length), bo.size), "content");
+    await device.close({ force: true });
+    expectRest(device);
   });
 
   test("waits for another one, and both come to their end though they do not fit together", async () => {
