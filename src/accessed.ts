@@ -6,6 +6,7 @@ import type { Reclaimable } from "./reclaim.ts";
 import { assertStack } from "./stack.ts";
 import type { AsyncTask, Task } from "./ttm/task.ts";
 import { nextTurn, timeLeft } from "./ttm/turns.ts";
+import { throwFailure } from "./ttm/work.ts";
 
 /** A buffer, as far as its pages can be used. */
 export interface Accessed extends Reclaimable {
@@ -37,6 +38,18 @@ export function onTurns(
     const places = objects.map((bo) => takeTurn(task, bo));
     let index = 0;
     let gathered: (() => void) | undefined;
+    // Where it does not come to any more, it lets others go first as soon as it is its turn.
+    const leave = (from: number) => {
+      for (let i = from; i < objects.length; i++) {
+        const { turn } = objects[i] as Accessed;
+        const place = places[i];
+        if (!place) turn.unlock();
+        else if (place !== PASSED) place.then(() => turn.unlock(), ignore);
+        places[i] = PASSED;
+      }
+    };
+    // A device may keep it where it is for ever.
+    const stays = task.onStop(() => leave(index + 1));
     try {
       if (gathers) {
         await Promise.all(places);
@@ -44,6 +57,7 @@ export function onTurns(
         bdev.global.frames.gathered++;
       }
       for (let goesOn = true; goesOn && index < objects.length; index++) {
+        throwFailure(task.stopped);
         const bo = objects[index] as Accessed;
         const place = places[index];
         if (place) await place;
@@ -62,13 +76,8 @@ export function onTurns(
       }
     } finally {
       gathered?.();
-      // Where it does not come to any more, it lets others go first as soon as it is its turn.
-      for (; index < objects.length; index++) {
-        const { turn } = objects[index] as Accessed;
-        const place = places[index];
-        if (!place) turn.unlock();
-        else if (place !== PASSED) place.then(() => turn.unlock(), ignore);
-      }
+      stays();
+      leave(index);
     }
   };
   return bdev.tasks.start(op, signal, () => (objects[0] as Accessed).destroyed, inTurns);

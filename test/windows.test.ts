@@ -290,6 +290,32 @@ describe("operations on several windows", () => {
     await device.close({ force: true });
   });
 
+  test("leave the windows to others that they do not come to, when they are stopped and the device keeps them", async () => {
+    const gate = new Gate();
+    gate.open();
+    const device = create(new MapSwap({ slots: SLOTS, delay: gate.pass }));
+    const bo = device.createBuffer(LARGE * PAGE_SIZE);
+    await bo.write(0, pattern(1, 3 * WINDOW * PAGE_SIZE));
+    const last = { offset: 2 * WINDOW * PAGE_SIZE, length: WINDOW * PAGE_SIZE };
+    for (const use of ["read", "write"] as const) {
+      await bo.shrink();
+      await bo.populate(last);
+      gate.close();
+      const controller = new AbortController();
+      const bytes = new Uint8Array(3 * WINDOW * PAGE_SIZE - 100);
+      const stopped: Promise<unknown> = bo[use](50, bytes, { signal: controller.signal });
+      await until(() => gate.waiting > 0);
+      const reading = bo.read(last.offset, new Uint8Array(last.length));
+      controller.abort();
+      await fails("EINTR", settles(stopped));
+      const model = pattern(1, 3 * WINDOW * PAGE_SIZE).subarray(last.offset);
+      expectSame(await settles(reading), model, "the last window");
+      gate.open();
+    }
+    await device.close({ force: true });
+    expectRest(device);
+  });
+
   test("share what one of them brings in", async () => {
     const swap = new MapSwap({ slots: SLOTS, delay: turn });
     const device = create(swap);
