@@ -4,10 +4,11 @@
  * or a part of them, and uses them. The pages' lock is held from the first transfer to the last byte copied, so nobody sees a
  * buffer half moved; while an operation waits it is free, and the pages can be reclaimed.
  */
-import { type Accessed, assertFree, hasItsTurn, onTurns } from "./accessed.ts";
+import { type Accessed, assertFree, hasItsTurn, holdLock, onTurns } from "./accessed.ts";
 import type { Bdev } from "./bdev.ts";
 import { codeOf, TtmError, type TtmOperation } from "./errors.ts";
 import type { Signal } from "./host_types.ts";
+import type { Lock } from "./lock.ts";
 import { assertStack } from "./stack.ts";
 import { lacks, type Need } from "./ttm/admission.ts";
 import { type Overwrite, overwrite, overwriteSync, overwrites } from "./ttm/overwrite.ts";
@@ -168,12 +169,16 @@ const STRETCH_PAGES = 512;
 /**
  * What an async operation can do as a Sync one does: nobody is inside, the device does not wait, and it does not
  * take long. `undefined`: it has to go in as others do; also when it lacks what may be let go of in a moment.
+ *
+ * @param turn of the object, if it is not its own yet: what a trace or a device calls meanwhile would else be shown
+ *   pages that are neither cleared nor written
  */
 function atAStretch<T>(
   bdev: Bdev,
   bo: Accessed,
   a: Access,
   use: Use<T>,
+  turn?: Lock,
 ): { readonly result: T } | undefined {
   const { admission, store } = bdev.global;
   const { tt } = bo;
@@ -182,7 +187,7 @@ function atAStretch<T>(
   if (!store.sync || pages > STRETCH_PAGES || !admission.hasAlone(frames)) return undefined;
   assertStack();
   if (!tt.lock.tryLock()) return undefined;
-  const end = bringIn(bdev, bo, a, use, false);
+  const end = bringIn(bdev, bo, a, use, turn?.tryLock() ?? false);
   bdev.kswapd.wake();
   if ("result" in end) return end;
   if (lacks(end.failure) || wouldBlock(end.failure)) return undefined;
@@ -193,7 +198,7 @@ function atAStretch<T>(
 export async function withPages<T>(bdev: Bdev, bo: Accessed, a: Access, use: Use<T>): Promise<T> {
   begin(bo, a);
   if (timeLeft() && !bo.turn.held) {
-    const done = useInMemory(bdev, bo, a, use) ?? atAStretch(bdev, bo, a, use);
+    const done = useInMemory(bdev, bo, a, use) ?? atAStretch(bdev, bo, a, use, bo.turn);
     if (done) return done.result;
   }
   let result!: T;
@@ -235,10 +240,11 @@ export async function withEach(
   const useEach = async (own: AsyncTask, index: number) => {
     interruptible(own);
     const step = stepOf(index);
-    if (step) await useOnTurn(bdev, objects[index] as Accessed, step.access, own, step.use);
+    const bo = objects[index] as Accessed;
+    if (step) await useOnTurn(bdev, bo, step.access, own, step.use, gathers);
     return true;
   };
-  await onTurns(bdev, objects, task, useEach, gathers ? bdev.global.frames.gathering : undefined);
+  await onTurns(bdev, objects, task, useEach, gathers);
 }
 
 /** The same at once; nothing is done when an async operation is at one of them. */
@@ -263,16 +269,22 @@ async function useOnTurn<T>(
   a: Access,
   task: AsyncTask,
   use: Use<T>,
+  gathers = false,
 ): Promise<T> {
   const unlessStopped = (held: boolean) => {
     if (task.stopped) throw task.stopped;
     return use(held);
   };
+  // Bytes may be copied out while a shrink writes the pages, for which it would wait behind the lock.
+  if (isInMemory(bdev, bo.tt, a)) return unlessStopped(false);
   const soon = atAStretch(bdev, bo, { ...a, signal: task.signal }, unlessStopped);
   if (soon) return soon.result;
   let done: { result: T } | undefined;
   const need = () => needOf(bdev, bo.tt, a);
-  const failure = await bdev.global.admission.run(task, need, async () => {
+  const { admission, frames } = bdev.global;
+  const { gathering, gathered } = frames;
+  const crowded = gathering.held;
+  const attempt = async () => {
     await lockPages(bo, task);
     let filled: Filled = {};
     try {
@@ -292,9 +304,19 @@ async function useOnTurn<T>(
       filled.held?.end();
       unlockPages(bdev, bo);
       // Its pages can be had now: first by who found none, then by who is let in for it.
-      bdev.global.frames.transits.wakeNext();
+      frames.transits.wakeNext();
     }
-  });
+  };
+  let failure = await admission.run(task, need, attempt);
+  if (lacks(failure) && !gathers && (crowded || frames.gathered !== gathered)) {
+    // What somebody gathered may be let go of when all of it is there.
+    const letGo = await holdLock(task, gathering, true);
+    try {
+      failure = await admission.run(task, need, attempt);
+    } finally {
+      letGo();
+    }
+  }
   bdev.kswapd.wake();
   if (!done) throw failure;
   return done.result;
@@ -320,10 +342,13 @@ function useInMemory<T>(
   a: Access,
   use: Use<T>,
 ): { result: T } | undefined {
-  const { tt } = bo;
-  if (bo.turn.held || (tt.lock.held && !a.copies)) return undefined;
-  if (!tt.populated && !hasPart(bdev, tt, a)) return undefined;
-  return { result: use(false) };
+  return bo.turn.held || !isInMemory(bdev, bo.tt, a) ? undefined : { result: use(false) };
+}
+
+/** Whether what is needed of a tt is in memory, and may be used in spite of whoever moves its pages. */
+function isInMemory(bdev: Bdev, tt: Tt, a: Access): boolean {
+  if (tt.lock.held && !a.copies) return false;
+  return tt.populated || hasPart(bdev, tt, a);
 }
 
 /** Whether all of a part is in memory. What is filled for the first time may not be cleared until that is over. */
@@ -358,22 +383,32 @@ export function giveUpSync<T extends Accessed>(
 ): Released {
   begin(objects[0] as T, task);
   assertStack();
-  const { global } = bdev;
   let released = 0;
-  for (const bo of objects) {
+  let failure: unknown;
+  const leave = (bo: T) => {
     lockSync(bo, task.op);
     try {
       const work = begun(bo, task);
-      if (work instanceof Shrink) runSync(global, task, work);
+      if (work instanceof Shrink) runSync(bdev.global, task, work);
       released += work.released;
-      if (work.failure !== undefined) return { released, failure: work.failure };
+      failure = work.failure;
     } finally {
       unlockPages(bdev, bo);
       bo.turn.unlock();
-      global.frames.transits.wakeNext();
+      bdev.global.frames.transits.wakeNext();
     }
+  };
+  try {
+    for (const bo of objects) {
+      leave(bo);
+      if (failure !== undefined) break;
+    }
+  } catch (error) {
+    // What left before it was stopped counts.
+    if (released === 0 || !(error instanceof TtmError)) throw error;
+    failure = error;
   }
-  return { released };
+  return { released, failure };
 }
 
 /** The same for work that needs no memory, asynchronously. */
@@ -387,6 +422,7 @@ export async function giveUp<T extends Accessed>(
   let released = 0;
   let failure: unknown;
   const leave = async (own: AsyncTask, index: number) => {
+    interruptible(own);
     const bo = objects[index] as T;
     await bdev.global.admission.giveUp(own, async () => {
       await lockPages(bo, own);

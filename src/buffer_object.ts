@@ -15,7 +15,7 @@ import {
   signalOf,
 } from "./options.ts";
 import { ReadAhead } from "./read_ahead.ts";
-import { fill, fillSync, type Resized, resized } from "./resize.ts";
+import { assertAllIdle, assertIdle, fill, fillSync, type Resized, resized } from "./resize.ts";
 import { parseSize, type Size } from "./size.ts";
 import { assertStack } from "./stack.ts";
 import { across, acrossSync, bringIn, Held, reads, writes } from "./steps.ts";
@@ -55,6 +55,8 @@ export class BufferObject implements Disposable {
   #windows: readonly Window[];
   /** Pins of the user's. */
   #pins = 0;
+  /** Operations that take one window after the other, or wait to (a count). */
+  #takes = 0;
   #destroyed = false;
   /** Its windows are being changed: nobody may use them. */
   #resizing = false;
@@ -225,7 +227,7 @@ export class BufferObject implements Disposable {
       return withPages(this.#bdev, window, window.mapping(asked), () => window.map(asked));
     }
     const held = new Held(asked);
-    await held.take(this.#bdev, this.#windows, { op: "map", signal: asked.signal }, asked);
+    await this.#take(held, { op: "map", signal: asked.signal }, asked);
     return held.mapping as Mapping;
   }
 
@@ -256,7 +258,7 @@ export class BufferObject implements Disposable {
     this.assertAlive();
     const held = new Held();
     const signal = signalOf(options, "pin");
-    await held.take(this.#bdev, this.#windows, { op: "populate", signal }, this.#all);
+    await this.#take(held, { op: "populate", signal }, this.#all);
     this.#pins++;
   }
 
@@ -302,7 +304,7 @@ export class BufferObject implements Disposable {
     const window = windowWith(this.#windows, range.offset, range.length);
     if (window) return window.populate(range, signal);
     const held = new Held();
-    await held.take(this.#bdev, this.#windows, { op: "populate", signal }, range);
+    await this.#take(held, { op: "populate", signal }, range);
     held.letGo();
   }
 
@@ -409,7 +411,7 @@ export class BufferObject implements Disposable {
     this.assertAlive();
     const signal = signalOf(options, "resize");
     const bytes = parseSize(size, "size");
-    const next = resized(this.#bdev, this.#windows, bytes);
+    const next = this.#next(bytes);
     this.#resizing = true;
     try {
       await fill(this.#bdev, this.#windows, next, signal);
@@ -428,7 +430,7 @@ export class BufferObject implements Disposable {
     this.assertAlive();
     const signal = signalOf(options, "resize");
     const bytes = parseSize(size, "size");
-    const next = resized(this.#bdev, this.#windows, bytes);
+    const next = this.#next(bytes);
     this.#resizing = true;
     try {
       fillSync(this.#bdev, this.#windows, next, signal);
@@ -484,7 +486,30 @@ export class BufferObject implements Disposable {
       throw new TtmError("EBUSY", "resize", "the buffer is being resized; await that");
   }
 
+  /** Has `held` take its windows, which stay the same until it has come to its end. */
+  async #take(held: Held, task: Task, range: Range): Promise<void> {
+    this.#takes++;
+    try {
+      await held.take(this.#bdev, this.#windows, task, range);
+    } finally {
+      this.#takes--;
+    }
+  }
+
+  /** Its windows for another size. A pin is one of all of them, so of those that would be kept, too. */
+  #next(size: number): Resized {
+    assertIdle(this.#pins > 0, this.#takes > 0);
+    return resized(this.#bdev, this.#windows, size);
+  }
+
   #resized(size: number, next: Resized): void {
+    try {
+      // Of a call whose signal's getter began it.
+      if (!this.#destroyed) assertAllIdle(next.dropped);
+    } catch (error) {
+      for (const window of next.made) window.end();
+      throw error;
+    }
     // Its device may have been closed meanwhile.
     if (this.#destroyed) for (const window of next.made) window.end();
     this.#windows = next.windows;

@@ -12,6 +12,7 @@ import { pagesOf } from "./size.ts";
 import { punchHole } from "./ttm/hole.ts";
 import { OVERWRITES_NOTHING, type Part } from "./ttm/restore.ts";
 import { segmentsOf } from "./ttm/segments.ts";
+import { throwFailure } from "./ttm/work.ts";
 import { piecesOf, type Window } from "./window.ts";
 
 /** As `discard`, at once; nothing is done when an async operation is at one of the windows. */
@@ -46,7 +47,12 @@ export async function discard(
 ): Promise<void> {
   // All take their turns now: what is called after this comes behind all of them.
   const pieces = piecesOf(row, range.offset, range.length);
-  const steps = pieces.flatMap(({ window, ...piece }) => stepsOf(bdev, window, piece, signal));
+  const between = pieces.slice(1, -1).map(({ window }) => window);
+  const steps = pieces
+    .filter((_, i) => i === 0 || i === pieces.length - 1)
+    .flatMap(({ window, ...piece }) => stepsOf(bdev, window, piece, signal));
+  // Those between are covered whole: one operation for all of them, as there may be thousands.
+  if (between.length > 0) steps.push(punchAll(bdev, between, signal));
   const ends = await Promise.allSettled(steps);
   for (const end of ends) if (end.status === "rejected") throw end.reason;
 }
@@ -108,6 +114,17 @@ function isHole({ global }: Bdev, { tt, turn }: Window, { offset }: Range): bool
 function zero({ pool, global }: Bdev, { tt }: Window, offset: number, length: number): void {
   pool.dirty(tt, Math.floor(offset / PAGE_SIZE), 1, global.roomForClean && tt.numPages > 1);
   for (const each of segmentsOf(global.engine, tt, offset, length)) each.fill(0);
+}
+
+async function punchAll(
+  bdev: Bdev,
+  windows: readonly Window[],
+  signal: Signal | undefined,
+): Promise<void> {
+  const task = { op: "discard", signal } as const;
+  const whole = (window: Window) => ({ released: punch(bdev, window, 0, window.pages) });
+  const { failure } = await giveUp(bdev, windows, task, whole);
+  throwFailure(failure);
 }
 
 function punch({ pool }: Bdev, { tt, pinned }: Window, from: number, to: number): number {

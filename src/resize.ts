@@ -36,12 +36,20 @@ export function resized(bdev: Bdev, old: readonly Window[], size: number): Resiz
     return there?.start === window.start && there.size === window.size ? there : window;
   });
   const dropped = old.filter((window, i) => windows[i] !== window);
-  for (const { pinned, turn } of dropped) {
-    if (!pinned && !turn.held) continue;
-    const what = pinned ? "unmap or unpin it first" : "await what is in flight on it first";
-    throw new TtmError("EBUSY", "resize", `cannot resize a buffer that is in use; ${what}`);
-  }
+  assertAllIdle(dropped);
   return { windows, made: windows.filter((window, i) => old[i] !== window), dropped };
+}
+
+/** @throws TtmError EBUSY while one of them is pinned or mapped, or in use */
+export function assertAllIdle(windows: readonly Window[]): void {
+  for (const { pinned, turn } of windows) assertIdle(pinned, turn.held);
+}
+
+/** @throws TtmError EBUSY for what is pinned or mapped, or in use */
+export function assertIdle(pinned: boolean, inUse: boolean): void {
+  if (!pinned && !inUse) return;
+  const what = pinned ? "unmap or unpin it first" : "await what is in flight on it first";
+  throw new TtmError("EBUSY", "resize", `cannot resize a buffer that is in use; ${what}`);
 }
 
 /** Fills the windows that are new; if that fails, they are freed, and the old ones are as before. */

@@ -301,3 +301,16 @@ test("nobody is left listening to a signal that outlives many operations", async
   expect(listeners).toBe(0);
   await expectUnharmed(scene);
 });
+
+test("a read copies out what a shrink is writing, also when its slice of time is over", async () => {
+  const scene = await sceneOf();
+  const { device, bos, gate } = scene;
+  const shrinking = device.shrink();
+  await until(() => gate.waiting > 0);
+  for (const end = performance.now() + 20; performance.now() < end; );
+  const bytes = await bos[2].read(0, new Uint8Array(bos[2].size));
+  expectSame(bytes, pattern(2, bytes.length), "read");
+  gate.open();
+  expect(await shrinking).toBe(PAGES);
+  await expectUnharmed(scene);
+});

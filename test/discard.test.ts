@@ -347,6 +347,47 @@ describe("an async one", () => {
   });
 });
 
+describe("one of many windows", () => {
+  /** Of 256 frames a window has 64. */
+  const WINDOWS = 10;
+
+  test("is no more than three operations: its two ends, and all between them", async () => {
+    const gate = new Gate();
+    gate.open();
+    const { device } = scene(gate.pass);
+    const bo = device.createBuffer(size(64 * WINDOWS));
+    await Promise.all(
+      Array.from({ length: WINDOWS }, (_, i) => bo.write(size(64 * i), pattern(i, 9))),
+    );
+    gate.close();
+    const shrinking = bo.shrink();
+    await until(() => gate.waiting > 0);
+    const before = device.global.tasks.size;
+    const discarding = bo.discard();
+    expect(device.global.tasks.size - before).toBeLessThanOrEqual(3);
+    const bytes = content(bo);
+    gate.open();
+    await settles(Promise.all([shrinking, discarding]));
+    expectZeros(await settles(bytes), "discarded");
+    await device.close({ force: true });
+  });
+
+  test("that is aborted between two of them says so", async () => {
+    const { device } = scene();
+    const bo = device.createBuffer(size(64 * WINDOWS));
+    bo.writeSync(0, pattern(1, size(200)));
+    const controller = new AbortController();
+    device.trace = ({ type }) => {
+      if (type === "discard") controller.abort();
+    };
+    await fails("EINTR", bo.discard({ signal: controller.signal }));
+    device.trace = undefined;
+    await settles(bo.discard());
+    expectZeros(await content(bo), "discarded");
+    await device.close({ force: true });
+  });
+});
+
 describe("what stops it", () => {
   test.each([true, false])("keeps the pages between the ends; sync: %s", async (sync) => {
     for (const k of [1, 2]) {

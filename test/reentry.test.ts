@@ -163,6 +163,31 @@ describe("a trace that looks at the device", () => {
   });
 });
 
+test.each(["write", "writeSync"] as const)(
+  "a trace that reads what a %s is about to fill sees no bytes of others",
+  async (name) => {
+    const device = blockDevice(32, new ArraySwap(64));
+    const secret = filled(device, 24, 1);
+    secret.destroy();
+    const bo = device.createBuffer(20 * PAGE_SIZE);
+    const seen: Uint8Array[] = [];
+    device.trace = () => {
+      const bytes = new Uint8Array(bo.size).fill(2);
+      try {
+        seen.push(bo.readSync(0, bytes));
+      } catch {
+        // It is in use.
+      }
+    };
+    await bo[name](0, new Uint8Array(bo.size).fill(2));
+    device.trace = undefined;
+    for (const bytes of seen) expect(bytes.every((byte) => byte === 0 || byte === 2)).toBe(true);
+    expect(contentSync(bo).every((byte) => byte === 2)).toBe(true);
+    device.check();
+    device.closeSync({ force: true });
+  },
+);
+
 describe("a device that is told of slots given back", () => {
   function scene(truncate: () => void) {
     const swap = Object.assign(new MapSwap({ slots: 64 }), { truncate });

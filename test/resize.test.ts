@@ -1,6 +1,7 @@
 /* A buffer that gets another size shows the bytes that it had, and zeros behind them; what is beyond is given up. */
 import { describe, expect, test } from "vitest";
 import {
+  type BufferObject,
   createDeviceSync,
   type Device,
   PAGE_SIZE,
@@ -154,6 +155,76 @@ test("a buffer in use is not resized, and one that is being resized is not used"
   await settles(resizing);
   expectSame(await content(bo), pattern(1, 100 * PAGE_SIZE).subarray(0, bo.size), "resized");
   await device.close({ force: true });
+});
+
+/** Bytes of a window of a buffer that is a row of them and fits the memory all the same. */
+const WHOLE = 512 * PAGE_SIZE;
+
+test("what is pinned gets no more windows either, as a pin is one of all of them", async () => {
+  const device = create(undefined, 2048);
+  const bo = filled(device, 1024, 1);
+  bo.pinSync();
+  expect((await fails("EBUSY", bo.resize(3 * WHOLE))).message).toMatch(/unmap or unpin it first/);
+  expect(() => bo.resizeSync(3 * WHOLE)).toThrow(/unmap or unpin it first/);
+  bo.unpin();
+  bo.resizeSync(3 * WHOLE);
+  bo.pinSync();
+  bo.unpin();
+  expectRest(device);
+  await device.close({ force: true });
+});
+
+describe("what waits until it may take one window after the other is in use", () => {
+  const uses: Record<string, (bo: BufferObject) => Promise<unknown>> = {
+    pin: (bo) => bo.pin(),
+    map: async (bo) => (await bo.map()).unmap(),
+    populate: (bo) => bo.populate(),
+  };
+  test.each(Object.entries(uses))("%s", async (_, use) => {
+    const gate = new Gate();
+    gate.open();
+    const device = create(new MapSwap({ slots: SLOTS, delay: gate.pass }), 2048);
+    const other = device.createBuffer(2 * WHOLE);
+    await other.write(0, pattern(2, other.size));
+    const bo = device.createBuffer(2 * WHOLE);
+    await bo.write(0, pattern(1, bo.size));
+    await device.shrink();
+    gate.close();
+    const first = other.populate();
+    await until(() => gate.waiting > 0);
+    const second = use(bo);
+    for (const size of [WHOLE, 3 * WHOLE]) {
+      const failed = await fails("EBUSY", bo.resize(size));
+      expect(failed.message).toMatch(/await what is in flight/);
+    }
+    gate.open();
+    await settles(Promise.all([first, second]));
+    expectSame(await content(bo), pattern(1, bo.size), "content");
+    await device.close({ force: true });
+    expectRest(device);
+  });
+});
+
+test("what was mapped by the call whose signal began it stays, and the size as it was", async () => {
+  const device = create();
+  const bo = filled(device, 20, 1);
+  let resizing: Promise<void> | undefined;
+  const signal = {
+    get aborted() {
+      resizing ??= bo.resize(10 * PAGE_SIZE);
+      return false;
+    },
+  };
+  const mapping = bo.mapSync({ signal });
+  await fails("EBUSY", resizing as Promise<void>);
+  const other = filled(device, FRAMES - 20, 2);
+  expectSame(mapping.segments[0] as Uint8Array, pattern(1, bo.size), "mapped");
+  mapping.unmap();
+  expectSame(contentSync(bo), pattern(1, bo.size), "content");
+  device.check();
+  for (const each of [bo, other]) each.destroy();
+  expectAllFree(device);
+  await device.close();
 });
 
 test("a device that is closed meanwhile gets all pages back", async () => {

@@ -29,6 +29,13 @@ function create(swap: SwapDevice = new MapSwap({ slots: SLOTS }), frames = FRAME
   return createDeviceSync({ memory: frames * PAGE_SIZE, swap });
 }
 
+/** `bytes`, and zeros up to `length`. */
+function padded(bytes: Uint8Array, length: number): Uint8Array {
+  const all = new Uint8Array(length);
+  all.set(bytes);
+  return all;
+}
+
 function pagesOf(bo: BufferObject, from: number, to: number): Uint8Array {
   return bo.readSync(from * PAGE_SIZE, new Uint8Array((to - from) * PAGE_SIZE));
 }
@@ -154,6 +161,30 @@ describe("a map of several windows", () => {
     await device.close({ force: true });
   });
 
+  test("does not wait for one that was stopped, and that the device keeps", async () => {
+    const gate = new Gate();
+    gate.open();
+    const device = create(new MapSwap({ slots: SLOTS, delay: gate.pass }));
+    const kept = device.createBuffer(LARGE * PAGE_SIZE);
+    await kept.write(0, pattern(1, 2 * WINDOW * PAGE_SIZE));
+    await kept.shrink();
+    const bo = device.createBuffer(LARGE * PAGE_SIZE);
+    const range = { offset: 0, length: 2 * WINDOW * PAGE_SIZE };
+    await bo.write(0, pattern(2, range.length));
+    gate.close();
+    const controller = new AbortController();
+    const stopped = kept.map({ ...range, signal: controller.signal });
+    await until(() => gate.waiting > 0);
+    const mapping = bo.map(range);
+    controller.abort();
+    await fails("EINTR", settles(stopped));
+    (await settles(mapping)).unmap();
+    gate.open();
+    expectSame(await content(bo), padded(pattern(2, range.length), bo.size), "content");
+    await device.close({ force: true });
+    expectRest(device);
+  });
+
   test("waits for another one, and both come to their end though they do not fit together", async () => {
     const device = create(new MapSwap({ slots: SLOTS, delay: turn }));
     const bos = await Promise.all(
@@ -182,6 +213,28 @@ describe("a map of several windows", () => {
     expectRest(device);
     await device.close({ force: true });
   });
+});
+
+test("nobody fails for want of what is held only until all of a populate is there", async () => {
+  const gate = new Gate();
+  gate.open();
+  const device = create(new MapSwap({ slots: SLOTS, delay: gate.pass }));
+  const bo = device.createBuffer(LARGE * PAGE_SIZE);
+  await bo.write(0, pattern(1, bo.size));
+  const whole = device.createBuffer(FRAMES * PAGE_SIZE);
+  await whole.write(0, pattern(2, whole.size));
+  await device.shrink();
+  await bo.populate({ length: WINDOW * PAGE_SIZE });
+  gate.close();
+  const before = bo.read(WINDOW * PAGE_SIZE, new Uint8Array(PAGE_SIZE));
+  await until(() => gate.waiting > 0);
+  const populated = bo.populate({ length: 3 * WINDOW * PAGE_SIZE });
+  const bytes = content(whole);
+  gate.open();
+  expectSame(await settles(bytes), pattern(2, whole.size), "whole");
+  await settles(Promise.all([before, populated]));
+  expectRest(device);
+  await device.close({ force: true });
 });
 
 describe("operations on several windows", () => {
@@ -237,6 +290,32 @@ describe("operations on several windows", () => {
     await device.close({ force: true });
   });
 
+  test("leave the windows to others that they do not come to, when they are stopped and the device keeps them", async () => {
+    const gate = new Gate();
+    gate.open();
+    const device = create(new MapSwap({ slots: SLOTS, delay: gate.pass }));
+    const bo = device.createBuffer(LARGE * PAGE_SIZE);
+    await bo.write(0, pattern(1, 3 * WINDOW * PAGE_SIZE));
+    const last = { offset: 2 * WINDOW * PAGE_SIZE, length: WINDOW * PAGE_SIZE };
+    for (const use of ["read", "write"] as const) {
+      await bo.shrink();
+      await bo.populate(last);
+      gate.close();
+      const controller = new AbortController();
+      const bytes = new Uint8Array(3 * WINDOW * PAGE_SIZE - 100);
+      const stopped: Promise<unknown> = bo[use](50, bytes, { signal: controller.signal });
+      await until(() => gate.waiting > 0);
+      const reading = bo.read(last.offset, new Uint8Array(last.length));
+      controller.abort();
+      await fails("EINTR", settles(stopped));
+      const model = pattern(1, 3 * WINDOW * PAGE_SIZE).subarray(last.offset);
+      expectSame(await settles(reading), model, "the last window");
+      gate.open();
+    }
+    await device.close({ force: true });
+    expectRest(device);
+  });
+
   test("share what one of them brings in", async () => {
     const swap = new MapSwap({ slots: SLOTS, delay: turn });
     const device = create(swap);
@@ -290,6 +369,26 @@ describe("operations on several windows", () => {
       }
       expectSame(await content(bo), pattern(1, bo.size), `stopped at look ${looks}`);
       expectRest(device);
+    }
+    await device.close({ force: true });
+  });
+
+  test("a shrink that is stopped between two of them tells what left", async () => {
+    const device = create();
+    const bo = device.createBuffer(LARGE * PAGE_SIZE);
+    for (const form of ["sync", "async"] as const) {
+      let stopped = 0;
+      for (let looks = 1; looks < 60; looks++) {
+        bo.writeSync(0, pattern(looks, bo.size));
+        const { residentPages } = bo;
+        const signal = new CountingSignal(looks);
+        const shrink = async () =>
+          form === "sync" ? bo.shrinkSync({ signal }) : bo.shrink({ signal });
+        const released = await shrink().catch(() => 0);
+        expect(released).toBe(residentPages - bo.residentPages);
+        if (released > 0 && bo.residentPages > 0) stopped++;
+      }
+      expect(stopped).toBeGreaterThan(0);
     }
     await device.close({ force: true });
   });

@@ -16,6 +16,8 @@ export class Frames {
   stuck = 0;
   /** Whose turn it is to hold more and more until all is there: two at once would each hold what the other lacks. */
   readonly gathering: Lock = new Lock();
+  /** How often one began to (a count). */
+  gathered = 0;
   /** Those who write pages out. */
   readonly transits: Transits = new Transits();
 }

@@ -363,13 +363,13 @@ export class TtmGlobal {
   /**
    * @internal
    * Takes the slots that pages in memory keep, of tts that nobody uses, until `slots` more are free: a few at a time,
-   * of those that have been in memory for longest.
+   * of those that have been in memory for longest; or of `own` ones, which the caller has locked.
    */
-  reclaimSlots(slots: number): number {
+  reclaimSlots(slots: number, own?: readonly Tt[]): number {
     let freed = 0;
-    for (const tt of this.clean) {
+    for (const tt of own ?? this.clean) {
       if (freed >= slots) break;
-      if (!tt.lock.tryLock()) continue;
+      if (own ? !this.clean.has(tt) : !tt.lock.tryLock()) continue;
       const { numPages } = tt;
       let at = 0;
       for (; at < numPages && freed < slots; at += RECLAIM_RUN) {
@@ -377,7 +377,7 @@ export class TtmGlobal {
         freed += this.engine.vectorDirty(tt.vector, numPages, at, count, false);
       }
       if (at >= numPages) this.clean.delete(tt);
-      tt.lock.unlock();
+      if (!own) tt.lock.unlock();
     }
     return freed;
   }

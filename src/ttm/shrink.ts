@@ -212,7 +212,7 @@ export class Shrink implements Work, Released {
 
   /**
    * Reserves slots for about `budget` pages. With none left, what needs none leaves, once: `undefined` then, as while
-   * some are on their way. After that it tries bad ones: one, and if that goes well twice as many each time; or
+   * some are on their way. After that it takes those that its own pages keep, and tries bad ones: one, and if that goes well twice as many each time; or
    * while nothing was written one that the store was too full for.
    *
    * @throws TtmError ENOSPC when there is none at all
@@ -228,6 +228,9 @@ export class Shrink implements Work, Released {
     if (good < pages) global.reclaimSlots(engine.shrinkNeeds(items, pages) - good);
     let prepared = engine.shrinkPrepare(items, pages);
     if (prepared === -ENOSPC && (this.#flyingPages > 0 || this.#dropSaved())) return undefined;
+    // Pages that keep their slots may stand behind one that has none.
+    const taken = prepared === -ENOSPC ? global.reclaimSlots(pages, this.#tts) : 0;
+    if (taken > 0) prepared = engine.shrinkPrepare(items, pages);
     const lost = this.#written === 0 && !full;
     const retry = prepared === -ENOSPC ? space.retry(this.#tries, lost) : 0;
     if (retry > 0) prepared = engine.shrinkPrepare(items, Math.min(this.#tries, pages));

@@ -348,6 +348,30 @@ describe("clean pages", () => {
     expectContent(others, pattern(2, others.size));
   });
 
+  test("or were written, and keep their slots, of which others make use then", () => {
+    const { device } = kit({ memory: 128, swap: 64 });
+    const mixed = filled(device, 40, 1);
+    mixed.shrinkSync();
+    mixed.populateSync();
+    const others = filled(device, device.stats().slots.free, 2);
+    others.shrinkSync();
+    const model = pattern(1, mixed.size);
+    for (let i = 1; i < 40; i++) {
+      model[i * PAGE_SIZE] = i;
+      device.pool.dirty(mixed.tt, i, 1, true);
+      mixed.writeSync(i * PAGE_SIZE, Uint8Array.of(i));
+    }
+    // The first one gives its slot up, and another page takes that.
+    expect(device.pool.dirty(mixed.tt, 0, 1, false)).toBe(1);
+    filled(device, 1, 3).shrinkSync();
+    expect(device.stats()).toMatchObject({ pages: { clean: 0 }, slots: { free: 0 } });
+    expect(mixed.shrinkSync()).toBe(39);
+    expect(device.stats().slots.free).toBe(0);
+    device.check();
+    expectContent(mixed, model);
+    expectContent(others, pattern(2, others.size));
+  });
+
   test("of a pinned buffer give their slots up as well", () => {
     const { device } = kit({ memory: 128, swap: 32 });
     const pinned = filled(device, 16, 1);
