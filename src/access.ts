@@ -422,7 +422,7 @@ export async function giveUp<T extends Accessed>(
   let released = 0;
   let failure: unknown;
   const leave = async (own: AsyncTask, index: number) => {
-    interruptible(own);
+    if (index > 0) interruptible(own);
     const bo = objects[index] as T;
     await bdev.global.admission.giveUp(own, async () => {
       await lockPages(bo, own);

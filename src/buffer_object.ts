@@ -15,7 +15,15 @@ import {
   signalOf,
 } from "./options.ts";
 import { ReadAhead } from "./read_ahead.ts";
-import { assertAllIdle, assertIdle, fill, fillSync, type Resized, resized } from "./resize.ts";
+import {
+  assertAllIdle,
+  assertIdle,
+  fill,
+  fillSync,
+  handOnAdvice,
+  type Resized,
+  resized,
+} from "./resize.ts";
 import { parseSize, type Size } from "./size.ts";
 import { assertStack } from "./stack.ts";
 import { across, acrossSync, bringIn, Held, reads, writes } from "./steps.ts";
@@ -125,7 +133,8 @@ export class BufferObject implements Disposable {
     const window = windowWith(this.#windows, offset, length);
     if (!window) {
       const task = { op: "populate", signal } as const;
-      return across(this.#bdev, this.#windows, task, { offset, length }, writes(bytes, length));
+      const steps = writes(this.#windows, offset, bytes, length);
+      return across(this.#bdev, this.#windows, task, { offset, length }, steps);
     }
     const at = offset - window.start;
     const a = window.writing(signal, at, length);
@@ -146,7 +155,8 @@ export class BufferObject implements Disposable {
     const window = windowWith(this.#windows, offset, length);
     if (!window) {
       const task = { op: "populate", signal } as const;
-      acrossSync(this.#bdev, this.#windows, task, { offset, length }, writes(bytes, length));
+      const steps = writes(this.#windows, offset, bytes, length);
+      acrossSync(this.#bdev, this.#windows, task, { offset, length }, steps);
       return;
     }
     const at = offset - window.start;
@@ -512,6 +522,7 @@ export class BufferObject implements Disposable {
     }
     // Its device may have been closed meanwhile.
     if (this.#destroyed) for (const window of next.made) window.end();
+    else handOnAdvice(next);
     this.#windows = next.windows;
     if (this.#first.comesInParts) this.#readAhead ??= new ReadAhead();
     this.#size = size;

@@ -93,6 +93,17 @@ export function fillSync(
   }
 }
 
+/** What was advised of the old windows, and became of that, is so of the new ones that stand where they stood. */
+export function handOnAdvice({ made, dropped }: Resized): void {
+  for (const to of made) {
+    const from = dropped.filter(({ start, size }) => {
+      return start < to.start + to.size && to.start < start + size;
+    });
+    to.tt.purged = from.some(({ tt }) => tt.purged);
+    if (from.length > 0 && from.every(({ tt }) => tt.purgeable)) to.advise(false);
+  }
+}
+
 /** A piece of an old window, and byte `at` of a new one at which it belongs. */
 interface Step {
   readonly from: Piece;

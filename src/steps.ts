@@ -76,13 +76,24 @@ export function reads(
   };
 }
 
-/** What copies the `length` bytes of `source` in. */
-export function writes(source: CallerBytes, length: number): StepOf {
+/** Bytes of a buffer are going to be written: they are needed from now on, whatever was advised before. */
+function need(row: readonly Window[], { offset, length }: Range): void {
+  for (const { window } of piecesOf(row, offset, length)) window.needed();
+}
+
+/** What copies the `length` bytes of `source` in, from byte `offset` of a buffer on. */
+export function writes(
+  row: readonly Window[],
+  offset: number,
+  source: CallerBytes,
+  length: number,
+): StepOf {
+  need(row, { offset, length });
   return (piece, signal) => {
     assertLength(source, length, "source");
     const { window, offset } = piece;
     const bytes = pieceOf(source, piece.done, piece.length);
-    const access = window.writing(signal, offset, piece.length);
+    const access = window.overwriting(signal, offset, piece.length);
     return { access, use: (held) => window.copyIn(offset, piece.length, bytes, held) };
   };
 }
@@ -106,7 +117,6 @@ export class Held {
   /** What is done to each piece of what is asked for. */
   readonly step = ({ window, offset, length }: Piece, signal: Signal | undefined): Step => {
     const asked = this.#asked;
-    if (asked?.write) window.needed();
     this.#windows.push(window);
     return {
       access: window.bringing(asked ? "map" : "populate", signal, offset, length),
@@ -129,7 +139,7 @@ export class Held {
    * @throws TtmError ENOMEM when it is larger than the memory, before anything is moved
    */
   async take(bdev: Bdev, windows: readonly Window[], task: Task, range: Range): Promise<void> {
-    assertFits(bdev, task, range);
+    this.#begin(bdev, windows, task, range);
     try {
       await across(bdev, windows, task, range, this.step, true);
     } catch (error) {
@@ -140,13 +150,18 @@ export class Held {
 
   /** The same, at once. */
   takeSync(bdev: Bdev, windows: readonly Window[], task: Task, range: Range): void {
-    assertFits(bdev, task, range);
+    this.#begin(bdev, windows, task, range);
     try {
       acrossSync(bdev, windows, task, range, this.step);
     } catch (error) {
       this.letGo();
       throw error;
     }
+  }
+
+  #begin(bdev: Bdev, windows: readonly Window[], task: Task, range: Range): void {
+    assertFits(bdev, task, range);
+    if (this.#asked?.write) need(windows, range);
   }
 
   #add(views: readonly View[]): void {

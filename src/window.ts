@@ -148,6 +148,11 @@ export class Window implements Accessed {
   /** An access that overwrites bytes of it, which are needed now. */
   writing(signal: Signal | undefined, offset: number, length: number): Access {
     this.needed();
+    return this.overwriting(signal, offset, length);
+  }
+
+  /** The same of bytes that were needed from the call on: what was advised since comes later. */
+  overwriting(signal: Signal | undefined, offset: number, length: number): Access {
     const part = this.part(offset, length);
     return access("populate", signal, this.#overwritten(offset, length), part);
   }

@@ -227,6 +227,22 @@ test("what was mapped by the call whose signal began it stays, and the size as i
   await device.close();
 });
 
+test.each([30, 10, 300])("advice is kept, and what came of it, with %i pages", (pages) => {
+  const device = create();
+  const bo = filled(device, 20, 1);
+  bo.advise("dontneed");
+  bo.resizeSync(pages * PAGE_SIZE);
+  expectSame(contentSync(bo), cut(pattern(1, 20 * PAGE_SIZE), bo.size), "resized");
+  device.shrinkSync();
+  expectZeros(contentSync(bo), "thrown away");
+  bo.resizeSync(20 * PAGE_SIZE);
+  expect(bo.advise("willneed")).toBe(false);
+  bo.writeSync(0, new Uint8Array(1));
+  bo.resizeSync(21 * PAGE_SIZE);
+  expect(bo.advise("willneed")).toBe(true);
+  device.closeSync({ force: true });
+});
+
 test("a device that is closed meanwhile gets all pages back", async () => {
   const gate = new Gate();
   gate.open();

@@ -455,6 +455,25 @@ test("pages of a window that is mapped stay, the others leave", async () => {
   await device.close({ force: true });
 });
 
+test.each(["write", "map"] as const)(
+  "advice that is given while a %s is under way comes later",
+  async (name) => {
+    const device = create(new MapSwap({ slots: SLOTS, delay: turn }));
+    const bo = device.createBuffer(LARGE * PAGE_SIZE);
+    await bo.write(0, pattern(1, bo.size));
+    const length = 3 * WINDOW * PAGE_SIZE;
+    const used =
+      name === "write"
+        ? bo.write(0, pattern(2, length))
+        : bo.map({ offset: 0, length }).then((mapping) => mapping.unmap());
+    bo.advise("dontneed");
+    await settles(used);
+    await device.shrink();
+    expectZeros(await content(bo), "thrown away");
+    await device.close({ force: true });
+  },
+);
+
 test("advice is for all of it; what was thrown away reads as zeros", () => {
   using device = create();
   const bo = device.createBuffer(100 * PAGE_SIZE);
