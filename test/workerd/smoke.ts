@@ -4,7 +4,7 @@
  */
 import { type BlockSwapDevice, createDevice, PAGE_SIZE, type SwapDevice } from "ttm-wasm";
 
-const SIZE = 3 * 1024 * 1024 + 5;
+const SIZE = 2 * 1024 * 1024 - 100; // one window, more than one call of the device
 
 function assert(condition: boolean, message: string): void {
   if (!condition) throw new Error(message);
@@ -84,7 +84,7 @@ export default {
       const controller = new AbortController();
       let reads = 0;
       const swap = mapSwap(async, () => {
-        if (++reads === 2) controller.abort();
+        if (++reads === 1) controller.abort();
       });
       await roundTrip(swap, controller);
     }
