@@ -61,6 +61,8 @@ export async function fill(
 ): Promise<void> {
   const copy = new Copy(signal);
   try {
+    // A call whose signal's getter began it goes first: what that writes is copied, too.
+    await undefined;
     for (const { from, to, at } of copiesOf(old, made)) {
       await withPages(bdev, from.window, copy.out(from), () => copy.read(from));
       const a = to.writing(signal, at, from.length);

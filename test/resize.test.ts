@@ -227,6 +227,27 @@ test("what was mapped by the call whose signal began it stays, and the size as i
   await device.close();
 });
 
+test.each(["write", "writeSync"] as const)(
+  "what the %s writes whose signal began it is kept",
+  async (name) => {
+    const device = create();
+    const bo = filled(device, 20, 1);
+    let resizing: Promise<void> | undefined;
+    const signal = {
+      get aborted() {
+        resizing ??= bo.resize(10 * PAGE_SIZE);
+        return false;
+      },
+    };
+    await bo[name](0, pattern(2, PAGE_SIZE), { signal });
+    const outcome = await (resizing as Promise<void>).catch((error) => error.code);
+    expect([undefined, "EBUSY"]).toContain(outcome);
+    expectSame(bo.readSync(0, new Uint8Array(PAGE_SIZE)), pattern(2, PAGE_SIZE), "written");
+    device.check();
+    await device.close({ force: true });
+  },
+);
+
 test.each([30, 10, 300])("advice is kept, and what came of it, with %i pages", (pages) => {
   const device = create();
   const bo = filled(device, 20, 1);
