@@ -77,8 +77,11 @@ export function hasRoom(pool: Pool, want: Want, claim?: Claim): boolean {
   return allocated.pages + need <= limits.pages;
 }
 
-/** Waits for others in a row before memory counts as exhausted. */
-const WAITS_MAX = 16;
+/**
+ * Waits for others in a row before memory counts as exhausted: more than are ever inside by some, as those who come
+ * later may be faster.
+ */
+const WAITS_MAX = 64;
 
 /**
  * Room on its way: reclaims until the frames that `tt` still needs are free or pooled for it, within the limits.

@@ -104,6 +104,21 @@ function dearer(many: Cost, one: Cost): string[] {
   return many.interrupted > 0 ? [...more, `${many.interrupted} interrupted`] : more;
 }
 
+test("writes that overtake each other on a device that answers in any order need one try each", async () => {
+  for (let seed = 1; seed <= 60; seed++) {
+    const swap = new MapSwap({ slots: 3840, delay: randomDelay(new Random(seed)) });
+    const device = defaultDevice(96, swap);
+    const bos = await filledAll(device, 120, 8);
+    await device.shrink();
+    const order = new Random(7).shuffle(bos);
+    const cost = await costOf(device, swap, () =>
+      crowd(order, 120, (bo) => bo.write(0, pattern(seed, bo.size))),
+    );
+    expect({ seed, interrupted: cost.interrupted }).toEqual({ seed, interrupted: 0 });
+    await device.close({ force: true });
+  }
+});
+
 describe.each(SWAPS)("at once, on $kind", ({ create }) => {
   const FRAMES = 96;
   const COUNT = 120;
