@@ -376,8 +376,9 @@ export class TtmGlobal {
         const count = Math.min(RECLAIM_RUN, numPages - at);
         freed += this.engine.vectorDirty(tt.vector, numPages, at, count, false);
       }
+      if (own) continue;
       if (at >= numPages) this.clean.delete(tt);
-      if (!own) tt.lock.unlock();
+      tt.lock.unlock();
     }
     return freed;
   }
