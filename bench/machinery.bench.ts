@@ -85,9 +85,10 @@ class AfterOne {
 async function stops(bench: Bench): Promise<void> {
   const total = QUICK ? 4 * MIB : 32 * MIB;
   const device = deviceOf(total, [4, 3, 2, 1, 0], OBJECT / PAGE);
-  const [buffer] = filled(device, 1, total) as [BufferObject];
+  // One window each: a restore goes on within it.
+  const buffers = filled(device, total / (2 * MIB), 2 * MIB);
   let stopped = 0;
-  const restore = () => {
+  const restore = (buffer: BufferObject) => {
     while (stopped <= total / OBJECT) {
       try {
         buffer.populateSync({ signal: new AfterOne() });
@@ -101,11 +102,16 @@ async function stops(bench: Bench): Promise<void> {
   };
   const samples = new Samples();
   const before = () => {
-    buffer.writeSync(0, new Uint8Array(1));
-    buffer.shrinkSync();
+    for (const buffer of buffers) {
+      buffer.writeSync(0, new Uint8Array(1));
+      buffer.shrinkSync();
+    }
+  };
+  const through = () => {
+    for (const buffer of buffers) buffer.populateSync();
   };
   await samples.interleave(rounds(101), [
-    [{ name: "through", before, run: () => buffer.populateSync() }],
+    [{ name: "through", before, run: through }],
     [
       {
         name: "stop",
@@ -113,7 +119,7 @@ async function stops(bench: Bench): Promise<void> {
         run: () => {
           stopped = 0;
           const start = clock();
-          restore();
+          for (const buffer of buffers) restore(buffer);
           return (clock() - start) / stopped;
         },
       },

@@ -27,18 +27,20 @@ function full() {
     wasm.fillPrepare(vector, FRAMES, start, 0, BATCH, all, 0, FRAMES);
     wasm.fillCommit(vector, FRAMES, start, 0, BATCH, BATCH, all);
   }
+  const entries = new Uint32Array(buffer, engine.header[8] as number, FRAMES);
+  const first = entries[vector] as number;
+  // Zeros would leave without a slot.
+  new Uint8Array(buffer, first, TOTAL).fill(0x5a);
   const item = new Uint32Array(buffer, abi.ITEMS, abi.ITEM_BYTES / 4);
   for (let start = 0; start < FRAMES; start += BATCH) {
     item.set([vector, FRAMES, start]);
     if (wasm.shrinkPrepare(1, BATCH) !== BATCH) throw new Error("a batch was not prepared");
   }
-  const entries = new Uint32Array(buffer, engine.header[8] as number, FRAMES);
-  return { ...engine, vector, first: entries[vector] as number };
+  return { ...engine, vector, first };
 }
 
 async function files(bench: Bench): Promise<void> {
   const { wasm, first, buffer } = full();
-  new Uint8Array(buffer, first, TOTAL).fill(0x5a);
   const file = bareFile();
   const views = pieces1MiB(buffer, first, TOTAL);
   file.write(views);
