@@ -5,6 +5,7 @@ import { type Bytes, bytesWithin, type CallerBytes, clear, lengthOf } from "./by
 import { discard, discardSync } from "./discard.ts";
 import { TtmError } from "./errors.ts";
 import { ignoreOutcome } from "./host.ts";
+import type { Signal } from "./host_types.ts";
 import { type MapOptions, type Mapping, mapOptions } from "./mapping.ts";
 import { NOT_CLONED, notText } from "./not_bytes.ts";
 import {
@@ -178,9 +179,7 @@ export class BufferObject implements Disposable {
     const signal = signalOf(options, "read");
     const window = windowWith(this.#windows, offset, length);
     if (!window) {
-      const steps = reads(bytes, length, this.#readAhead);
-      const task = { op: "restore", signal } as const;
-      await across(this.#bdev, this.#windows, task, { offset, length }, steps);
+      await this.#readAcross(signal, { offset, length }, bytes);
       return target;
     }
     const at = offset - window.start;
@@ -310,11 +309,11 @@ export class BufferObject implements Disposable {
    */
   async populate(options?: RangeOptions): Promise<void> {
     this.assertAlive();
-    const { signal, ...range } = rangeRequest(options, this.#size, "populate");
-    const window = windowWith(this.#windows, range.offset, range.length);
-    if (window) return window.populate(range, signal);
+    const asked = rangeRequest(options, this.#size, "populate");
+    const window = windowWith(this.#windows, asked.offset, asked.length);
+    if (window) return window.populate(asked, asked.signal);
     const held = new Held();
-    await this.#take(held, { op: "populate", signal }, range);
+    await this.#take(held, { op: "populate", signal: asked.signal }, asked);
     held.letGo();
   }
 
@@ -326,14 +325,14 @@ export class BufferObject implements Disposable {
    */
   populateSync(options?: RangeOptions): void {
     this.assertAlive();
-    const { signal, ...range } = rangeRequest(options, this.#size, "populate");
-    const window = windowWith(this.#windows, range.offset, range.length);
+    const asked = rangeRequest(options, this.#size, "populate");
+    const window = windowWith(this.#windows, asked.offset, asked.length);
     if (window) {
-      window.populateSync(range, signal);
+      window.populateSync(asked, asked.signal);
       return;
     }
     const held = new Held();
-    held.takeSync(this.#bdev, this.#windows, { op: "populate", signal }, range);
+    held.takeSync(this.#bdev, this.#windows, { op: "populate", signal: asked.signal }, asked);
     held.letGo();
   }
 
@@ -494,6 +493,11 @@ export class BufferObject implements Disposable {
     if (this.#destroyed) throw new TypeError("this buffer is destroyed");
     if (this.#resizing)
       throw new TtmError("EBUSY", "resize", "the buffer is being resized; await that");
+  }
+
+  #readAcross(signal: Signal | undefined, range: Range, bytes: CallerBytes): Promise<void> {
+    const steps = reads(bytes, range.length, this.#readAhead);
+    return across(this.#bdev, this.#windows, { op: "restore", signal }, range, steps);
   }
 
   /** Has `held` take its windows, which stay the same until it has come to its end. */

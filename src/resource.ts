@@ -130,7 +130,7 @@ export class ResourceManager<T extends Resource = Resource> {
 
   /** The same of one that was brought in, and is hot only if it was already: it is not used yet. */
   fetched(resource: Resource): void {
-    this.collect();
+    if (this.loose.first) this.collect();
     this.#put(resource, resource.placeOf(resource.pinned));
   }
 
