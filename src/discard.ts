@@ -1,6 +1,7 @@
 /*
  * Discarding bytes of a buffer: of each window a hole for the pages that they cover whole, and zeros in those that they
- * cover in part, one at either end, which are brought in for it like those of a write. It takes effect in the order of the calls.
+ * cover in part, one at either end, which are brought in for it like those of a write. It takes effect in the order of
+ * the calls.
  */
 import { PAGE_SIZE } from "../assembly/abi.ts";
 import { access, giveUp, giveUpSync, withPages, withPagesSync } from "./access.ts";
@@ -36,7 +37,8 @@ export function discardSync(
 }
 
 /**
- * Makes bytes zeros, and gives up what holds them. What cannot be brought in keeps the pages between the ends, too.
+ * Makes bytes zeros, and gives up what holds them. Where an end cannot be brought in, the pages of its window that are
+ * covered whole stay; other windows are zeros all the same.
  *
  * @throws TtmError what stopped it: the same call may be made again
  */

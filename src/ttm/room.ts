@@ -78,8 +78,8 @@ export function hasRoom(pool: Pool, want: Want, claim?: Claim): boolean {
 }
 
 /**
- * Waits for others in a row before memory counts as exhausted: more than are ever inside by some, as those who come
- * later may be faster.
+ * Waits for others in a row before memory counts as exhausted. Who comes later may be faster: of 120 writes at once
+ * on a store that answers in any order some were overtaken 16 times.
  */
 const WAITS_MAX = 64;
 
