@@ -154,13 +154,22 @@ export class SwapSpace {
     if (code === "EIO") this.#engine.slotsAside(slot, pages, BAD);
   }
 
-  /** Slots were given back: so is their space, if it is much, or all. */
+  /**
+   * Pages came back. The space of their slots stays with the device, as it does where they keep them: what came back
+   * leaves again, and then a file would have to grow anew. Slots that were lost are tried again.
+   */
+  cameBack(): void {
+    const engine = this.#engine;
+    // Pages that keep slots can do without them.
+    if (engine.lostSlots > 0 && engine.swappedPages === 0 && !this.#closed) engine.slotsBack();
+  }
+
+  /** Content was given up, and its slots: so is their space, if it is much, or all. */
   trim(): void {
     if (this.#closed) return;
+    this.cameBack();
     const engine = this.#engine;
     const { usedSlots } = engine;
-    // Pages that keep slots can do without them.
-    if (engine.swappedPages === 0 && engine.lostSlots > 0) engine.slotsBack();
     if (engine.slotsEnd === 0 || !this.#store.discard) return;
     if (usedSlots > 0 && !this.#holdsMuch(usedSlots)) return;
     const ranges = engine.slotsDiscard();

@@ -436,7 +436,7 @@ export function take({ pool, tt, state }: Fill, batch: Batch, moved: number): vo
   if (committed > 0 || moved === 0) state.mapping = undefined;
   state.cursor += committed;
   state.read = moved - committed;
-  global.space.trim();
+  global.space.cameBack();
 }
 
 /** What a tt needs beside its pages: mappings of those that never left, and its caching. */

@@ -398,14 +398,21 @@ describe("space that is not needed any more", () => {
     expect(swap.broken).toBeUndefined();
   });
 
-  test("is given back by restores, where these free their slots", () => {
+  test("stays where a restore frees its slots, for when they leave again, and goes with what came back", () => {
     const swap = new CuttableSwap({ slots: 4096 });
     const device = createDeviceSync({ memory: 1024 * PAGE_SIZE, swap, keepClean: false });
     const bo = filled(device, 900, 1);
     bo.shrinkSync();
     bo.populateSync();
-    expect(swap.stored.size).toBe(0);
+    expect(device.stats().slots.free).toBe(4096);
+    expect(swap.stored.size).toBe(900);
     expectSame(contentSync(bo), pattern(1, bo.size), "content");
+    bo.shrinkSync();
+    expect(swap.truncated).toEqual([]);
+    bo.populateSync();
+    expectSame(contentSync(bo), pattern(1, bo.size), "content once more");
+    bo.destroy();
+    expect(swap.stored.size).toBe(0);
   });
 
   test("that a store cannot give back costs nothing but space", () => {
