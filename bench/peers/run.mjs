@@ -19,8 +19,8 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
-import { buildLibrary } from "./build.mjs";
 import { checksums, writeCorpus } from "./corpus.mjs";
+import { installLibrary } from "./install.mjs";
 import { PEERS } from "./peers.mjs";
 import { jsonOf, markdownOf, PHASES, rowsOf, textOf, verdictsOf } from "./report.mjs";
 
@@ -170,7 +170,7 @@ if (args.help) {
   process.stdout.write(HELP);
 } else {
   const peers = chosenPeers();
-  await buildLibrary();
+  installLibrary();
   const dir = mkdtempSync(join(args.dir, "ttm-peers-"));
   try {
     const runs = await measureAll(peers, dir);
