@@ -112,7 +112,7 @@ function map(world: World, op: Op): Doing | undefined {
       return op.sync ? bo.mapSync(options) : bo.map(options);
     },
     ok: () => {
-      if (writes) content.need(offset, length);
+      if (writes) content.touch(offset, length);
     },
     failed: () => {
       if (writes) content.need(offset, length);

@@ -125,6 +125,14 @@ export class Content {
     for (const pane of this.#panesOf(offset, length)) pane.purgeable = false;
   }
 
+  /** It is mapped to be written to: what it shows now counts as written. */
+  touch(offset: number, length: number): void {
+    for (const pane of this.#panesOf(offset, length)) {
+      pane.purgeable = false;
+      for (const candidate of pane.candidates) candidate.purged = false;
+    }
+  }
+
   zero(offset: number, length: number): void {
     this.#each(offset, length, (pane, from, to) => {
       for (const { bytes } of pane.candidates) bytes.fill(0, from, to);

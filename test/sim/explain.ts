@@ -9,7 +9,7 @@ function given(code: string): Reason {
 }
 
 /** Whether the library was told to fail meanwhile. */
-const injected: Reason = ({ device }, running) => device.stats().faults > running.injected;
+const injected: Reason = ({ device }, running) => device.global.stats.faults > running.injected;
 
 /** Whether so much is pinned or mapped that it had no room beside it. */
 const tooMuchHeld: Reason = ({ plan, held }, running) => {

@@ -3,8 +3,8 @@ import { Failure, type World } from "./world.ts";
 
 /** @throws Failure, Error when something does not hold */
 export function checkAll(world: World): void {
-  const { subjects, devices } = world;
-  for (const device of devices) device.check();
+  const { subjects } = world;
+  world.device.check();
   for (const { bo, pins, mappings, holding, name, pages } of subjects) {
     const held = pins + mappings.length > 0;
     if (holding === 0 && bo.pinned !== held) {

@@ -135,7 +135,7 @@ export function planOf(seed: number, count: number): Plan {
     holdMax: random.pick([frames >> 3, frames >> 2, frames >> 1, frames * 2]),
     users: random.pick([1, 1, 3, 8, 30, 200]),
     tick: random.pick([0.0005, 0.01, 0.3, 3]),
-    checkEvery: random.pick([1, 8, 32, 32]),
+    checkEvery: random.pick([4, 32, 64, 128]),
     ending: random.pick(["whole", "whole", "close", "force"] as const),
     ops: opsOf(random, count, swap),
   };

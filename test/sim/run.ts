@@ -81,7 +81,7 @@ function begin(world: World, op: Op, index: number, doing: Doing, log: Log | und
     ...{ op, index, doing, signal },
     entry: doing.range && doing.subject?.content.begin(),
     given: new Map(swap?.given),
-    injected: world.device.stats().faults,
+    injected: world.device.global.stats.faults,
     damaged: world.damaged,
     events: clock.events,
     crowded: inFlight.size > 0,

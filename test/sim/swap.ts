@@ -73,6 +73,7 @@ export class SimSwap {
   readonly #damaged = new Set<number>();
   #held = 0;
   readonly #armed: Armed[] = [];
+  readonly #heeding = new WeakMap<AbortSignal, (() => void)[]>();
   /** Calls that do not answer until they are told to. */
   readonly #silent: (() => void)[] = [];
 
@@ -279,7 +280,7 @@ export class SimSwap {
           reject(new Error("a third answer"));
         }
       };
-      if (heeds) signal?.addEventListener("abort", end, { once: true });
+      if (heeds && signal) this.#heed(signal, end);
       if (fault?.kind === "silent") {
         this.note("silent");
         this.#silent.push(end);
@@ -291,6 +292,17 @@ export class SimSwap {
       else if (wait < 0 && this.#random.chance(0.5)) end();
       else if (wait < 0) void Promise.resolve().then(end);
       else this.#clock.after(wait, end);
+    });
+  }
+
+  /** Has a call end when its signal is aborted: one listener for all calls of an operation, as hosts warn of many. */
+  #heed(signal: AbortSignal, end: () => void): void {
+    const ends = this.#heeding.get(signal) ?? [];
+    ends.push(end);
+    if (ends.length > 1) return;
+    this.#heeding.set(signal, ends);
+    signal.addEventListener("abort", () => {
+      for (const each of ends) each();
     });
   }
 
