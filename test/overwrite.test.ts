@@ -572,3 +572,19 @@ test("the same random writes, async and all at once, show what a copy of the byt
     expect(swap.broken).toBeUndefined();
     await device.close({ force: true });
   }));
+
+test("a restore that was stopped before it goes on where the write left pages missing", async () => {
+  const { device, swap, bo, bytes } = await shrunken(size(32));
+  swap.before = () => {
+    throw systemError("EIO");
+  };
+  const cut = pattern(2, 100);
+  failsSync("EIO", () => bo.writeSync(size(5) + 7, cut)); // its page is where a restore would go on
+  swap.before = undefined;
+  const fresh = pattern(3, size(29));
+  await bo.write(0, fresh);
+  bytes.set(fresh);
+  expectSame(contentSync(bo), bytes, "after both");
+  bo.destroy();
+  expectAllFree(device);
+});

@@ -101,6 +101,13 @@ export class SwapSpace {
     return this.#enterLater(caller, out);
   }
 
+  /** For who waited: a discard may have been begun between its turn and this moment, which it waits for, too. */
+  enterAgain(caller: Caller, out: boolean): void | Promise<void> {
+    if (!out || !this.#discarding) return undefined;
+    this.leave();
+    return this.enter(caller, out);
+  }
+
   async #enterLater(caller: Caller, out: boolean): Promise<void> {
     for (;;) {
       if (out && this.#discarding) await caller.wait(this.#writers, undefined);
@@ -109,8 +116,7 @@ export class SwapSpace {
         return;
       } else {
         await caller.wait(this.#queue, undefined); // whoever leaves hands its turn on
-        if (!out || !this.#discarding) return;
-        this.leave(); // a discard was begun meanwhile
+        return;
       }
     }
   }

@@ -245,9 +245,9 @@ export class Populate implements Work, Fill, Want {
     const { engine } = pool.global;
     const { cursor } = state;
     if (!this.#part) {
-      // Before the cursor of a restore of all are gaps only if it was one of a part.
-      const first = tt.gaps ? engine.firstMissing(tt.vector, 0, cursor) : cursor;
-      if (first < cursor) this.#startAt(first);
+      // If it was one of a part, gaps may be before its cursor, and what was written since may lie across it.
+      const first = tt.gaps ? engine.firstMissing(tt.vector, 0, tt.numPages) : cursor;
+      if (first !== cursor) this.#startAt(first);
       return true;
     }
     const { from, to } = this.#part;

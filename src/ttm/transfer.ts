@@ -200,8 +200,7 @@ async function callLater(context: TransferContext, task: AsyncTask, call: Call):
   const { out } = call;
   let failure: TtmError;
   try {
-    const turn = space.enter(task, out);
-    if (turn) await turn;
+    for (let turn = space.enter(task, out); turn; turn = space.enterAgain(task, out)) await turn;
     try {
       const stop = interruption(task);
       if (stop) return { pages: 0, failure: stop };

@@ -293,3 +293,36 @@ describe("the kernel's layer", () => {
     await endOf(device, []);
   });
 });
+
+test("a write that waited for a discard waits for the next one, too, however soon that is begun", async () => {
+  for (let delay = 0; delay < 12; delay++) {
+    const swap = scripted({ queueDepth: 4 });
+    const device = await open(swap, 64, { keepClean: false });
+    const [first, second, rest] = (await inSwap(device, 60, 40, 1)) as [
+      BufferObject,
+      BufferObject,
+      BufferObject,
+    ];
+    const leaving = await filled(device, 8, 7);
+    const gates = [new Gate(), new Gate()];
+    let discards = 0;
+    swap.script = ({ kind }) =>
+      kind === "discard" ? { wait: (gates[discards++] as Gate).pass() } : undefined;
+    first.destroy();
+    expect(discards).toBe(1);
+    const shrinking = leaving.shrink();
+    await turn();
+    gates[0]?.open();
+    for (let i = 0; i < delay; i++) await undefined;
+    second.destroy();
+    expect(discards).toBe(2);
+    await turn();
+    gates[1]?.open();
+    expect(await settles(shrinking)).toBe(8);
+    expect(swap.broken).toBeUndefined();
+    await expectContent(leaving, 7);
+    await expectContent(rest, 2);
+    swap.script = undefined;
+    await endOf(device, [leaving, rest]);
+  }
+});

@@ -1,0 +1,65 @@
+/* Whether an operation had reason to fail: what the same operation would not get by itself, none may get. */
+import type { Running, World } from "./world.ts";
+
+type Reason = (world: World, running: Running) => boolean;
+
+/** Whether the device gave an error of that code while the operation was under way. */
+function given(code: string): Reason {
+  return ({ swap }, running) => (swap?.given.get(code) ?? 0) > (running.given.get(code) ?? 0);
+}
+
+/** Whether the library was told to fail meanwhile. */
+const injected: Reason = ({ device }, running) => device.global.stats.faults > running.injected;
+
+/** Whether so much is pinned or mapped that it had no room beside it. */
+const tooMuchHeld: Reason = ({ plan, held }, running) => {
+  const most = Math.max(held, running.held);
+  const { min = 0 } = plan.options.watermarks ?? {};
+  return most + running.doing.need + min > plan.frames;
+};
+
+/** Whether buffers have more than swap can take, so that some of it has to stay in memory. */
+const tooMuchData: Reason = (world, running) => {
+  const { slots } = world.device.stats();
+  return Math.max(world.data, running.data) > slots.total;
+};
+
+const any =
+  (...reasons: Reason[]): Reason =>
+  (world, running) =>
+    reasons.some((reason) => reason(world, running));
+
+const aborted: Reason = (world, { signal, doing }) =>
+  signal.was || world.closing || doing.subject?.destroyed === true;
+
+const busy: Reason = (world, { doing, op, crowded }) => {
+  const { subject } = doing;
+  if (subject?.held || subject?.resizing) return true;
+  // Also what its caller was told the end of, or nobody waits for.
+  const { tasks } = world.device.global;
+  if (op.kind === "resize" && (subject?.content.quiet !== true || tasks.size > 0)) return true;
+  return doing.sync && (crowded || tasks.size > 0 || world.device.kswapd.running);
+};
+
+const REASONS: Readonly<Record<string, Reason>> = {
+  EINTR: aborted,
+  EIO: any(injected, given("EIO"), (world, running) => running.damaged || world.damaged),
+  ENODEV: given("ENODEV"),
+  EFAULT: injected,
+  EBUSY: busy,
+  EWOULDBLOCK: ({ plan }, { doing }) =>
+    doing.sync && plan.swap !== "ram" && plan.swap.pairs !== "sync",
+  ENOMEM: any(injected, given("ENOMEM"), tooMuchHeld, tooMuchData),
+  ENOSPC: any(injected, given("ENOSPC"), tooMuchData),
+};
+
+/** Whether there was reason for `error`. */
+export function isExplained(world: World, running: Running, error: unknown): boolean {
+  const { library } = world;
+  if (error instanceof library.TtmError) {
+    return REASONS[error.code]?.(world, running) ?? false;
+  }
+  if (!(error instanceof TypeError)) return false;
+  if (/is destroyed/.test(error.message)) return running.doing.subject?.destroyed === true;
+  return /is closed/.test(error.message) && world.closing;
+}
