@@ -8,6 +8,7 @@ import {
   ramSwap,
   TtmError,
 } from "../src/index.ts";
+import { scriptedSwap } from "../src/testing.ts";
 import type { Task } from "../src/ttm/task.ts";
 import { type Shrinker, shrinkTtSync, Tt } from "../src/ttm.ts";
 import { ArraySwap } from "./support/array_swap.ts";
@@ -213,6 +214,26 @@ describe("a device that is told of slots given back", () => {
     expect(bo.advise("dontneed")).toBe(false);
     expect(told).toBe(1);
     expect(failures).toEqual([]);
+  });
+
+  test("and has pages leave meanwhile: not to slots that it is about to forget", async () => {
+    const swap = scriptedSwap({ slots: 64, pairs: "sync" });
+    const device = blockDevice(16, swap);
+    const [gone, kept] = [filled(device, 8, 1), filled(device, 8, 2)];
+    gone.shrinkSync();
+    let shrinking: Promise<number> | undefined;
+    swap.script = ({ kind }) => {
+      if (kind !== "discard" || shrinking) return;
+      const { message } = failsSync("EWOULDBLOCK", () => kept.shrinkSync());
+      expect(message).toMatch(/is discarding slots/);
+      shrinking = kept.shrink();
+    };
+    gone.destroy();
+    expect(await shrinking).toBe(8);
+    expectSame(contentSync(kept), pattern(2, kept.size), "kept");
+    expect(swap.broken).toBe(undefined);
+    device.check();
+    device.closeSync({ force: true });
   });
 
   test("and answers with a promise that rejects: nobody hears of it", async () => {

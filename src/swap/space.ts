@@ -74,6 +74,8 @@ export class SwapSpace {
   readonly #queue: WaitQueue = new WaitQueue();
   /** A discard under way: until it has settled nothing is written, and who wants to waits here. */
   #discarding: Promise<void> | undefined;
+  /** Discards that the store has not returned from (a count): it may use the pool meanwhile. */
+  #telling = 0;
   readonly #writers: WaitQueue = new WaitQueue();
   #closed = false;
 
@@ -84,7 +86,7 @@ export class SwapSpace {
 
   /** Whether a discard is under way, which a write has to wait for. */
   get discarding(): boolean {
-    return this.#discarding !== undefined;
+    return this.#telling > 0 || this.#discarding !== undefined;
   }
 
   /**
@@ -94,7 +96,7 @@ export class SwapSpace {
    * @throws TtmError what stopped the caller, when that comes first
    */
   enter(caller: Caller, out: boolean): void | Promise<void> {
-    if (this.#flying < this.#store.queueDepth && !(out && this.#discarding)) {
+    if (this.#flying < this.#store.queueDepth && !(out && this.discarding)) {
       this.#flying++;
       return undefined;
     }
@@ -103,14 +105,14 @@ export class SwapSpace {
 
   /** For who waited: a discard may have been begun between its turn and this moment, which it waits for, too. */
   enterAgain(caller: Caller, out: boolean): void | Promise<void> {
-    if (!out || !this.#discarding) return undefined;
+    if (!out || !this.discarding) return undefined;
     this.leave();
     return this.enter(caller, out);
   }
 
   async #enterLater(caller: Caller, out: boolean): Promise<void> {
     for (;;) {
-      if (out && this.#discarding) await caller.wait(this.#writers, undefined);
+      if (out && this.discarding) await caller.wait(this.#writers, undefined);
       else if (this.#flying < this.#store.queueDepth) {
         this.#flying++;
         return;
@@ -194,22 +196,35 @@ export class SwapSpace {
   }
 
   #discard(ranges: readonly SlotRange[], end: number): void {
-    let pending: void | Promise<void>;
-    try {
-      pending = this.#store.discard?.(ranges, end);
-    } catch {
-      return; // best effort: nothing is lost, and there is nobody to hear it
-    }
+    const pending = this.#tell(ranges, end);
     ignoreOutcome(pending);
     const { async, short } = this.#store;
     // A synchronous device of the first edition is done when it returns, whatever that is.
-    if (typeof pending?.then !== "function" || !(async || short)) return;
-    const discarding = Promise.allSettled([pending, this.#discarding]).then(() => {
-      if (this.#discarding !== discarding) return;
-      this.#discarding = undefined;
-      for (let next = this.#writers.shift(); next; next = this.#writers.shift()) next.wake();
-    });
-    this.#discarding = discarding;
+    if (pending && (async || short)) {
+      const discarding = Promise.allSettled([pending, this.#discarding]).then(() => {
+        if (this.#discarding !== discarding) return;
+        this.#discarding = undefined;
+        this.#wakeWriters();
+      });
+      this.#discarding = discarding;
+    } else this.#wakeWriters();
+  }
+
+  #tell(ranges: readonly SlotRange[], end: number): void | Promise<void> {
+    this.#telling++;
+    try {
+      const pending = this.#store.discard?.(ranges, end);
+      return typeof pending?.then === "function" ? pending : undefined;
+    } catch {
+      return; // best effort: nothing is lost, and there is nobody to hear it
+    } finally {
+      this.#telling--;
+    }
+  }
+
+  #wakeWriters(): void {
+    if (this.discarding) return;
+    for (let next = this.#writers.shift(); next; next = this.#writers.shift()) next.wake();
   }
 
   /** Settles, never rejecting, when no discard is under way. */

@@ -2,7 +2,7 @@ import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { show, TtmError } from "../errors.ts";
 import { after } from "../host.ts";
 import type { HostSignal, View } from "../host_types.ts";
-import { assertOptions, assertWhole } from "../options.ts";
+import { assertWhole, takeOptions } from "../options.ts";
 import type {
   AsyncSwapDevice,
   ShortWrite,
@@ -87,8 +87,9 @@ export interface ScriptedSwap extends SyncSwapDevice, AsyncSwapDevice {
   script: ScriptedSwapOptions["script"] | undefined;
 }
 
-const OPTIONS: readonly string[] = [
-  ...["slots", "name", "pairs", "queueDepth", "capacity", "bad", "discards", "script"],
+const OPTIONS: readonly (keyof ScriptedSwapOptions)[] = [
+  ...(["slots", "name", "pairs", "queueDepth"] as const),
+  ...(["capacity", "bad", "discards", "script"] as const),
 ];
 const PAIRS: readonly unknown[] = ["sync", "async", "both"];
 
@@ -99,14 +100,16 @@ const PAIRS: readonly unknown[] = ["sync", "async", "both"];
  * @throws TypeError, RangeError when an option is not what it should be
  */
 export function scriptedSwap(options: ScriptedSwapOptions): ScriptedSwap {
-  assertOptions(options, OPTIONS, "scriptedSwap");
-  const { slots, pairs = "both", queueDepth = 4, discards = true } = options;
+  const given = takeOptions(options, OPTIONS, "scriptedSwap");
+  const { slots, pairs = "both", queueDepth = 4, discards = true } = given;
   assertWhole(slots, "slots", 1, 2 ** 31 - 1);
   assertWhole(queueDepth, "queueDepth", 1, 1024);
   if (!PAIRS.includes(pairs)) {
     throw new TypeError(`pairs must be "sync", "async" or "both", not ${show(pairs)}`);
   }
-  const device = new Scripted(options, queueDepth) as Partial<Record<keyof ScriptedSwap, unknown>>;
+  const device = new Scripted({ ...given, slots }, queueDepth) as Partial<
+    Record<keyof ScriptedSwap, unknown>
+  >;
   // What a device has is looked for by name.
   const none = [
     ...(pairs === "async" ? (["readSync", "writeSync"] as const) : []),

@@ -5,7 +5,7 @@
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { TtmError, type TtmOperation } from "../errors.ts";
 import type { Signal } from "../host_types.ts";
-import { asSignal, assertBoolean, assertOptions, takeOptions } from "../options.ts";
+import { asSignal, assertBoolean, assertOptions, assertWhole, takeOptions } from "../options.ts";
 import { assertStack } from "../stack.ts";
 import { lacks, NEED_NOTHING, type Need } from "./admission.ts";
 import { Claim } from "./frames.ts";
@@ -61,13 +61,13 @@ export async function populateTt(pool: Pool, tt: Tt, context?: OperationContext)
  *   the memory it needs; EWOULDBLOCK when it needs I/O of an asynchronous swap device
  */
 export function populateTtSync(pool: Pool, tt: Tt, context?: OperationContext): void {
-  const { admission } = pool.global;
   const task = taskOf("populate", context, "populateTt");
   const failure = lockedSync(pool, tt, task, (own) => {
     needed(tt);
     return populateSync(own, task, tt, OVERWRITES_NOTHING);
   });
-  throwFailure(lacks(failure) && admission.inside > 0 ? heldByOthers(task, failure) : failure);
+  const { inside } = pool.global.admission;
+  throwFailure(lacks(failure) && inside > 0 ? heldByOthers(task, failure) : failure);
 }
 
 /** Populate clears the purgeable mark, and what is populated is not purged. */
@@ -240,27 +240,21 @@ export function finiTt(pool: Pool, tt: Tt): number {
  *
  * @param first in pages, default 0
  * @param count in pages, default all from `first` on
- * @throws TypeError for a pool of another memory; RangeError for pages it does not have
+ * @throws TypeError for a pool of another memory; TypeError, RangeError for pages it does not have
  * @throws TtmError EFAULT while it is not populated
  */
-export function kmapTt(
-  pool: Pool,
-  tt: Tt,
-  first = 0,
-  count: number = tt.numPages - first,
-): Uint8Array[] {
+export function kmapTt(pool: Pool, tt: Tt, first = 0, count?: number): Uint8Array[] {
   const own = poolFor(pool, tt);
-  const whole = Number.isInteger(first) && Number.isInteger(count);
-  if (!whole || first < 0 || count < 1 || first + count > tt.numPages) {
-    const text = `kmapTt: pages ${String(first)} to ${String(first + count)} of ${tt.numPages}`;
-    throw new RangeError(text);
-  }
+  const { numPages } = tt;
+  assertWhole(first, "first", 0, numPages - 1);
+  const pages = count ?? numPages - first;
+  assertWhole(pages, "count", 1, numPages - first);
   if (!tt.populated || tt.vector < 0) {
     throw new TtmError("EFAULT", "map", "this tt is not populated; populate it first");
   }
   // What is mapped may be written: what swap has of it is no longer worth anything.
-  own.dirty(tt, first, count, false);
-  return segmentsOf(own.global.engine, tt, first * PAGE_SIZE, count * PAGE_SIZE);
+  own.dirty(tt, first, pages, false);
+  return segmentsOf(own.global.engine, tt, first * PAGE_SIZE, pages * PAGE_SIZE);
 }
 
 function busy(op: TtmOperation): TtmError {

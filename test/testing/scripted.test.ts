@@ -212,7 +212,8 @@ describe("a pool that breaks a rule is told, and remembered", () => {
 });
 
 describe("options", () => {
-  test.each<[string, object]>([
+  test.each<[string, object | undefined]>([
+    ["slots must be", undefined],
     ["slots", { slots: 0 }],
     ["queueDepth", { slots: 5, queueDepth: 2000 }],
     ["pairs", { slots: 5, pairs: "none" }],

@@ -4,6 +4,7 @@ import { PAGE_SIZE } from "../../../src/index.ts";
 import {
   finiTt,
   kmapTt,
+  type Pool,
   populateTtSync,
   shrinkTtSync,
   TT_FLAG_DONTNEED,
@@ -173,6 +174,14 @@ describe("tt", () => {
       [0, Number.NaN],
     ] as const) {
       expect(() => kmapTt(rig.pool, tt, first, count), `${first}, ${count}`).toThrow(RangeError);
+    }
+    for (const odd of [1n, Symbol("1"), "0", {}] as unknown as number[]) {
+      expect(() => kmapTt(rig.pool, tt, odd)).toThrow(/^first must be a whole number/);
+      expect(() => kmapTt(rig.pool, tt, 0, odd)).toThrow(/^count must be a whole number/);
+    }
+    for (const call of [populateTtSync, kmapTt, finiTt]) {
+      expect(() => call({} as Pool, tt)).toThrow("pool must be a Pool");
+      expect(() => call(rig.pool, undefined as unknown as Tt)).toThrow("tt must be a Tt");
     }
     finiTt(rig.pool, tt);
     expect(codeOf(() => kmapTt(rig.pool, tt))).toBe("EFAULT");
