@@ -39,6 +39,7 @@ const BUDGETS = {
 const SUBPATHS = {
   "./streams": 30_000,
   "./swap/durable-object": 24_000,
+  "./swap/encrypted": 24_000,
   "./swap/opfs": 24_000,
   "./swap/storage": 50_000,
   "./testing": 94_000,
