@@ -17,7 +17,7 @@ export const LAYERS = [
   [
     [
       ...["src/index.ts", "src/ttm.ts", "src/testing.ts", "src/testing/", "src/cli/"],
-      ...["src/streams.ts", "src/streams/"],
+      ...["src/streams.ts", "src/streams/", "src/salvage.ts"],
     ],
   ],
   [["src/create.ts"]],

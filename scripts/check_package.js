@@ -37,6 +37,7 @@ const BUDGETS = {
  * @type {Record<string, number>}
  */
 const SUBPATHS = {
+  "./salvage": 9_000,
   "./streams": 30_000,
   "./swap/durable-object": 24_000,
   "./swap/encrypted": 24_000,
