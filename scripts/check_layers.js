@@ -17,7 +17,7 @@ export const LAYERS = [
   [
     [
       ...["src/index.ts", "src/ttm.ts", "src/testing.ts", "src/testing/", "src/cli/"],
-      ...["src/streams.ts", "src/streams/"],
+      ...["src/streams.ts", "src/streams/", "src/salvage.ts"],
     ],
   ],
   [["src/create.ts"]],
@@ -31,6 +31,7 @@ export const LAYERS = [
   [["src/bdev.ts"]],
   [["src/kswapd.ts", "src/reclaim.ts", "src/tasks.ts"]],
   [["src/ttm/"]],
+  [["src/swap/encrypted.ts", "src/swap/sealed_device.ts"]],
   [["src/swap/space.ts"]],
   [["src/swap/"], ["src/engine/"]],
   [

@@ -37,8 +37,10 @@ const BUDGETS = {
  * @type {Record<string, number>}
  */
 const SUBPATHS = {
+  "./salvage": 9_000,
   "./streams": 30_000,
   "./swap/durable-object": 24_000,
+  "./swap/encrypted": 24_000,
   "./swap/opfs": 24_000,
   "./swap/storage": 50_000,
   "./testing": 94_000,

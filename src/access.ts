@@ -4,11 +4,13 @@
  * or a part of them, and uses them. The pages' lock is held from the first transfer to the last byte copied, so nobody sees a
  * buffer half moved; while an operation waits it is free, and the pages can be reclaimed.
  */
+import { PAGE_SIZE } from "../assembly/abi.ts";
 import { type Accessed, assertFree, hasItsTurn, holdLock, onTurns } from "./accessed.ts";
 import type { Bdev } from "./bdev.ts";
 import { codeOf, TtmError, type TtmOperation } from "./errors.ts";
 import type { Signal } from "./host_types.ts";
 import type { Lock } from "./lock.ts";
+import { pagesOf } from "./size.ts";
 import { assertStack } from "./stack.ts";
 import { lacks, type Need } from "./ttm/admission.ts";
 import { type Overwrite, overwrite, overwriteSync, overwrites } from "./ttm/overwrite.ts";
@@ -35,6 +37,9 @@ export interface Access extends Task {
   readonly ahead: number;
   /** It only copies bytes out, which may be done while a shrink writes the pages to swap. */
   readonly copies: boolean;
+  /** Which ones, if so: bytes of the object. */
+  readonly offset: number;
+  readonly length: number;
 }
 
 /** An access that overwrites nothing. */
@@ -44,12 +49,19 @@ export function access(
   overwritten: Overwritten = OVERWRITES_NOTHING,
   part?: Part,
 ): Access {
-  return { op, overwritten, part, ahead: 0, signal, copies: false };
+  return { op, overwritten, part, ahead: 0, signal, copies: false, offset: 0, length: 0 };
 }
 
-/** An access that copies bytes out. */
-export function copying(signal: Signal | undefined, part?: Part, ahead = 0): Access {
-  return { op: "restore", overwritten: OVERWRITES_NOTHING, part, ahead, signal, copies: true };
+/** An access that copies bytes [offset, offset + length) out. */
+export function copying(
+  signal: Signal | undefined,
+  offset: number,
+  length: number,
+  part?: Part,
+  ahead = 0,
+): Access {
+  const overwritten = OVERWRITES_NOTHING;
+  return { op: "restore", overwritten, part, ahead, signal, copies: true, offset, length };
 }
 
 /**
@@ -113,8 +125,9 @@ function fillSync(bdev: Bdev, bo: Accessed, a: Access): Filled {
     return { failure: held.failure, held };
   }
   const failure = populateSync(pool, a, tt, overwrittenBy(tt, a), aheadOf(tt, a));
-  if (!worthWithoutAhead(bo, a, failure)) return { failure };
-  return { failure: populateSync(pool, a, tt, OVERWRITES_NOTHING, a.part) };
+  const least = leastAfter(bdev, bo, a, failure);
+  if (!least) return { failure };
+  return { failure: populateSync(pool, a, tt, OVERWRITES_NOTHING, least) };
 }
 
 /** The same for a task that waits. */
@@ -126,8 +139,9 @@ async function fill(bdev: Bdev, bo: Accessed, a: Access, task: AsyncTask): Promi
     return { failure: held.failure, held };
   }
   const failure = await populate(pool, task, tt, overwrittenBy(tt, a), aheadOf(tt, a));
-  if (!worthWithoutAhead(bo, a, failure)) return { failure };
-  return { failure: await populate(pool, task, tt, OVERWRITES_NOTHING, a.part) };
+  const least = leastAfter(bdev, bo, a, failure);
+  if (!least) return { failure };
+  return { failure: await populate(pool, task, tt, OVERWRITES_NOTHING, least) };
 }
 
 /** What is to be brought in, with what is by the way. */
@@ -136,10 +150,19 @@ function aheadOf(tt: Tt, { part, ahead }: Access): Part | undefined {
   return { from: part.from, to: Math.min(part.to + ahead, tt.numPages) };
 }
 
-/** Whether what was not asked for may be what made it fail: there was no room for it, or it cannot be read. */
-function worthWithoutAhead(bo: Accessed, a: Access, failure: unknown): boolean {
-  if (a.ahead === 0 || failure === undefined || bo.gone) return false;
-  return lacks(failure) || codeOf(failure) === "EIO";
+/**
+ * The pages that are asked for, where what was brought in by the way may be what made it fail: there was no room for
+ * it, or it cannot be read. Of what comes whole those that are copied out, if another one is what cannot be read.
+ */
+function leastAfter(bdev: Bdev, bo: Accessed, a: Access, failure: unknown): Part | undefined {
+  if (failure === undefined || bo.gone) return undefined;
+  const unread = codeOf(failure) === "EIO";
+  const { part, ahead, copies, offset, length } = a;
+  if (part) return ahead > 0 && (unread || lacks(failure)) ? part : undefined;
+  const { caching, dma, numPages } = bo.tt;
+  if (!unread || !copies || caching !== "cached" || dma || bdev.pool.coherent) return undefined;
+  const [from, to] = [Math.floor(offset / PAGE_SIZE), pagesOf(offset + length)];
+  return to - from < numPages ? { from, to } : undefined;
 }
 
 /**

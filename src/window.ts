@@ -138,11 +138,11 @@ export class Window implements Accessed {
     readAhead: ReadAhead | undefined,
   ): Access {
     const part = this.part(offset, length);
-    if (!part || !readAhead) return copying(signal, part);
+    if (!part || !readAhead) return copying(signal, offset, length, part);
     const { start } = this.tt;
     const most = this.#bdev.global.engine.geometry.frames >>> 3;
     const ahead = readAhead.take({ from: start + part.from, to: start + part.to }, most);
-    return copying(signal, part, ahead);
+    return copying(signal, offset, length, part, ahead);
   }
 
   /** An access that overwrites bytes of it, which are needed now. */

@@ -193,7 +193,7 @@ export class Overwrite implements Work, Want {
     const pool = this.#pool;
     while (this.failure === undefined && this.#cursor < this.#overwritten.end) {
       const { resident } = tt;
-      const state = { cursor: this.#cursor, read: 0, mapping: undefined };
+      const state = { cursor: this.#cursor, read: 0, mapping: undefined, failed: false };
       const { pages, lacking, fresh } = this;
       const fill = { pool, tt, state, pages, lacking, fresh };
       const batch = prepare(fill, this.#task, this.#overwritten, this.#border);

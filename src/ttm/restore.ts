@@ -139,7 +139,7 @@ export class Populate implements Work, Fill, Want {
   constructor(pool: Pool, task: Task, tt: Tt, overwritten: Overwritten, part: Part | undefined) {
     this.pool = pool;
     this.tt = tt;
-    this.state = tt.restore ?? { cursor: 0, read: 0, mapping: undefined };
+    this.state = tt.restore ?? { cursor: 0, read: 0, mapping: undefined, failed: false };
     this.#to = tt.numPages;
     this.#border = tt.numPages;
     this.#part = part;
@@ -255,9 +255,13 @@ export class Populate implements Work, Fill, Want {
     const first = engine.firstMissing(tt.vector, from, to);
     this.#to = first === to ? 0 : to;
     if (first === to) return false;
-    // A chunk that was read in part is gone on with, if the first page is in it.
+    // A chunk that was read in part is gone on with, if the first page is in it; not if one of its pages cannot be
+    // read, and that may be one that is not wanted.
     const held = state.read > 0 ? engine.chunkPages(engine.shadow(tt.vector + cursor)) : 0;
-    if (held === 0 || first < cursor || first >= cursor + held) this.#startAt(first);
+    const end = cursor + held;
+    const wanted = cursor >= from && end <= to;
+    const goesOn = first >= cursor && first < end && (wanted || !state.failed);
+    if (!goesOn) this.#startAt(first);
     this.#border = engine.firstGap(tt.vector, to, tt.numPages);
     return true;
   }
@@ -309,9 +313,11 @@ export class Populate implements Work, Fill, Want {
     const { trace } = pool.global;
     const restoring = tt.shrunken;
     if (failure !== undefined) {
+      const code = codeOf(failure);
+      state.failed = code !== "EINTR";
       if (restoring) countersOf(pool.global).interrupted++;
       else pool.release(tt);
-      trace?.({ type: "interrupt", tt: tt.id, code: codeOf(failure) });
+      trace?.({ type: "interrupt", tt: tt.id, code });
       return;
     }
     // A part that lacked nothing leaves a chunk alone that is held elsewhere.

@@ -30,6 +30,8 @@ export interface RestoreState {
   read: number;
   /** Bus address of the held chunk, if the tt wants one. */
   mapping: DmaMapping | undefined;
+  /** Whether a page of that chunk could not be read: who does not need all of the chunk does without it. */
+  failed: boolean;
 }
 
 /** The pool that pages are from, as far as a tt knows it. */

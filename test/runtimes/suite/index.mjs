@@ -1,5 +1,6 @@
 /* What runs everywhere. */
 import "./buffers.mjs";
+import "./encrypted.mjs";
 import "./errors.mjs";
 import "./interrupts.mjs";
 import "./kernel.mjs";
