@@ -175,8 +175,8 @@ export const mutants = [
     name: "written-while-discarding",
     what: "a write that waited for its turn goes on although a discard was begun meanwhile",
     file: "src/swap/space.ts",
-    find: "        if (!out || !this.#discarding) return;\n",
-    put: "        return;\n",
+    find: "if (!out || !this.discarding) return undefined;",
+    put: "if (this) return undefined;",
     was: "bf4d536",
   },
 ];
