@@ -225,11 +225,10 @@ export async function withPages<T>(bdev: Bdev, bo: Accessed, a: Access, use: Use
     if (done) return done.result;
   }
   let result!: T;
-  const useIt = async (task: AsyncTask) => {
-    result = await useOnTurn(bdev, bo, a, task, use);
-    return true;
+  const useIt = (held: boolean) => {
+    result = use(held);
   };
-  await onTurns(bdev, [bo], a, useIt);
+  await onTurns(bdev, [bo], a, (task) => useOnTurn(bdev, bo, a, task, useIt));
   return result;
 }
 
@@ -260,12 +259,11 @@ export async function withEach(
     return;
   }
   begin(first, task);
-  const useEach = async (own: AsyncTask, index: number) => {
+  const useEach = (own: AsyncTask, index: number) => {
     interruptible(own);
     const step = stepOf(index);
     const bo = objects[index] as Accessed;
-    if (step) await useOnTurn(bdev, bo, step.access, own, step.use, gathers);
-    return true;
+    return step ? useOnTurn(bdev, bo, step.access, own, step.use, gathers) : true;
   };
   await onTurns(bdev, objects, task, useEach, gathers);
 }
@@ -285,24 +283,37 @@ export function withEachSync(
   }
 }
 
-/** Brings in what is needed of an object whose turn it is, and uses it. */
-async function useOnTurn<T>(
+/** Brings in what is needed of an object whose turn it is, and uses it: at once, if it can be. True when that is done. */
+function useOnTurn(
   bdev: Bdev,
   bo: Accessed,
   a: Access,
   task: AsyncTask,
-  use: Use<T>,
+  use: Use<void>,
   gathers = false,
-): Promise<T> {
+): true | Promise<true> {
   const unlessStopped = (held: boolean) => {
     if (task.stopped) throw task.stopped;
-    return use(held);
+    use(held);
   };
   // Bytes may be copied out while a shrink writes the pages, for which it would wait behind the lock.
-  if (isInMemory(bdev, bo.tt, a)) return unlessStopped(false);
-  const soon = atAStretch(bdev, bo, { ...a, signal: task.signal }, unlessStopped);
-  if (soon) return soon.result;
-  let done: { result: T } | undefined;
+  if (isInMemory(bdev, bo.tt, a)) unlessStopped(false);
+  else if (!atAStretch(bdev, bo, { ...a, signal: task.signal }, unlessStopped)) {
+    return useInside(bdev, bo, a, task, unlessStopped, gathers);
+  }
+  return true;
+}
+
+/** The same for what has to wait: it goes in as others do. */
+async function useInside(
+  bdev: Bdev,
+  bo: Accessed,
+  a: Access,
+  task: AsyncTask,
+  use: Use<void>,
+  gathers: boolean,
+): Promise<true> {
+  let done = false;
   const need = () => needOf(bdev, bo.tt, a);
   const { admission, frames } = bdev.global;
   const { gathering, gathered } = frames;
@@ -321,7 +332,8 @@ async function useOnTurn<T>(
       bo.assertAlive();
       const { failure, held } = filled;
       if (failure !== undefined) return failure;
-      done = { result: useFilled(bdev, bo, fresh, unlessStopped, held) };
+      useFilled(bdev, bo, fresh, use, held);
+      done = true;
       return undefined;
     } finally {
       filled.held?.end();
@@ -342,7 +354,7 @@ async function useOnTurn<T>(
   }
   bdev.kswapd.wake();
   if (!done) throw failure;
-  return done.result;
+  return true;
 }
 
 function wouldBlock(failure: unknown): boolean {

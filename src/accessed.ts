@@ -30,7 +30,7 @@ export function onTurns(
   bdev: Bdev,
   objects: readonly Accessed[],
   { op, signal }: Task,
-  body: (task: AsyncTask, index: number) => Promise<boolean>,
+  body: (task: AsyncTask, index: number) => Promise<boolean> | boolean,
   gathers = false,
 ): Promise<void> {
   assertStack();
@@ -49,7 +49,7 @@ export function onTurns(
       }
     };
     // A device may keep it where it is for ever.
-    const stays = task.onStop(() => leave(index + 1));
+    const stays = objects.length > 1 ? task.onStop(() => leave(index + 1)) : ignore;
     try {
       if (gathers) {
         await Promise.all(places);
@@ -64,7 +64,8 @@ export function onTurns(
         try {
           if (!timeLeft()) await nextTurn();
           bo.assertAlive();
-          goesOn = await body(task, index);
+          const going = body(task, index);
+          goesOn = typeof going === "boolean" ? going : await going;
           bo.assertAlive();
         } catch (error) {
           if (!task.stopped) bo.assertAlive();

@@ -56,7 +56,7 @@ export const mutants = [
     name: "stopped-keeps-windows",
     what: "an operation that was stopped keeps the windows that it does not come to any more",
     file: "src/accessed.ts",
-    find: "const stays = task.onStop(() => leave(index + 1));",
+    find: "const stays = objects.length > 1 ? task.onStop(() => leave(index + 1)) : ignore;",
     put: "const stays = task.onStop(() => {});",
     was: "9321a4b",
   },
