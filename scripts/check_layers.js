@@ -14,15 +14,12 @@ import { isMain } from "./paths.js";
  * @type {string[][][]}
  */
 export const LAYERS = [
-  [
-    [
-      ...["src/index.ts", "src/ttm.ts", "src/testing.ts", "src/testing/", "src/cli/"],
-      ...["src/streams.ts", "src/streams/", "src/salvage.ts"],
-    ],
-  ],
+  [[...["src/index.ts", "src/ttm.ts", "src/testing.ts", "src/testing/", "src/cli/"]]],
   [["src/create.ts"]],
   [["src/device.ts"]],
   [["src/buffer_object.ts", "src/hibernation.ts", "src/debugfs.ts"]],
+  [["src/streamable.ts"]],
+  [["src/streams/", "src/salvage.ts"]],
   [["src/discard.ts", "src/resize.ts", "src/steps.ts"]],
   [["src/window.ts"]],
   [["src/advice.ts", "src/read_ahead.ts"]],

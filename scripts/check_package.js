@@ -25,9 +25,9 @@ const packageDir = join(workDir, "package");
  * @type {Record<"core" | "engine" | "bundle", { most: number, what: string }>}
  */
 const BUDGETS = {
-  core: { most: 530_000, what: "unpacked, without further subpaths" },
+  core: { most: 560_000, what: "unpacked, without further subpaths" },
   engine: { most: 20 * 1024, what: "engine.wasm" },
-  bundle: { most: 47 * 1024, what: "createDevice, bundled, minified and gzipped" },
+  bundle: { most: 50 * 1024, what: "createDevice, bundled, minified and gzipped" },
 };
 
 /**
@@ -37,8 +37,6 @@ const BUDGETS = {
  * @type {Record<string, number>}
  */
 const SUBPATHS = {
-  "./salvage": 9_000,
-  "./streams": 30_000,
   "./swap/durable-object": 24_000,
   "./swap/encrypted": 24_000,
   "./swap/opfs": 24_000,

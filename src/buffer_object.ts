@@ -28,6 +28,7 @@ import {
 import { parseSize, type Size } from "./size.ts";
 import { assertStack } from "./stack.ts";
 import { across, acrossSync, bringIn, Held, reads, writes } from "./steps.ts";
+import { Streamable } from "./streamable.ts";
 import { partial } from "./ttm/shrink.ts";
 import type { Released } from "./ttm/shrinker.ts";
 import type { Task } from "./ttm/task.ts";
@@ -52,7 +53,7 @@ export interface BufferOwner {
  *   `EWOULDBLOCK` (Sync form, and the swap device is asynchronous);
  * - `TypeError`, `RangeError` for arguments that cannot be meant, and for a destroyed buffer.
  */
-export class BufferObject implements Disposable {
+export class BufferObject extends Streamable implements Disposable {
   /** @internal */
   readonly notCloned: symbol = NOT_CLONED;
 
@@ -72,6 +73,7 @@ export class BufferObject implements Disposable {
 
   /** @internal Use `device.createBuffer`. */
   constructor(bdev: Bdev, owner: BufferOwner, size: number, options: WindowOptions) {
+    super();
     this.#bdev = bdev;
     this.#owner = owner;
     this.#size = size;

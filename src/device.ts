@@ -18,6 +18,8 @@ import type { Reclaim } from "./reclaim.ts";
 import { PRIORITIES } from "./resource.ts";
 import { parseSize, type Size } from "./size.ts";
 import { assertStack } from "./stack.ts";
+import { bufferFrom } from "./streams/buffer_from.ts";
+import type { ByteSource } from "./streams/types.ts";
 import { Force, type Tasks } from "./tasks.ts";
 import { type Caching, cachingCode } from "./ttm/caching.ts";
 import type { FaultOptions, FaultSite } from "./ttm/fault.ts";
@@ -35,6 +37,14 @@ export interface BufferOptions {
   readonly dma?: boolean;
   /** 0..3, default 0; buffers of a lower priority are reclaimed first. */
   readonly priority?: number;
+}
+
+/** Options of `bufferFrom`: those of the buffer, and these. */
+export interface BufferFromOptions extends BufferOptions {
+  /** Bytes that the source has at most; a buffer of that size is filled without a copy. */
+  readonly size?: Size;
+  /** Once aborted, all that was made is destroyed, and it fails with EINTR. */
+  readonly signal?: Signal | undefined;
 }
 
 /** Options of `shrink`. */
@@ -166,6 +176,25 @@ export class Device implements Disposable, AsyncDisposable {
     const bo = new BufferObject(this.#bdev, this.#owner, bytes, { caching, dma, priority, id });
     this.#buffers.add(bo);
     return bo;
+  }
+
+  /**
+   * A new buffer with the content of `source`, and of just that size: bytes, a `Response`, `ReadableStream` or `Blob`,
+   * or an iterable, async or not, of chunks of bytes. What says how much it has (bytes, a blob, `content-length` of
+   * a response that is not compressed), or has as much as `size` says, is written straight into that buffer. Anything
+   * else is collected in buffers of 2 MiB, and moved into the one that is returned, piece by piece, when its end has
+   * come; outside of the device's memory there is never more of it than a chunk and 256 KiB.
+   *
+   * When it fails, nothing of it is left on the device, and the source is cancelled, or its iterator returned, with
+   * that awaited, unless `signal` was aborted.
+   *
+   * @throws TypeError for what is no source, a chunk that is no bytes, and a source that somebody else reads
+   * @throws RangeError when there are more bytes than `size`, or none: a buffer has one or more
+   * @throws TtmError what `createBuffer`, `read` and `write` fail with; EINTR once `signal` is aborted
+   * @throws what the source fails with
+   */
+  async bufferFrom(source: ByteSource, options?: BufferFromOptions): Promise<BufferObject> {
+    return bufferFrom<BufferObject, BufferOptions>(this, source, options, BUFFER_OPTIONS);
   }
 
   /**

@@ -13,6 +13,7 @@ export type { Bytes } from "./bytes.ts";
 export type { DeviceOptions } from "./create.ts";
 export type { DebugfsName } from "./debugfs.ts";
 export type {
+  BufferFromOptions,
   BufferOptions,
   CloseOptions,
   Device,
@@ -24,7 +25,20 @@ export type { EngineModule, HostSignal, Signal, View } from "./host_types.ts";
 export type { MapOptions, Mapping } from "./mapping.ts";
 export type { OperationOptions, RangeOptions } from "./options.ts";
 export type { ReadingAdvice } from "./read_ahead.ts";
+export type { Salvaged } from "./salvage.ts";
 export type { Size } from "./size.ts";
+export type { Streamable } from "./streamable.ts";
+export type {
+  BlobLike,
+  BlobOptions,
+  BodyLike,
+  ByteSource,
+  HostBlob,
+  HostReadable,
+  HostWritable,
+  ReadableLike,
+  WritableLike,
+} from "./streams/types.ts";
 export { type RamSwapOptions, ramSwap } from "./swap/ram.ts";
 export type {
   AsyncSwapDevice,

@@ -1,13 +1,13 @@
 /*
- * What is whole of a buffer some of whose pages cannot be read. A function, not a method, so that only bundles of those
- * who use it hold it.
+ * What is whole of a buffer some of whose pages cannot be read.
  */
 import { PAGE_SIZE } from "../assembly/abi.ts";
-import type { BufferObject } from "./buffer_object.ts";
+import type { Bytes } from "./bytes.ts";
 import { TtmError, type TtmErrorCode } from "./errors.ts";
 import type { Signal, View } from "./host_types.ts";
 import {
   asSignal,
+  type OperationOptions,
   RANGE_OPTIONS,
   type Range,
   type RangeOptions,
@@ -39,19 +39,16 @@ const LOST: ReadonlySet<TtmErrorCode> = new Set<TtmErrorCode>([
   "EACCES",
 ]);
 
-/**
- * Gives what is whole of a buffer, from `offset` on, in order: stretches of up to 256 KiB, and between them holes, which
- * begin and end with pages. A page that swap does not give back as it was is a hole, and so is one that the swap
- * device fails to read (`EIO`, `ENODEV`, ...); what fails for other reasons, such as want of memory or an abort, is
- * thrown, and another call from there goes on. Every page is tried again, whatever was seen of it before. It holds a
- * stretch at a time, so the buffer may be larger than the memory. Buffers with DMA, or that are not cached, come
- * and go as a whole, up to 2 MiB of them, so a hole of theirs is as large.
- *
- * @throws TypeError, RangeError for bytes that do not lie within the buffer
- * @throws TtmError ENOMEM, ENOSPC, EINTR
- */
+/** What is needed of a buffer. */
+interface Salvageable {
+  readonly size: number;
+  read<T extends Bytes>(offset: number, target: T, options?: OperationOptions): Promise<T>;
+  readSync<T extends Bytes>(offset: number, target: T, options?: OperationOptions): T;
+}
+
+/** `BufferObject.salvage`. */
 export async function* salvage(
-  buffer: BufferObject,
+  buffer: Salvageable,
   options?: RangeOptions,
 ): AsyncGenerator<Salvaged, void, undefined> {
   const walk = new Walk(buffer, options, "salvage");
@@ -68,14 +65,9 @@ export async function* salvage(
   yield* walk.end();
 }
 
-/**
- * As `salvage`, at once.
- *
- * @throws TtmError as `salvage` does; EBUSY while an async operation is in flight on the buffer; EWOULDBLOCK when the
- *   swap device is asynchronous
- */
+/** `BufferObject.salvageSync`. */
 export function* salvageSync(
-  buffer: BufferObject,
+  buffer: Salvageable,
   options?: RangeOptions,
 ): Generator<Salvaged, void, undefined> {
   const walk = new Walk(buffer, options, "salvageSync");
@@ -100,14 +92,10 @@ class Walk {
   /** A hole that may go on. */
   #hole: Salvaged | undefined;
 
-  constructor(buffer: BufferObject, options: RangeOptions | undefined, what: string) {
-    const { size, readSync } = (buffer ?? {}) as Partial<BufferObject>;
-    if (typeof size !== "number" || typeof readSync !== "function") {
-      throw new TypeError(`${what}: buffer must be what createBuffer returns`);
-    }
+  constructor(buffer: Salvageable, options: RangeOptions | undefined, what: string) {
     const given = takeOptions(options, RANGE_OPTIONS, what);
     this.options = { signal: asSignal(given.signal) };
-    this.#todo = [rangeOf(given, size)];
+    this.#todo = [rangeOf(given, buffer.size)];
   }
 
   next(): Range | undefined {

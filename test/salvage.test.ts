@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type BufferObject, createDevice, createDeviceSync, PAGE_SIZE } from "../src/index.ts";
-import { type Salvaged, salvage, salvageSync } from "../src/salvage.ts";
+import type { Salvaged } from "../src/salvage.ts";
 import { encryptedSwap } from "../src/swap/encrypted.ts";
 import { contentSync, expectSame, pattern } from "./support/bytes.ts";
 import { filled } from "./support/devices.ts";
@@ -51,9 +51,9 @@ describe.each([
   test("that is whole comes whole, in order, and so does what was never written", () => {
     using device = createDeviceSync({ memory: "1 MiB", swap: openSwap(1024) });
     const bo = device.createBuffer(size);
-    expect(holesOf([...salvageSync(bo)], new Uint8Array(size))).toEqual([]);
+    expect(holesOf([...bo.salvageSync()], new Uint8Array(size))).toEqual([]);
     bo.writeSync(0, pattern(1, size));
-    const found = [...salvageSync(bo)];
+    const found = [...bo.salvageSync()];
     expect(holesOf(found, pattern(1, size))).toEqual([]);
     expect(found.length).toBe(Math.ceil(size / (256 * KIB)));
   });
@@ -81,9 +81,9 @@ describe.each([
         if (bad.length === 0) bad.push(random.below(pages));
         for (const page of bad) spoil(swap.pages, order[page] as number);
         const read = async () => {
-          if (kind !== "async") return [...salvageSync(bo)];
+          if (kind !== "async") return [...bo.salvageSync()];
           const found: Salvaged[] = [];
-          for await (const each of salvage(bo)) found.push(each);
+          for await (const each of bo.salvage()) found.push(each);
           return found;
         };
         expect(holesOf(await read(), all)).toEqual(bad);
@@ -114,7 +114,7 @@ test("a range of bytes: it begins and ends with them, not with pages", () => {
   bo.shrinkSync();
   for (const index of [10, 11, 12]) spoil(pages, slotsOf(pages)[index] as number);
   const [offset, length] = [10 * PAGE_SIZE + 5, 3 * PAGE_SIZE];
-  const found = [...salvageSync(bo, { offset, length })];
+  const found = [...bo.salvageSync({ offset, length })];
   expect(holesOf(found, pattern(1, bo.size), offset, offset + length)).toEqual([10, 11, 12]);
   expect(found.map(({ length }) => length)).toEqual([3 * PAGE_SIZE - 5, 5]); // one hole, and what follows
   expect(found[0]?.error?.message).toContain(`checksum mismatch: page 10 of buffer ${bo.id}`);
@@ -127,12 +127,12 @@ test("what fails for another reason is thrown, and another call goes on from the
   await bo.write(0, pattern(1, bo.size));
   await bo.shrink();
   spoil(pages, slotsOf(pages)[150] as number);
-  failsSync("EWOULDBLOCK", () => [...salvageSync(bo)]);
+  failsSync("EWOULDBLOCK", () => [...bo.salvageSync()]);
   const controller = new AbortController();
   const found: Salvaged[] = [];
   const run = async (from: number, signal?: AbortSignal) => {
     const options = { offset: from, ...(signal && { signal }) };
-    for await (const each of salvage(bo, options)) {
+    for await (const each of bo.salvage(options)) {
       found.push(each);
       controller.abort();
     }
@@ -155,7 +155,7 @@ test("a write that fails to make room is no hole", () => {
   swap.writeSync = () => {
     throw new Error("a bad block");
   };
-  failsSync("EIO", () => [...salvageSync(bo)]);
+  failsSync("EIO", () => [...bo.salvageSync()]);
   expectSame(contentSync(others[1] as BufferObject), pattern(3, 30 * PAGE_SIZE), "another buffer");
 });
 
@@ -168,7 +168,7 @@ test("a store that is gone is one hole of its own code, but what is in memory is
   swap.readSync = () => {
     throw Object.assign(new Error("unplugged"), { code: "ENODEV" });
   };
-  const found = [...salvageSync(bo)].map(({ offset, length, error }) => [
+  const found = [...bo.salvageSync()].map(({ offset, length, error }) => [
     offset / PAGE_SIZE,
     length / PAGE_SIZE,
     error?.code,
@@ -181,10 +181,8 @@ test("a store that is gone is one hole of its own code, but what is in memory is
 test("arguments that cannot be meant are refused by name", () => {
   using device = createDeviceSync({ memory: "1 MiB" });
   const bo = device.createBuffer(10);
-  const next = (...args: unknown[]) =>
-    (salvageSync as (...args: unknown[]) => Generator)(...args).next();
-  expect(() => next(new Uint8Array(5))).toThrow("salvageSync: buffer must be what createBuffer");
-  expect(() => next(bo, { offset: 11 })).toThrow(/^offset must be/);
-  expect(() => next(bo, { length: 11 })).toThrow(/^length must be/);
-  expect(() => next(bo, { start: 1 })).toThrow(/has no option "start"/);
+  const next = (options: object) => bo.salvageSync(options).next();
+  expect(() => next({ offset: 11 })).toThrow(/^offset must be/);
+  expect(() => next({ length: 11 })).toThrow(/^length must be/);
+  expect(() => next({ start: 1 })).toThrow(/has no option "start"/);
 });

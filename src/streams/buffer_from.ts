@@ -1,52 +1,52 @@
 import { PAGE_SIZE } from "../../assembly/abi.ts";
-import type { BufferObject } from "../buffer_object.ts";
 import { type Bytes, bytesWithin, lengthOf } from "../bytes.ts";
-import type { BufferOptions, Device } from "../device.ts";
 import { show } from "../errors.ts";
 import { typedBuffer, typedOffset } from "../host.ts";
+import type { Signal } from "../host_types.ts";
 import { asSignal, takeOptions } from "../options.ts";
-import { parseSize } from "../size.ts";
+import { parseSize, type Size } from "../size.ts";
 import { type Chunks, isBytes, sourceOf, textHint } from "./source.ts";
 import { Stop } from "./stop.ts";
-import type { BufferFromOptions, ByteSource } from "./types.ts";
+import type { ByteSource, StreamedBuffer } from "./types.ts";
 
-const OPTIONS: readonly (keyof BufferFromOptions)[] = [
-  ...(["size", "signal"] as const),
-  ...(["caching", "dma", "priority"] as const),
-];
+/** Options of its own, beside those of the buffer. */
+interface FillOptions {
+  readonly size?: Size;
+  readonly signal?: Signal | undefined;
+}
+
+const FILL_OPTIONS: readonly (keyof FillOptions)[] = ["size", "signal"];
+
+/** A buffer that is made for it. */
+interface MadeBuffer extends StreamedBuffer {
+  readonly destroyed: boolean;
+  destroy(): void;
+}
+
+/** What is needed of a device. `O`: options of its buffers. */
+interface Maker<B extends MadeBuffer, O> {
+  readonly closed: boolean;
+  stats(): { readonly pages: { readonly total: number } };
+  createBuffer(size: Size, options: O): B;
+}
 
 /** Bytes of each buffer that is filled while nobody knows how many will come. */
 const PIECE = 2 ** 21;
 /** Bytes that are moved at a time from these to the one that is returned. */
 const MOVED = 2 ** 18;
 
-/**
- * A new buffer with the content of `source`, and of just that size: bytes, a `Response`, `ReadableStream` or `Blob`,
- * or an iterable, async or not, of chunks of bytes. What says how much it has (bytes, a blob, `content-length` of
- * a response that is not compressed), or has as much as `size` says, is written straight into that buffer. Anything
- * else is collected in buffers of 2 MiB, and moved into the one that is returned, piece by piece, when its end has
- * come; outside of the device's memory there is never more of it than a chunk and 256 KiB.
- *
- * When it fails, nothing of it is left on the device, and the source is cancelled, or its iterator returned, with
- * that awaited, unless `signal` was aborted.
- *
- * @throws TypeError for what is no source, a chunk that is no bytes, and a source that somebody else reads
- * @throws RangeError when there are more bytes than `size`, or none: a buffer has one or more
- * @throws TtmError what `createBuffer`, `read` and `write` fail with; EINTR once `signal` is aborted
- * @throws what the source fails with
- */
-export async function bufferFrom(
-  device: Device,
+/** `Device.bufferFrom`. `known`: names of options of its buffers. */
+export async function bufferFrom<B extends MadeBuffer, O extends object>(
+  device: Maker<B, O>,
   source: ByteSource,
-  options?: BufferFromOptions,
-): Promise<BufferObject> {
-  if (typeof (device as Partial<Device> | undefined)?.createBuffer !== "function") {
-    throw new TypeError("bufferFrom: device must be what createDevice returns");
-  }
-  const { size, signal, ...made } = takeOptions(options, OPTIONS, "bufferFrom");
+  options: (O & FillOptions) | undefined,
+  known: readonly (keyof O & string)[],
+): Promise<B> {
+  const names = [...FILL_OPTIONS, ...known];
+  const { size, signal, ...made } = takeOptions<O & FillOptions>(options, names, "bufferFrom");
   const limit = size === undefined ? Number.POSITIVE_INFINITY : parseSize(size, "size");
   const stop = new Stop("create", asSignal(signal));
-  const filling = new Filling(device, made, limit, stop);
+  const filling = new Filling(device, made as O, limit, stop);
   try {
     if (isBytes(source)) {
       filling.expect(filling.assertFits(source));
@@ -61,7 +61,11 @@ export async function bufferFrom(
   }
 }
 
-async function fill(filling: Filling, source: ByteSource, stop: Stop): Promise<void> {
+async function fill<B extends MadeBuffer, O>(
+  filling: Filling<B, O>,
+  source: ByteSource,
+  stop: Stop,
+): Promise<void> {
   const { expected, open } = sourceOf(source);
   const chunks = open();
   try {
@@ -90,22 +94,22 @@ async function stopped(chunks: Chunks, reason: unknown, stop: Stop): Promise<voi
 }
 
 /** A buffer, and how many bytes of it are filled. */
-interface Piece {
-  readonly buffer: BufferObject;
+interface Piece<B> {
+  readonly buffer: B;
   filled: number;
 }
 
 /** Buffers that are filled, one after the other, and become one. */
-class Filling {
-  readonly #device: Device;
-  readonly #options: BufferOptions;
+class Filling<B extends MadeBuffer, O> {
+  readonly #device: Maker<B, O>;
+  readonly #options: O;
   readonly #limit: number;
   readonly #stop: Stop;
-  readonly #made = new Set<BufferObject>();
-  readonly #pieces: Piece[] = [];
+  readonly #made = new Set<B>();
+  readonly #pieces: Piece<B>[] = [];
   #total = 0;
 
-  constructor(device: Device, options: BufferOptions, limit: number, stop: Stop) {
+  constructor(device: Maker<B, O>, options: O, limit: number, stop: Stop) {
     this.#device = device;
     this.#options = options;
     this.#limit = limit;
@@ -142,7 +146,7 @@ class Filling {
   }
 
   /** The one buffer with all that was added. */
-  async finish(): Promise<BufferObject> {
+  async finish(): Promise<B> {
     if (this.#total === 0) throw new RangeError("source has no bytes; a buffer has one or more");
     const [first] = this.#pieces;
     if (first?.buffer.size === this.#total) return first.buffer;
@@ -164,7 +168,7 @@ class Filling {
     for (const buffer of this.#made) this.#destroy(buffer);
   }
 
-  #pieceWithRoom(): Piece {
+  #pieceWithRoom(): Piece<B> {
     const last = this.#pieces.at(-1);
     if (last && last.filled < last.buffer.size) return last;
     const memory = this.#device.stats().pages.total * PAGE_SIZE;
@@ -173,18 +177,18 @@ class Filling {
     return piece;
   }
 
-  #create(size: number): BufferObject {
+  #create(size: number): B {
     const buffer = this.#device.createBuffer(size, this.#options);
     this.#made.add(buffer);
     return buffer;
   }
 
-  async #write(piece: Piece, bytes: Bytes, length: number): Promise<void> {
+  async #write(piece: Piece<B>, bytes: Bytes, length: number): Promise<void> {
     await piece.buffer.write(piece.filled, bytes, { signal: this.#stop });
     piece.filled += length;
   }
 
-  #destroy(buffer: BufferObject): void {
+  #destroy(buffer: B): void {
     this.#made.delete(buffer);
     // A device that is being closed destroys all of its buffers by itself.
     if (!this.#device.closed && !buffer.destroyed) buffer.destroy();

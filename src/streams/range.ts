@@ -12,10 +12,3 @@ export function streamedRange(given: RangeOptions, size: number): Range {
   assertWhole(length, "length", 0, size - offset);
   return { offset, length };
 }
-
-/** @throws TypeError unless it has what is needed of a buffer */
-export function assertBuffer(value: unknown, what: string): void {
-  const { size, read, write } = (value ?? {}) as Record<string, unknown>;
-  if (typeof size === "number" && typeof read === "function" && typeof write === "function") return;
-  throw new TypeError(`${what}: buffer must be what createBuffer returns`);
-}

@@ -1,26 +1,16 @@
-import type { BufferObject } from "../buffer_object.ts";
 import { asSignal, RANGE_OPTIONS, type RangeOptions, takeOptions } from "../options.ts";
 import { type Filler, newReadable, type ReadableControl } from "./host.ts";
-import { assertBuffer, streamedRange } from "./range.ts";
+import { streamedRange } from "./range.ts";
 import { Stop } from "./stop.ts";
-import type { HostReadable } from "./types.ts";
+import type { HostReadable, StreamedBuffer } from "./types.ts";
 
 /** Bytes of a chunk, for a reader that brings no memory of its own. */
 const CHUNK = 256 * 1024;
 /** Most bytes of one read, whatever a reader brings: the pages that they lie in are in memory together. */
 const READ_MAX = 2 ** 20;
 
-/**
- * The bytes of a buffer, from `offset` on, as a stream of bytes, in chunks of 256 KiB; BYOB readers have up to 1 MiB
- * at a time copied into their own memory. Nothing is read before it is asked for, so it is read as it is then.
- * Cancelling it stops a read that is under way. The stream fails with what a read fails with, and with `EINTR`
- * once `signal` is aborted; it cannot go on then, but another one from there can.
- *
- * @throws TypeError, RangeError for bytes that do not lie within the buffer
- * @throws TtmError ENOSYS where the host has no streams
- */
-export function readable(buffer: BufferObject, options?: RangeOptions): HostReadable {
-  assertBuffer(buffer, "readable");
+/** `BufferObject.readable`. */
+export function readable(buffer: StreamedBuffer, options?: RangeOptions): HostReadable {
   const given = takeOptions(options, RANGE_OPTIONS, "readable");
   const { offset, length } = streamedRange(given, buffer.size);
   const stop = new Stop("restore", asSignal(given.signal));
@@ -35,14 +25,14 @@ export function readable(buffer: BufferObject, options?: RangeOptions): HostRead
 
 /** Gives the bytes [at, end) of a buffer to a stream. */
 class BufferReader implements Filler {
-  readonly #buffer: BufferObject;
+  readonly #buffer: StreamedBuffer;
   readonly #end: number;
   readonly #stop: Stop;
   #at: number;
   /** Never rejects. */
   #reading: Promise<unknown> | undefined;
 
-  constructor(buffer: BufferObject, at: number, end: number, stop: Stop) {
+  constructor(buffer: StreamedBuffer, at: number, end: number, stop: Stop) {
     this.#buffer = buffer;
     this.#at = at;
     this.#end = end;

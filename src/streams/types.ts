@@ -1,9 +1,6 @@
 /* Streams and blobs as the user's compiler knows them, and what is asked of those that are handed in. */
 import type { Bytes } from "../bytes.ts";
-import type { BufferOptions } from "../device.ts";
-import type { Signal } from "../host_types.ts";
 import type { OperationOptions, RangeOptions } from "../options.ts";
-import type { Size } from "../size.ts";
 
 /** What is needed of a `ReadableStream` whose chunks are bytes. */
 export interface ReadableLike {
@@ -72,19 +69,16 @@ export interface WritableLike {
 /** The host's `Blob`; what is needed of one where the compiler knows none. */
 export type HostBlob = typeof globalThis extends { Blob: { prototype: infer T } } ? T : BlobLike;
 
-/** Options of `blob`. */
-export interface BufferBlobOptions extends RangeOptions {
+/** Options of `BufferObject.blob`. */
+export interface BlobOptions extends RangeOptions {
   /** Media type of the blob. Default: none. */
   readonly type?: string;
 }
 
-/** Options of `writable`. */
-export type WritableOptions = OperationOptions;
-
-/** Options of `bufferFrom`: those of the buffer, and these. */
-export interface BufferFromOptions extends BufferOptions {
-  /** Bytes that the source has at most; a buffer of that size is filled without a copy. */
-  readonly size?: Size;
-  /** Once aborted, all that was made is destroyed, and it fails with EINTR. */
-  readonly signal?: Signal | undefined;
+/** What is needed of a buffer. */
+export interface StreamedBuffer {
+  /** Bytes. */
+  readonly size: number;
+  read<T extends Bytes>(offset: number, target: T, options?: OperationOptions): Promise<T>;
+  write(offset: number, source: Bytes, options?: OperationOptions): Promise<void>;
 }

@@ -1,29 +1,17 @@
-import type { BufferObject } from "../buffer_object.ts";
 import { type Bytes, bytesWithin, lengthOf } from "../bytes.ts";
-import { asSignal, assertOptions, assertWhole } from "../options.ts";
+import { asSignal, assertOptions, assertWhole, type OperationOptions } from "../options.ts";
 import { newWritable, type Taker, type WritableControl } from "./host.ts";
-import { assertBuffer } from "./range.ts";
 import { Stop } from "./stop.ts";
-import type { HostWritable, WritableOptions } from "./types.ts";
+import type { HostWritable, StreamedBuffer } from "./types.ts";
 
-const WRITABLE_OPTIONS: readonly (keyof WritableOptions)[] = ["signal"];
+const WRITABLE_OPTIONS: readonly (keyof OperationOptions)[] = ["signal"];
 
-/**
- * A stream that writes what it is given, all that `buffer.write` takes, into a buffer, in order, from byte `offset`
- * on. Each write settles when its bytes are in, and one is taken at a time, so writers that wait for `ready`
- * hold no more. A chunk that does not fit any more, or is no bytes, fails with the `RangeError` or `TypeError` of
- * `buffer.write`, and the stream with it; nothing of that chunk is written, and what was written before stays.
- * So it does when it is aborted, by `signal` (`EINTR`) or `abort`, which stops a write that is under way.
- *
- * @throws TypeError, RangeError for an offset that does not lie within the buffer
- * @throws TtmError ENOSYS where the host has no streams
- */
+/** `BufferObject.writable`. */
 export function writable(
-  buffer: BufferObject,
+  buffer: StreamedBuffer,
   offset = 0,
-  options?: WritableOptions,
+  options?: OperationOptions,
 ): HostWritable {
-  assertBuffer(buffer, "writable");
   assertWhole(offset, "offset", 0, buffer.size);
   assertOptions(options, WRITABLE_OPTIONS, "writable");
   const stop = new Stop("populate", asSignal(options?.signal));
@@ -37,11 +25,11 @@ export function writable(
 
 /** Writes what a stream takes to a buffer. */
 class BufferWriter implements Taker {
-  readonly #buffer: BufferObject;
+  readonly #buffer: StreamedBuffer;
   readonly #stop: Stop;
   #at: number;
 
-  constructor(buffer: BufferObject, at: number, stop: Stop) {
+  constructor(buffer: StreamedBuffer, at: number, stop: Stop) {
     this.#buffer = buffer;
     this.#at = at;
     this.#stop = stop;

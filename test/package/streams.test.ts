@@ -1,11 +1,10 @@
-/* The built `ttm-wasm/streams` on hosts that have less than Node, or another realm's: in a bare scope. */
+/* The built streams and blobs on hosts that have less than Node, or another realm's: in a bare scope. */
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import vm from "node:vm";
 import { build } from "esbuild";
 import { describe, expect, test } from "vitest";
 import { createDeviceSync } from "../../src/index.ts";
-import { bufferFrom, writable } from "../../src/streams.ts";
 import { contentSync, expectSame, pattern } from "../support/bytes.ts";
 
 const dist = new URL("../../dist/", import.meta.url);
@@ -16,7 +15,6 @@ async function inScope(program: string, extra: object = {}): Promise<unknown> {
     stdin: {
       contents: `
         import { createDeviceSync } from "./index.js";
-        import { blob, bufferFrom, readable, writable } from "./streams.js";
         globalThis.run = async () => {
           const device = createDeviceSync({ memory: "2 MiB" });
           const fails = async (run) => {
@@ -48,12 +46,12 @@ function ChunksOnly(source: { type?: string }, strategy: object): ReadableStream
 describe.skipIf((process.env.TTM_TEST_RUNTIME ?? "node") !== "node")("on Node", () => {
   test("a scope without streams and blobs has errors that say so, and buffers of bytes and iterables", async () => {
     const program = `
-      const buffer = await bufferFrom(device, [new Uint8Array([1, 2]), new Uint16Array([3])]);
+      const buffer = await device.bufferFrom([new Uint8Array([1, 2]), new Uint16Array([3])]);
       return [
         buffer.readSync(0, new Uint8Array(4)).join(),
-        await fails(() => readable(buffer)),
-        await fails(() => writable(buffer)),
-        await fails(() => blob(buffer)),
+        await fails(() => buffer.readable()),
+        await fails(() => buffer.writable()),
+        await fails(() => buffer.blob()),
       ].join("; ");`;
     expect(await inScope(program)).toBe(
       "1,2,3,0; TtmError: ENOSYS: this host has no ReadableStream; " +
@@ -63,10 +61,10 @@ describe.skipIf((process.env.TTM_TEST_RUNTIME ?? "node") !== "node")("on Node", 
 
   test("where there are no streams of bytes, it is one of chunks", async () => {
     const program = `
-      const buffer = await bufferFrom(device, bytes);
+      const buffer = await device.bufferFrom(bytes);
       const lengths = [];
       let sum = 0;
-      for await (const chunk of readable(buffer)) {
+      for await (const chunk of buffer.readable()) {
         lengths.push(chunk.length);
         for (const byte of chunk) sum += byte;
       }
@@ -81,14 +79,14 @@ describe.skipIf((process.env.TTM_TEST_RUNTIME ?? "node") !== "node")("on Node", 
     const device = createDeviceSync({ memory: "2 MiB" });
     const bytes = pattern(2, 600_000);
     const extra = { bytes, ReadableStream, WritableStream, Blob };
-    const stream = await inScope(`return readable(await bufferFrom(device, bytes));`, extra);
-    expectSame(contentSync(await bufferFrom(device, stream as never)), bytes, "of a stream");
-    const blob = await inScope(`return blob(await bufferFrom(device, bytes));`, extra);
-    expectSame(contentSync(await bufferFrom(device, blob as never)), bytes, "of a blob");
+    const stream = await inScope(`return (await device.bufferFrom(bytes)).readable();`, extra);
+    expectSame(contentSync(await device.bufferFrom(stream as never)), bytes, "of a stream");
+    const blob = await inScope(`return (await device.bufferFrom(bytes)).blob();`, extra);
+    expectSame(contentSync(await device.bufferFrom(blob as never)), bytes, "of a blob");
     const own = await inScope("return [Uint8Array.of(1, 2), Uint8Array.of(3).buffer];");
-    const buffer = await bufferFrom(device, own as never);
+    const buffer = await device.bufferFrom(own as never);
     expect(contentSync(buffer)).toEqual(new Uint8Array([1, 2, 3]));
-    const writer = writable(buffer).getWriter();
+    const writer = buffer.writable().getWriter();
     await writer.write((await inScope("return new Uint8Array([7, 8]);")) as never);
     expect(contentSync(buffer)).toEqual(new Uint8Array([7, 8, 3]));
     device.closeSync({ force: true });

@@ -1,6 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { createDeviceSync, type Device, PAGE_SIZE, ramSwap } from "../../src/index.ts";
-import { blob } from "../../src/streams.ts";
 import { expectSame, pattern } from "../support/bytes.ts";
 import { Gate, settles, until } from "../support/delays.ts";
 import { defaultDevice } from "../support/devices.ts";
@@ -28,7 +27,7 @@ test("it has the bytes, which were read 1 MiB at a time", async () => {
   await buffer.write(0, pattern(1, SIZE));
   await device.shrink();
   const read = vi.spyOn(buffer, "read");
-  const made = await blob(buffer);
+  const made = await buffer.blob();
   expect(read.mock.calls.map(([offset]) => offset)).toEqual([0, 2 ** 20]);
   expect([made.size, made.type]).toEqual([SIZE, ""]);
   expectSame(new Uint8Array(await made.arrayBuffer()), pattern(1, SIZE), "the blob");
@@ -46,7 +45,7 @@ test.each([
 ])("it has those from %i on, %i of them", async (offset, length) => {
   const buffer = ram().createBuffer(SIZE);
   await buffer.write(0, pattern(2, SIZE));
-  const made = await blob(buffer, { offset, length, type: "image/png" });
+  const made = await buffer.blob({ offset, length, type: "image/png" });
   const expected = pattern(2, SIZE).subarray(offset, offset + length);
   expect([made.size, made.type]).toEqual([length, "image/png"]);
   expectSame(new Uint8Array(await made.arrayBuffer()), expected, "the blob");
@@ -55,7 +54,7 @@ test.each([
 test("it is a copy", async () => {
   const buffer = ram().createBuffer(SIZE);
   await buffer.write(0, pattern(3, SIZE));
-  const made = await blob(buffer);
+  const made = await buffer.blob();
   await buffer.write(0, pattern(4, SIZE));
   buffer.destroy();
   expectSame(new Uint8Array(await made.arrayBuffer()), pattern(3, SIZE), "the blob");
@@ -71,7 +70,7 @@ test("there is none, when a part cannot be read", async () => {
   swap.before = () => {
     throw cause;
   };
-  expect((await fails("EIO", blob(buffer))).cause).toBe(cause);
+  expect((await fails("EIO", buffer.blob())).cause).toBe(cause);
 });
 
 test("there is none, when it was aborted", async () => {
@@ -83,7 +82,7 @@ test("there is none, when it was aborted", async () => {
   await device.shrink();
   gate.close();
   const controller = new AbortController();
-  const running = fails("EINTR", blob(buffer, { signal: controller.signal }));
+  const running = fails("EINTR", buffer.blob({ signal: controller.signal }));
   await until(() => gate.waiting > 0);
   controller.abort("why");
   expect((await settles(running)).cause).toBe("why");
@@ -98,10 +97,5 @@ test.each<[unknown, string]>([
   [{ signal: "no" }, 'signal must be an AbortSignal, not "no"'],
 ])("%o is refused", async (options, text) => {
   const buffer = ram().createBuffer(100);
-  await expect(blob(buffer, options as never)).rejects.toThrow(text);
-});
-
-test("what is no buffer is refused", async () => {
-  ram();
-  await expect(blob({} as never)).rejects.toThrow("blob: buffer must be what createBuffer returns");
+  await expect(buffer.blob(options as never)).rejects.toThrow(text);
 });

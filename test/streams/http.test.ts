@@ -5,7 +5,6 @@ import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createDeviceSync, type Device, ramSwap } from "../../src/index.ts";
-import { bufferFrom, readable } from "../../src/streams.ts";
 import { content, expectSame, pattern } from "../support/bytes.ts";
 import { until } from "../support/delays.ts";
 import { expectAllFree } from "../support/devices.ts";
@@ -42,7 +41,7 @@ test("a response with its length goes straight into the one buffer", async () =>
     response.end(BYTES);
   });
   const create = vi.spyOn(device, "createBuffer");
-  const buffer = await bufferFrom(device, await fetch(url));
+  const buffer = await device.bufferFrom(await fetch(url));
   expect(create.mock.calls.map(([size]) => size)).toEqual([SIZE]);
   expectSame(await content(buffer), BYTES, "the buffer");
 });
@@ -54,7 +53,7 @@ test("a chunked response, which has no length", async () => {
   });
   const response = await fetch(url);
   expect(response.headers.get("content-length")).toBe(null);
-  expectSame(await content(await bufferFrom(device, response)), BYTES, "the buffer");
+  expectSame(await content(await device.bufferFrom(response)), BYTES, "the buffer");
 });
 
 test("a compressed response, whose length is that of what was sent", async () => {
@@ -64,7 +63,7 @@ test("a compressed response, whose length is that of what was sent", async () =>
     response.writeHead(200, { "content-encoding": "gzip", "content-length": zipped.length });
     response.end(zipped);
   });
-  const buffer = await bufferFrom(device, await fetch(url));
+  const buffer = await device.bufferFrom(await fetch(url));
   expectSame(await content(buffer), text, "the buffer");
 });
 
@@ -74,7 +73,7 @@ test("an answer to HEAD has a length, and no bytes", async () => {
     response.end();
   });
   const head = await fetch(url, { method: "HEAD" });
-  await expect(bufferFrom(device, head)).rejects.toThrow("source has no bytes");
+  await expect(device.bufferFrom(head)).rejects.toThrow("source has no bytes");
   expectAllFree(device);
 });
 
@@ -84,7 +83,7 @@ test("a connection that ends too early is an error, and nothing is left", async 
     response.write(BYTES.subarray(0, 100_000), () => response.destroy());
   });
   const response = await fetch(url);
-  const error = await rejection(bufferFrom(device, response));
+  const error = await rejection(device.bufferFrom(response));
   expect(error).toBeInstanceOf(Error);
   expect(error).not.toBeInstanceOf(RangeError);
   expect(device.stats().buffers).toBe(0);
@@ -105,7 +104,7 @@ test.each(["aborted", "with too many bytes"])(
     const { signal } = controller;
     const response = await fetch(url);
     const size = how === "aborted" ? SIZE : 50_000;
-    const running = bufferFrom(device, response, { signal, size });
+    const running = device.bufferFrom(response, { signal, size });
     if (how === "aborted") {
       const failed = fails("EINTR", running);
       await until(() => device.stats().pages.free < device.stats().pages.total);
@@ -126,9 +125,9 @@ test("a buffer is uploaded as a stream", async () => {
     got = Buffer.concat(parts);
     response.end("ok");
   });
-  const buffer = await bufferFrom(device, BYTES);
+  const buffer = await device.bufferFrom(BYTES);
   await device.shrink();
-  const options = { method: "POST", body: readable(buffer), duplex: "half" };
+  const options = { method: "POST", body: buffer.readable(), duplex: "half" };
   await (await fetch(url, options as RequestInit)).text();
   expectSame(got as Uint8Array, BYTES, "what the server got");
 });

@@ -8,7 +8,6 @@ import {
   PAGE_SIZE,
   ramSwap,
 } from "../../src/index.ts";
-import { blob, bufferFrom, readable, writable } from "../../src/streams.ts";
 import { fileSwap } from "../../src/swap/file.ts";
 import { content, expectSame, pattern } from "../support/bytes.ts";
 import { expectRest } from "../support/crowd.ts";
@@ -101,7 +100,7 @@ class User {
       () => parts,
     ];
     const size = random.chance(0.3) ? { size: bytes.length + random.below(2) * 5000 } : {};
-    const made = await bufferFrom(this.#device, random.pick(source)(), size);
+    const made = await this.#device.bufferFrom(random.pick(source)(), size);
     this.#buffer?.destroy();
     this.#buffer = made;
     this.#model = bytes;
@@ -110,7 +109,7 @@ class User {
 
   async #write(buffer: BufferObject, offset: number, length: number): Promise<void> {
     const bytes = pattern(this.#random.next(), length);
-    const into = writable(buffer, offset);
+    const into = buffer.writable(offset);
     try {
       await new Given(randomParts(this.#random, bytes)).stream.pipeTo(into);
     } catch (error) {
@@ -130,13 +129,13 @@ class User {
   }
 
   async #read(buffer: BufferObject, offset: number, length: number): Promise<void> {
-    const bytes = await bytesOf(readable(buffer, { offset, length }));
+    const bytes = await bytesOf(buffer.readable({ offset, length }));
     expectSame(bytes, this.#model.subarray(offset, offset + length), "a stream");
   }
 
   async #readInto(buffer: BufferObject, offset: number, length: number): Promise<void> {
     const random = this.#random;
-    const reader = readable(buffer, { offset, length }).getReader({ mode: "byob" });
+    const reader = buffer.readable({ offset, length }).getReader({ mode: "byob" });
     const chunks: Uint8Array[] = [];
     const most = random.pick([3000, 70_000, 2_000_000]);
     for (;;) {
@@ -149,7 +148,7 @@ class User {
 
   /** Reads some of it, and no more. */
   async #leave(buffer: BufferObject, offset: number): Promise<void> {
-    const reader = readable(buffer, { offset }).getReader();
+    const reader = buffer.readable({ offset }).getReader();
     const { value } = await reader.read();
     const rest = reader.read();
     await reader.cancel("enough");
@@ -159,18 +158,18 @@ class User {
   }
 
   async #blob(buffer: BufferObject, offset: number, length: number): Promise<void> {
-    const made = await blob(buffer, { offset, length });
+    const made = await buffer.blob({ offset, length });
     const bytes = new Uint8Array(await made.arrayBuffer());
     expectSame(bytes, this.#model.subarray(offset, offset + length), "a blob");
   }
 
   /** Through gzip and back, and through chunks of other sizes, into a buffer that takes its place. */
   async #zip(buffer: BufferObject): Promise<void> {
-    const stream = (readable(buffer) as ReadableStream<Chunk>)
+    const stream = (buffer.readable() as ReadableStream<Chunk>)
       .pipeThrough(cutter(this.#random))
       .pipeThrough(new CompressionStream("gzip"))
       .pipeThrough(new DecompressionStream("gzip"));
-    const copy = await bufferFrom(this.#device, stream);
+    const copy = await this.#device.bufferFrom(stream);
     buffer.destroy();
     this.#buffer = copy;
     expectSame(await content(copy), this.#model, "what was unpacked");
@@ -181,7 +180,7 @@ class User {
     const controller = new AbortController();
     const { signal } = controller;
     const parts = randomParts(random, pattern(1, random.below(SIZE_MAX) + 1));
-    const running = bufferFrom(this.#device, slowly(random, parts), { signal });
+    const running = this.#device.bufferFrom(slowly(random, parts), { signal });
     const turns = random.below(6);
     const abort = async () => {
       for (let i = 0; i < turns; i++) await turn();

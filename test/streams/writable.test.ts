@@ -1,6 +1,11 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { createDeviceSync, type Device, PAGE_SIZE, ramSwap } from "../../src/index.ts";
-import { readable, writable } from "../../src/streams.ts";
+import {
+  type BufferObject,
+  createDeviceSync,
+  type Device,
+  PAGE_SIZE,
+  ramSwap,
+} from "../../src/index.ts";
 import { content, contentSync, expectSame, pattern } from "../support/bytes.ts";
 import { expectRest } from "../support/crowd.ts";
 import { Gate, settles, until } from "../support/delays.ts";
@@ -41,7 +46,7 @@ describe("what is written", () => {
     const bytes = pattern(1, 100).buffer;
     const shared = new SharedArrayBuffer(5);
     new Uint8Array(shared).set([1, 2, 3, 4, 5]);
-    const writer = writable(buffer, 4090).getWriter();
+    const writer = buffer.writable(4090).getWriter();
     await writer.write(new Uint8Array(bytes, 3, 20));
     await writer.write(bytes);
     await writer.write(new DataView(bytes, 7, 11));
@@ -61,7 +66,7 @@ describe("what is written", () => {
 
   test("is in when write has settled", async () => {
     const buffer = ram().createBuffer("300 KiB");
-    const writer = writable(buffer).getWriter();
+    const writer = buffer.writable().getWriter();
     for (let i = 0; i < 3; i++) {
       const bytes = pattern(i, 100_000);
       await writer.write(bytes);
@@ -78,7 +83,7 @@ describe("what is written", () => {
     const targets = Array.from({ length: 4 }, () => device.createBuffer(size));
     for (const [i, source] of sources.entries()) await source.write(0, pattern(i, size));
     await Promise.all(
-      sources.map((each, i) => readable(each).pipeTo(writable(targets[i] as never))),
+      sources.map((each, i) => each.readable().pipeTo((targets[i] as BufferObject).writable())),
     );
     for (const [i, target] of targets.entries()) {
       expectSame(await content(target), pattern(i, size), `buffer ${i}`);
@@ -88,7 +93,7 @@ describe("what is written", () => {
   test("may be the same buffer's own bytes, further on", async () => {
     const buffer = ram().createBuffer("600 KiB");
     await buffer.write(0, pattern(1, 300 * 1024));
-    await readable(buffer, { length: 300 * 1024 }).pipeTo(writable(buffer, 300 * 1024));
+    await buffer.readable({ length: 300 * 1024 }).pipeTo(buffer.writable(300 * 1024));
     const half = buffer.readSync(300 * 1024, new Uint8Array(300 * 1024));
     expectSame(half, pattern(1, 300 * 1024), "the second half");
   });
@@ -99,7 +104,7 @@ describe("backpressure", () => {
     const gate = await slow();
     const buffer = device.createBuffer(32 * PAGE_SIZE);
     const write = vi.spyOn(buffer, "write");
-    const writer = writable(buffer).getWriter();
+    const writer = buffer.writable().getWriter();
     await writer.ready;
     expect(writer.desiredSize).toBe(1);
     const first = writer.write(pattern(1, 16 * PAGE_SIZE));
@@ -118,7 +123,7 @@ describe("backpressure", () => {
     const gate = await slow();
     const buffer = device.createBuffer(32 * PAGE_SIZE);
     const given = new Given(partsOf(pattern(1, buffer.size), PAGE_SIZE));
-    const piped = given.stream.pipeTo(writable(buffer));
+    const piped = given.stream.pipeTo(buffer.writable());
     await until(() => gate.waiting > 0);
     expect(given.pulls).toBeLessThanOrEqual(2);
     gate.open();
@@ -131,7 +136,7 @@ describe("it fails", () => {
   test("with a RangeError for the first chunk that does not fit, of which nothing is written", async () => {
     const buffer = ram().createBuffer(100);
     const signal = new HeardSignal();
-    const writer = writable(buffer, 10, { signal }).getWriter();
+    const writer = buffer.writable(10, { signal }).getWriter();
     writer.closed.catch(() => {});
     await writer.write(new Uint8Array(80).fill(1));
     const error = await rejection(writer.write(new Uint8Array(11).fill(2)));
@@ -146,7 +151,7 @@ describe("it fails", () => {
   test("and cancels what is piped to it", async () => {
     const buffer = ram().createBuffer(2 * PAGE_SIZE);
     const given = new Given(partsOf(pattern(1, 3 * PAGE_SIZE), PAGE_SIZE));
-    const error = await rejection(given.stream.pipeTo(writable(buffer)));
+    const error = await rejection(given.stream.pipeTo(buffer.writable()));
     expect(error).toBeInstanceOf(RangeError);
     expect(given.cancelled).toBe(error);
   });
@@ -159,7 +164,7 @@ describe("it fails", () => {
     [5, "source must be an ArrayBuffer, a SharedArrayBuffer, a typed array or a DataView"],
     [undefined, "source must be an ArrayBuffer, a SharedArrayBuffer, a typed array or a DataView"],
   ])("with a TypeError for %o", async (chunk, text) => {
-    const writer = writable(ram().createBuffer(100)).getWriter();
+    const writer = ram().createBuffer(100).writable().getWriter();
     writer.closed.catch(() => {});
     await expect(writer.write(chunk as never)).rejects.toThrow(text);
   });
@@ -169,7 +174,7 @@ describe("it fails", () => {
     const cause = new Error("the source's");
     const given = new Given([pattern(1, 100)], cause);
     const signal = new HeardSignal();
-    expect(await rejection(given.stream.pipeTo(writable(buffer, 0, { signal })))).toBe(cause);
+    expect(await rejection(given.stream.pipeTo(buffer.writable(0, { signal })))).toBe(cause);
     expectSame(buffer.readSync(0, new Uint8Array(100)), pattern(1, 100), "what was written");
     expect(signal.listeners.size).toBe(0);
   });
@@ -180,15 +185,15 @@ describe("it fails", () => {
     let error: unknown;
     for (const buffer of buffers) {
       const given = new Given(partsOf(pattern(1, buffer.size), PAGE_SIZE));
-      error ??= await given.stream.pipeTo(writable(buffer)).catch((reason) => reason);
+      error ??= await given.stream.pipeTo(buffer.writable()).catch((reason) => reason);
     }
     expect(error).toMatchObject({ code: "ENOSPC" });
   });
 
   test("with what the buffer says, when it was destroyed or its device closed", async () => {
     const buffer = ram().createBuffer(100);
-    const writer = writable(buffer).getWriter();
-    const other = writable(device.createBuffer(100)).getWriter();
+    const writer = buffer.writable().getWriter();
+    const other = device.createBuffer(100).writable().getWriter();
     for (const each of [writer, other]) each.closed.catch(() => {});
     await writer.write(new Uint8Array(1));
     buffer.destroy();
@@ -202,7 +207,7 @@ describe("aborted", () => {
   test("it stops the write that is under way", async () => {
     const gate = await slow();
     const buffer = device.createBuffer(32 * PAGE_SIZE);
-    const writer = writable(buffer).getWriter();
+    const writer = buffer.writable().getWriter();
     const closed = rejection(writer.closed);
     const write = rejection(writer.write(pattern(1, 16 * PAGE_SIZE)));
     await until(() => gate.waiting > 0);
@@ -217,7 +222,7 @@ describe("aborted", () => {
   test("by its signal, before it was made, it has failed from the start", async () => {
     const signal = AbortSignal.abort("why");
     const buffer = ram().createBuffer(100);
-    const writer = writable(buffer, 0, { signal }).getWriter();
+    const writer = buffer.writable(0, { signal }).getWriter();
     expect((await settles(fails("EINTR", writer.closed))).cause).toBe("why");
     await fails("EINTR", writer.write(new Uint8Array(1).fill(1)));
     expect(contentSync(buffer)[0]).toBe(0);
@@ -225,7 +230,7 @@ describe("aborted", () => {
 
   test("by its signal, while nobody writes, it fails at once with EINTR", async () => {
     const signal = new HeardSignal();
-    const writer = writable(ram().createBuffer(100), 0, { signal }).getWriter();
+    const writer = ram().createBuffer(100).writable(0, { signal }).getWriter();
     const closed = fails("EINTR", writer.closed);
     await writer.write(new Uint8Array(1));
     signal.abort();
@@ -237,7 +242,10 @@ describe("aborted", () => {
     const gate = await slow();
     const controller = new AbortController();
     const { signal } = controller;
-    const writer = writable(device.createBuffer(32 * PAGE_SIZE), 0, { signal }).getWriter();
+    const writer = device
+      .createBuffer(32 * PAGE_SIZE)
+      .writable(0, { signal })
+      .getWriter();
     const closed = fails("EINTR", writer.closed);
     const write = fails("EINTR", writer.write(pattern(1, 16 * PAGE_SIZE)));
     await until(() => gate.waiting > 0);
@@ -251,7 +259,7 @@ describe("aborted", () => {
     "at look %i of a signal that can only be looked at, it fails with EINTR",
     async (look) => {
       const signal = new CountingSignal(look);
-      const writer = writable(ram().createBuffer(100), 0, { signal }).getWriter();
+      const writer = ram().createBuffer(100).writable(0, { signal }).getWriter();
       const closed = fails("EINTR", writer.closed);
       const writes = async () => {
         for (let i = 0; i < 20; i++) await writer.write(new Uint8Array(1));
@@ -264,22 +272,19 @@ describe("aborted", () => {
 
 test("a stream that was closed lets go of the signal", async () => {
   const signal = new HeardSignal();
-  const writer = writable(ram().createBuffer(100), 0, { signal }).getWriter();
+  const writer = ram().createBuffer(100).writable(0, { signal }).getWriter();
   expect(signal.listeners.size).toBe(1);
   await writer.close();
   expect(signal.listeners.size).toBe(0);
 });
 
-test.each<[unknown, unknown, unknown, string]>([
-  [undefined, 0, undefined, "writable: buffer must be what createBuffer returns"],
-  ["buffer", -1, undefined, "offset must be a whole number from 0 to 100, not -1"],
-  ["buffer", 101, undefined, "offset must be a whole number from 0 to 100, not 101"],
-  ["buffer", {}, undefined, "offset must be a whole number from 0 to 100, not an object"],
-  ["buffer", 0, { signals: 1 }, 'writable has no option "signals"; did you mean signal?'],
-  ["buffer", 0, { signal: 1 }, "signal must be an AbortSignal, not 1"],
-])("%s, %o and %o are refused", (given, offset, options, text) => {
+test.each<[unknown, unknown, string]>([
+  [-1, undefined, "offset must be a whole number from 0 to 100, not -1"],
+  [101, undefined, "offset must be a whole number from 0 to 100, not 101"],
+  [{}, undefined, "offset must be a whole number from 0 to 100, not an object"],
+  [0, { signals: 1 }, 'writable has no option "signals"; did you mean signal?'],
+  [0, { signal: 1 }, "signal must be an AbortSignal, not 1"],
+])("%o and %o are refused", (offset, options, text) => {
   const buffer = ram().createBuffer(100);
-  const run = () =>
-    writable((given === "buffer" ? buffer : given) as never, offset as never, options as never);
-  expect(run).toThrow(text);
+  expect(() => buffer.writable(offset as never, options as never)).toThrow(text);
 });

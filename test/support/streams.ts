@@ -1,5 +1,4 @@
-import type { Signal } from "../../src/index.ts";
-import type { ReadableLike } from "../../src/streams.ts";
+import type { ReadableLike, Signal } from "../../src/index.ts";
 
 /** All bytes of chunks. */
 export function joined(chunks: readonly Uint8Array[]): Uint8Array {

@@ -1,13 +1,16 @@
 /* All subpaths and their types, with `using`; compiled as an ES module and as CommonJS. */
 import {
   type BlockSwapDevice,
+  type BufferFromOptions,
   type BufferObject,
   type BufferOptions,
+  type ByteSource,
   createDevice,
   createDeviceSync,
   type Device,
   type DeviceOptions,
   type DeviceStats,
+  type HostReadable,
   type Mapping,
   type OperationOptions,
   PAGE_SIZE,
@@ -19,15 +22,6 @@ import {
   TtmError,
   type TtmErrorCode,
 } from "ttm-wasm";
-import {
-  type BufferFromOptions,
-  type ByteSource,
-  blob,
-  bufferFrom,
-  type HostReadable,
-  readable,
-  writable,
-} from "ttm-wasm/streams";
 import {
   type DurableObjectStorageLike,
   type DurableObjectSwapOptions,
@@ -119,12 +113,12 @@ async function streams(): Promise<void> {
   const given: ReadableStream<Uint8Array> = new Blob([bytes]).stream();
   const sources: ByteSource[] = [bytes, new Blob([bytes]), new Response(bytes), given, [bytes]];
   for (const source of sources) {
-    const buffer: BufferObject = await bufferFrom(device, source, options);
+    const buffer: BufferObject = await device.bufferFrom(source, options);
     const copy = device.createBuffer(buffer.size);
-    const stream: HostReadable = readable(buffer);
-    await stream.pipeTo(writable(copy));
-    const made: Blob = await blob(copy, { type: "text/plain" });
-    const body: ReadableStream<Uint8Array> = readable(copy, { offset: 2 });
+    const stream: HostReadable = buffer.readable();
+    await stream.pipeTo(copy.writable());
+    const made: Blob = await copy.blob({ type: "text/plain" });
+    const body: ReadableStream<Uint8Array> = copy.readable({ offset: 2 });
     const [text, rest] = [await made.arrayBuffer(), await new Response(body).arrayBuffer()];
     assert(text.byteLength === 10 && rest.byteLength === 8, "a byte was lost in a stream");
   }

@@ -1,6 +1,5 @@
 /* No types but the language's own: no DOM, no Node, no `using`. */
 import { createDevice, createDeviceSync, ramSwap, TtmError } from "ttm-wasm";
-import { blob, bufferFrom, readable, writable } from "ttm-wasm/streams";
 import { durableObjectSwap } from "ttm-wasm/swap/durable-object";
 import { fileSwap } from "ttm-wasm/swap/file";
 import { opfsSwap } from "ttm-wasm/swap/opfs";
@@ -17,11 +16,11 @@ async function* chunks(): AsyncGenerator<Uint8Array> {
 
 async function streams(): Promise<void> {
   const device = createDeviceSync({ memory: "1 MiB" });
-  const buffer = await bufferFrom(device, chunks());
-  const copy = await bufferFrom(device, readable(buffer), { size: buffer.size });
-  const writer = writable(copy).getWriter();
+  const buffer = await device.bufferFrom(chunks());
+  const copy = await device.bufferFrom(buffer.readable(), { size: buffer.size });
+  const writer = copy.writable().getWriter();
   await writer.write(new Uint8Array(2).fill(8));
-  const size: number = (await blob(copy)).size;
+  const size: number = (await copy.blob()).size;
   const bytes = copy.readSync(0, new Uint8Array(7));
   if (size !== 7 || bytes.join() !== "8,8,7,7,7,7,7")
     throw new Error("a byte was lost in a stream");

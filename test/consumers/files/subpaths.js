@@ -1,6 +1,5 @@
 /* All that runs without a file system, and that its subpaths are of one piece. */
 import { createDevice, createDeviceSync, ramSwap, TtmError } from "ttm-wasm";
-import { bufferFrom, readable, writable } from "ttm-wasm/streams";
 import { ramSwap as sameRamSwap } from "ttm-wasm/swap/ram";
 import { finiTt, Pool, populateTtSync, shrinkTtSync, Tt, TtmGlobal } from "ttm-wasm/ttm";
 import { run as basic } from "./basic.js";
@@ -25,12 +24,12 @@ function kernelsLayer() {
 async function streams() {
   const device = createDeviceSync({ memory: "2 MiB" });
   const chunks = [new Uint8Array(300000).fill(1), new Uint8Array(300000).fill(2)];
-  const buffer = await bufferFrom(device, chunks);
+  const buffer = await device.bufferFrom(chunks);
   assert(buffer.size === 600000, "a buffer of another size than its chunks");
   // Test runners that play a page have none.
   if (typeof ReadableStream === "function") {
-    const copy = await bufferFrom(device, readable(buffer));
-    await readable(copy, { offset: 300000 }).pipeTo(writable(copy));
+    const copy = await device.bufferFrom(buffer.readable());
+    await copy.readable({ offset: 300000 }).pipeTo(copy.writable());
     const bytes = copy.readSync(0, new Uint8Array(600000));
     assert(
       bytes.every((byte) => byte === 2),

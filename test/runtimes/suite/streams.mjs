@@ -1,5 +1,4 @@
 import { createDevice, ramSwap } from "ttm-wasm";
-import { blob, bufferFrom, readable, writable } from "ttm-wasm/streams";
 import { equal, fails, pattern, same, test } from "../check.mjs";
 
 const SIZE = 700_001;
@@ -11,10 +10,10 @@ const content = (buffer) => buffer.read(0, new Uint8Array(buffer.size));
 
 test("bytes go through streams, from buffer to buffer", async () => {
   const device = await pressed();
-  const buffers = await Promise.all([1, 2].map((i) => bufferFrom(device, pattern(i, SIZE))));
+  const buffers = await Promise.all([1, 2].map((i) => device.bufferFrom(pattern(i, SIZE))));
   for (const [i, buffer] of buffers.entries()) {
     const copy = device.createBuffer(SIZE);
-    await readable(buffer).pipeTo(writable(copy));
+    await buffer.readable().pipeTo(copy.writable());
     same(await content(copy), pattern(i + 1, SIZE), `copy ${i}`);
   }
   device.check();
@@ -24,13 +23,13 @@ test("bytes go through streams, from buffer to buffer", async () => {
 test("a Response, a Blob, a stream and a generator make buffers of their bytes", async () => {
   const device = await pressed();
   const bytes = pattern(3, SIZE);
-  const made = await bufferFrom(device, bytes);
+  const made = await device.bufferFrom(bytes);
   const parts = function* () {
     for (let at = 0; at < SIZE; at += 99_999) yield bytes.subarray(at, at + 99_999);
   };
-  const sources = [new Response(bytes), new Blob([bytes]), readable(made), parts()];
+  const sources = [new Response(bytes), new Blob([bytes]), made.readable(), parts()];
   for (const [i, source] of sources.entries()) {
-    const buffer = await bufferFrom(device, source);
+    const buffer = await device.bufferFrom(source);
     same(await content(buffer), bytes, `source ${i}`);
     buffer.destroy();
   }
@@ -40,8 +39,8 @@ test("a Response, a Blob, a stream and a generator make buffers of their bytes",
 
 test("a blob is a copy", async () => {
   const device = await pressed();
-  const buffer = await bufferFrom(device, pattern(4, SIZE));
-  const made = await blob(buffer, { offset: 1, type: "image/png" });
+  const buffer = await device.bufferFrom(pattern(4, SIZE));
+  const made = await buffer.blob({ offset: 1, type: "image/png" });
   buffer.destroy();
   equal(made.type, "image/png");
   const bytes = new Uint8Array(await new Response(made).arrayBuffer());
@@ -51,9 +50,9 @@ test("a blob is a copy", async () => {
 
 test("a reader's own memory is filled, where the host has such readers", async () => {
   const device = await pressed();
-  const buffer = await bufferFrom(device, pattern(5, SIZE));
+  const buffer = await device.bufferFrom(pattern(5, SIZE));
   await device.shrink();
-  const stream = readable(buffer);
+  const stream = buffer.readable();
   let reader;
   try {
     reader = stream.getReader({ mode: "byob" });
@@ -74,15 +73,15 @@ test("a reader's own memory is filled, where the host has such readers", async (
 test("too many bytes, and a stream that fails, leave nothing behind", async () => {
   const device = await pressed();
   const stream = () => new Response(pattern(6, SIZE)).body;
-  await fails(RangeError, () => bufferFrom(device, stream(), { size: SIZE - 1 }));
+  await fails(RangeError, () => device.bufferFrom(stream(), { size: SIZE - 1 }));
   const broken = new ReadableStream({
     start(controller) {
       controller.enqueue(new Uint8Array(5));
     },
     pull: () => Promise.reject(new EvalError("the source's")),
   });
-  await fails(EvalError, () => bufferFrom(device, broken));
-  await fails(RangeError, () => stream().pipeTo(writable(device.createBuffer(5))));
+  await fails(EvalError, () => device.bufferFrom(broken));
+  await fails(RangeError, () => stream().pipeTo(device.createBuffer(5).writable()));
   equal(device.stats().buffers, 1, "buffers");
   await device.close({ force: true });
 });
