@@ -29,7 +29,7 @@ function create(world: World, { a, b }: Op): Doing | undefined {
   if (subjects.length >= plan.buffersMax) return undefined;
   const room = plan.pagesMax - world.data;
   if (room < 1) return undefined;
-  const size = sizeOf(a, b, Math.min(plan.bufferMax, room));
+  const size = sizeOf(a, b, Math.min(plan.bufferMax, room, plan.frames + plan.slots - 1));
   const device = pick(devices, b >>> 8);
   const caching = pick(["cached", "cached", "cached", "cached", "wc", "uc"] as const, b >>> 12);
   const dma = (b >>> 16) % 8 === 0;
@@ -310,7 +310,8 @@ function resize(world: World, op: Op): Doing | undefined {
   if (!subject?.content.certain || !subject.content.quiet) return undefined;
   const { bo, content } = subject;
   const before = subject.pages;
-  const most = Math.min(world.plan.bufferMax, world.plan.pagesMax - world.data + before);
+  const { bufferMax, pagesMax, frames, slots } = world.plan;
+  const most = Math.min(bufferMax, pagesMax - world.data + before, frames + slots - 1);
   if (most < 1) return undefined;
   const size = sizeOf(op.a, op.b, most);
   const more = Math.max(Math.ceil(size / PAGE_SIZE) - before, 0);

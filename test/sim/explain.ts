@@ -24,6 +24,10 @@ const tooMuchData: Reason = (world, running) => {
   return Math.max(world.data, running.data) > slots.total;
 };
 
+/** Whether it would have to wait for the device, and cannot. */
+const wouldBlock: Reason = ({ plan }, { doing }) =>
+  doing.sync && plan.swap !== "ram" && plan.swap.pairs !== "sync";
+
 const any =
   (...reasons: Reason[]): Reason =>
   (world, running) =>
@@ -32,9 +36,9 @@ const any =
 const aborted: Reason = (world, { signal, doing }) =>
   signal.was || world.closing || doing.subject?.destroyed === true;
 
-const busy: Reason = (world, { doing, op, crowded }) => {
+const busy: Reason = (world, { doing, op, crowded, pinned }) => {
   const { subject } = doing;
-  if (subject?.held || subject?.resizing) return true;
+  if (pinned || subject?.held || subject?.resizing) return true;
   // Also what its caller was told the end of, or nobody waits for.
   const { tasks } = world.device.global;
   if (op.kind === "resize" && (subject?.content.quiet !== true || tasks.size > 0)) return true;
@@ -47,9 +51,9 @@ const REASONS: Readonly<Record<string, Reason>> = {
   ENODEV: given("ENODEV"),
   EFAULT: injected,
   EBUSY: busy,
-  EWOULDBLOCK: ({ plan }, { doing }) =>
-    doing.sync && plan.swap !== "ram" && plan.swap.pairs !== "sync",
-  ENOMEM: any(injected, given("ENOMEM"), tooMuchHeld, tooMuchData),
+  EWOULDBLOCK: wouldBlock,
+  // Pages of its own that it could do without cannot leave at once.
+  ENOMEM: any(wouldBlock, injected, given("ENOMEM"), tooMuchHeld, tooMuchData),
   ENOSPC: any(injected, given("ENOSPC"), tooMuchData),
 };
 

@@ -85,6 +85,7 @@ function begin(world: World, op: Op, index: number, doing: Doing, log: Log | und
     damaged: world.damaged,
     events: clock.events,
     crowded: inFlight.size > 0,
+    pinned: doing.subject?.held === true,
     held: world.held,
     data: world.data,
     abortedAt: undefined,

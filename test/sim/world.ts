@@ -46,6 +46,8 @@ export interface Running {
   readonly events: number;
   /** Somebody else was under way at some time. */
   crowded: boolean;
+  /** Its buffer was pinned or mapped at some time, or was going to be. */
+  pinned: boolean;
   /** Most pages that others held meanwhile. */
   held: number;
   /** Most pages that buffers had meanwhile. */
@@ -134,6 +136,7 @@ export class World {
     const { held } = this;
     for (const running of this.inFlight) {
       running.held = Math.max(running.held, held);
+      running.pinned ||= running.doing.subject?.held === true;
       running.data = Math.max(running.data, this.data);
     }
   }
