@@ -6,11 +6,11 @@ export function checkAll(world: World): void {
   const { subjects } = world;
   world.device.check();
   // Who brings in several windows pins them on the way.
-  const idle = world.device.global.tasks.size === 0;
-  for (const { bo, pins, mappings, name, pages } of subjects) {
+  const idle = world.device.global.tasks.size + world.inFlight.size === 0;
+  for (const { bo, pins, mappings, holding, name, pages } of subjects) {
     const held = pins + mappings.length > 0;
     if (!bo.pinned && held) throw new Failure(`${name} is not pinned any more`);
-    if (bo.pinned && !held && idle) throw new Failure(`${name} is still pinned`);
+    if (bo.pinned && !held && holding === 0 && idle) throw new Failure(`${name} is still pinned`);
     const { residentPages } = bo;
     if (pins > 0 && residentPages < pages) {
       throw new Failure(`${name} is pinned with ${residentPages} of ${pages} pages in memory`);
