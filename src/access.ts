@@ -96,8 +96,9 @@ function bringIn<T>(bdev: Bdev, bo: Accessed, a: Access, use: Use<T>, hasTurn: b
   try {
     filled = fillSync(bdev, bo, a);
     if (worthGivingUp(bdev, bo, a, filled.failure)) {
-      runSync(bdev.global, a, new Shrink(bdev.global, a, [tt], tt.resident));
-      filled = fillSync(bdev, bo, a);
+      const shrink = new Shrink(bdev.global, a, [tt], tt.resident);
+      runSync(bdev.global, a, shrink);
+      filled = blamed(fillSync(bdev, bo, a), shrink);
     }
     // Shrinkers, devices and signals of the user's may have destroyed it meanwhile.
     bo.assertAlive();
@@ -175,6 +176,11 @@ function worthGivingUp(bdev: Bdev, bo: Accessed, a: Access, failure: unknown): b
   const { engine } = bdev.global;
   // A device that fails with such a code lacks something else.
   return engine.countGaps(tt.vector, a.part.from, a.part.to) > engine.freePages;
+}
+
+/** What is lacking all the same is so because they could not leave: that is what its caller has to know. */
+function blamed(filled: Filled, { failure }: Shrink): Filled {
+  return failure !== undefined && lacks(filled.failure) ? { ...filled, failure } : filled;
 }
 
 /** Pages that an access holds, those it brings in included; and of these the ones that are not in memory. */
@@ -326,8 +332,9 @@ async function useInside(
       const fresh = tt.vector < 0;
       filled = await fill(bdev, bo, a, task);
       if (worthGivingUp(bdev, bo, a, filled.failure)) {
-        await run(task, new Shrink(bdev.global, task, [tt], tt.resident));
-        filled = await fill(bdev, bo, a, task);
+        const shrink = new Shrink(bdev.global, task, [tt], tt.resident);
+        await run(task, shrink);
+        filled = blamed(await fill(bdev, bo, a, task), shrink);
       }
       bo.assertAlive();
       const { failure, held } = filled;

@@ -1,6 +1,13 @@
 /* A read, a write or a mapping of a part of a large buffer moves the pages that it needs, and those ahead of it. */
 import { describe, expect, test } from "vitest";
-import { type BufferObject, createDeviceSync, type Device, PAGE_SIZE } from "../src/index.ts";
+import {
+  type BufferObject,
+  createDeviceSync,
+  type Device,
+  PAGE_SIZE,
+  type SwapDevice,
+} from "../src/index.ts";
+import { scriptedSwap } from "../src/testing.ts";
 import { content, contentSync, expectSame, expectZeros, pattern } from "./support/bytes.ts";
 import { Gate, settles, until } from "./support/delays.ts";
 import {
@@ -499,5 +506,33 @@ describe("parts that are in memory", () => {
     expectOnce(scene.swap);
     scene.bo.unpin();
     expectSame(contentSync(scene.bo), scene.bytes, "content");
+  });
+});
+
+describe("when only pages of its own can leave for a part", () => {
+  function crowded(swap: SwapDevice): { device: Device; bo: BufferObject } {
+    const device = createDeviceSync({ memory: 20 * PAGE_SIZE, swap });
+    device.createBuffer(18 * PAGE_SIZE).pinSync();
+    const bo = device.createBuffer(17 * PAGE_SIZE);
+    for (const page of [3, 5]) bo.writeSync(page * PAGE_SIZE, new Uint8Array(PAGE_SIZE).fill(page));
+    return { device, bo };
+  }
+
+  test("it is said why they cannot, and not that memory is too small", async () => {
+    const swap = new MapSwap({ slots: 64 });
+    const { bo } = crowded(swap);
+    swap.before = () => {
+      throw systemError("EIO");
+    };
+    failsSync("EIO", () => bo.writeSync(7 * PAGE_SIZE, new Uint8Array(8).fill(7)));
+    await fails("EIO", bo.write(7 * PAGE_SIZE, new Uint8Array(8).fill(7)));
+    swap.before = undefined;
+    bo.writeSync(7 * PAGE_SIZE, new Uint8Array(8).fill(7));
+  });
+
+  test("a Sync call on a device that is asynchronous says that it would block", async () => {
+    const { bo } = crowded(scriptedSwap({ slots: 64, pairs: "async" }));
+    failsSync("EWOULDBLOCK", () => bo.writeSync(7 * PAGE_SIZE, new Uint8Array(8).fill(7)));
+    await bo.write(7 * PAGE_SIZE, new Uint8Array(8).fill(7));
   });
 });

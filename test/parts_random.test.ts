@@ -207,7 +207,6 @@ class Subject {
       if (this.#isAsync) await this.#bo.discard({ offset, length, signal });
       else this.#bo.discardSync({ offset, length, signal });
     } catch (error) {
-      // Then only bytes of the first and the last page may be zeros.
       expectFault(error, true);
       await this.#lookAt(offset, length);
       return;
@@ -215,16 +214,22 @@ class Subject {
     this.#model.fill(0, offset, offset + length);
   }
 
-  /** Takes over what the first and the last page of some bytes show, if these are zeros. */
+  /** Takes over what a discard that failed did: each end of a window's bytes, and what lies between, may be zeros. */
   async #lookAt(offset: number, length: number): Promise<void> {
-    const end = offset + length;
     const seen = await this.#readAgain(offset, length);
-    for (const [from, to] of [
-      [offset, Math.min(Math.ceil(offset / PAGE_SIZE) * PAGE_SIZE, end)],
-      [Math.max(Math.floor(end / PAGE_SIZE) * PAGE_SIZE, offset), end],
-    ] as const) {
-      if (seen.subarray(from - offset, to - offset).every((byte) => byte === 0)) {
-        this.#model.fill(0, from, to);
+    for (const piece of piecesOf(this.#bo.windows, offset, length)) {
+      const start = offset + piece.done;
+      const end = start + piece.length;
+      const first = Math.min(Math.ceil(start / PAGE_SIZE) * PAGE_SIZE, end);
+      const last = Math.max(Math.floor(end / PAGE_SIZE) * PAGE_SIZE, first);
+      for (const [from, to] of [
+        [start, first],
+        [first, last],
+        [last, end],
+      ] as const) {
+        if (seen.subarray(from - offset, to - offset).every((byte) => byte === 0)) {
+          this.#model.fill(0, from, to);
+        }
       }
     }
     this.#expect(seen, offset);

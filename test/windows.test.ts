@@ -556,3 +556,20 @@ test("what is read in a row, as was advised, leaves before what was used before 
   expectSame(contentSync(bo), pattern(1, bo.size), "content");
   expectSame(contentSync(other), pattern(2, other.size), "the other");
 });
+
+test("a shrink that finds nothing is not told to unpin what somebody only brings in", async () => {
+  const gate = new Gate();
+  gate.open();
+  const swap = new MapSwap({ slots: 64, delay: gate.pass });
+  const device = createDeviceSync({ memory: 16 * PAGE_SIZE, swap, keepClean: false });
+  const bo = device.createBuffer(28 * PAGE_SIZE); // 7 windows
+  await bo.write(4 * PAGE_SIZE, pattern(1, 4 * PAGE_SIZE));
+  await bo.shrink();
+  gate.close();
+  const shrinking = bo.shrink();
+  const populating = bo.populate({ offset: 0, length: 8 * PAGE_SIZE });
+  expect(await settles(shrinking)).toBe(0);
+  gate.open();
+  await settles(populating);
+  expect(bo.pinned).toBe(false);
+});

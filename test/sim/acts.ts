@@ -29,8 +29,9 @@ function create(world: World, { a, b }: Op): Doing | undefined {
   if (subjects.length >= plan.buffersMax) return undefined;
   const room = plan.pagesMax - world.data;
   if (room < 1) return undefined;
-  const size = sizeOf(a, b, Math.min(plan.bufferMax, room));
+  const size = sizeOf(a, b, Math.min(plan.bufferMax, room, plan.frames + plan.slots - 1));
   const device = pick(devices, b >>> 8);
+  if (device.pool.coherent && Math.ceil(size / PAGE_SIZE) > plan.frames) return undefined;
   const caching = pick(["cached", "cached", "cached", "cached", "wc", "uc"] as const, b >>> 12);
   const dma = (b >>> 16) % 8 === 0;
   return {
@@ -232,13 +233,17 @@ function shrinkDevice(world: World, op: Op): Doing | undefined {
   const pages = op.a % 4 === 0 ? undefined : 1 + (op.a % world.plan.frames);
   const target = pages === undefined ? {} : { pages };
   return {
-    ...{ what: `shrink the device by ${pages ?? "all"} pages`, need: 0, sync: op.sync },
+    ...{ what: `shrink the device by ${pages ?? "all"} pages`, device, need: 0, sync: op.sync },
     start: (signal) => {
       if (!op.sync) return device.shrink({ ...target, signal });
-      const before = device.stats().pages.free;
+      const { pages: before } = device.stats();
       const released = device.shrinkSync({ ...target, signal });
-      const rise = device.stats().pages.free - before;
-      if (released !== rise) throw new Failure(`shrink says ${released} pages, ${rise} are free`);
+      const { pages: after } = device.stats();
+      const rise = after.free - before.free;
+      // What was pooled, or is now, is told apart from what left by nobody.
+      if (released !== rise && before.pooled + after.pooled === 0) {
+        throw new Failure(`shrink says ${released} pages, ${rise} are free`);
+      }
       return released;
     },
   };
@@ -310,7 +315,8 @@ function resize(world: World, op: Op): Doing | undefined {
   if (!subject?.content.certain || !subject.content.quiet) return undefined;
   const { bo, content } = subject;
   const before = subject.pages;
-  const most = Math.min(world.plan.bufferMax, world.plan.pagesMax - world.data + before);
+  const { bufferMax, pagesMax, frames, slots } = world.plan;
+  const most = Math.min(bufferMax, pagesMax - world.data + before, frames + slots - 1);
   if (most < 1) return undefined;
   const size = sizeOf(op.a, op.b, most);
   const more = Math.max(Math.ceil(size / PAGE_SIZE) - before, 0);
@@ -335,7 +341,7 @@ function resize(world: World, op: Op): Doing | undefined {
 function hibernate(world: World, op: Op): Doing {
   const device = pick(world.devices, op.a);
   return {
-    ...{ what: "hibernate", need: 0, sync: op.sync },
+    ...{ what: "hibernate", device, need: 0, sync: op.sync },
     start: (signal) => (op.sync ? device.hibernateSync({ signal }) : device.hibernate({ signal })),
   };
 }
@@ -344,7 +350,7 @@ function resume(world: World, op: Op): Doing {
   const device = pick(world.devices, op.a);
   const most = world.subjects.reduce((pages, subject) => Math.max(pages, subject.pages), 0);
   return {
-    ...{ what: "resume", need: most, sync: op.sync },
+    ...{ what: "resume", device, need: most, sync: op.sync },
     start: (signal) => (op.sync ? device.resumeSync({ signal }) : device.resume({ signal })),
   };
 }
@@ -352,10 +358,11 @@ function resume(world: World, op: Op): Doing {
 function tune(world: World, op: Op): Doing {
   const { global } = world.device;
   return {
-    ...{ what: "set transferPages and pagePoolSize", need: 0, sync: true },
+    ...{ what: "set transferPages and limits", need: 0, sync: true },
     start: () => {
       global.transferPages = pick([1, 3, 16, 256], op.a);
       global.limits.pagePoolSize = pick([0, 4, world.plan.frames >> 1], op.b);
+      global.limits.pages = pick([Number.POSITIVE_INFINITY, world.plan.frames >> 1], op.b >>> 4);
     },
   };
 }
@@ -367,6 +374,29 @@ function look(world: World, op: Op): Doing {
     start: () => {
       JSON.stringify([device, ...world.subjects.map(({ bo }) => bo)]);
       device.debugfs(pick(["page_pool", "buffer_objects"] as const, op.b));
+    },
+  };
+}
+
+/** Another device on the memory, or one less: with force, so that what is under way on it ends. */
+function sibling(world: World, op: Op): Doing | undefined {
+  const { devices, subjects, plan } = world;
+  if (op.a % 2 === 0) {
+    if (devices.length > 3) return undefined;
+    return {
+      ...{ what: "create a sibling", need: 0, sync: true },
+      start: () => void devices.push(world.device.createSibling(pick(plan.siblings, op.b))),
+    };
+  }
+  const device = devices[1];
+  if (!device) return undefined;
+  return {
+    ...{ what: "close a sibling", device, need: 0, sync: false },
+    start: () => {
+      devices.splice(1, 1);
+      for (const subject of subjects.filter((each) => each.device === device))
+        world.forget(subject);
+      return device.close({ force: true });
     },
   };
 }
@@ -408,5 +438,5 @@ function fault(world: World, op: Op): Doing | undefined {
 export const ACTS: Readonly<Record<Exclude<Kind, "settle">, Act>> = {
   ...{ create, destroy, write, read, map, useMapping, unmap, pin, unpin, populate, shrink },
   ...{ shrinkDevice, dontneed, willneed, ahead, reading, discard, resize, hibernate, resume },
-  ...{ tune, look, inject, fault },
+  ...{ tune, look, sibling, inject, fault },
 };

@@ -18,11 +18,26 @@ const tooMuchHeld: Reason = ({ plan, held }, running) => {
   return most + running.doing.need + min > plan.frames;
 };
 
-/** Whether buffers have more than swap can take, so that some of it has to stay in memory. */
+const GIVES_UP: readonly string[] = ["shrink", "shrinkDevice", "hibernate"];
+
+/**
+ * Whether buffers have more than fits. Where pages leave, that is more than there are slots; else more than frames and
+ * slots, less one through which pages are exchanged.
+ */
 const tooMuchData: Reason = (world, running) => {
-  const { slots } = world.device.stats();
-  return Math.max(world.data, running.data) > slots.total;
+  const { total } = world.device.stats().slots;
+  const { min = 0 } = world.plan.options.watermarks ?? {};
+  const frames = Math.min(world.plan.frames, world.device.global.limits.pages, running.limit);
+  const { op, doing } = running;
+  const room = GIVES_UP.includes(op.kind) ? total : total + frames - 1 - min;
+  // What is resized is there twice.
+  const twice = op.kind === "resize" ? doing.need : 0;
+  return Math.max(world.data, running.data) + twice > room;
 };
+
+/** Whether it would have to wait for the device, and cannot. */
+const wouldBlock: Reason = ({ plan }, { doing }) =>
+  doing.sync && plan.swap !== "ram" && plan.swap.pairs !== "sync";
 
 const any =
   (...reasons: Reason[]): Reason =>
@@ -30,11 +45,11 @@ const any =
     reasons.some((reason) => reason(world, running));
 
 const aborted: Reason = (world, { signal, doing }) =>
-  signal.was || world.closing || doing.subject?.destroyed === true;
+  signal.was || world.closing || doing.subject?.destroyed === true || doing.device?.closed === true;
 
-const busy: Reason = (world, { doing, op, crowded }) => {
+const busy: Reason = (world, { doing, op, crowded, pinned }) => {
   const { subject } = doing;
-  if (subject?.held || subject?.resizing) return true;
+  if (pinned || subject?.stays || subject?.resizing) return true;
   // Also what its caller was told the end of, or nobody waits for.
   const { tasks } = world.device.global;
   if (op.kind === "resize" && (subject?.content.quiet !== true || tasks.size > 0)) return true;
@@ -47,9 +62,9 @@ const REASONS: Readonly<Record<string, Reason>> = {
   ENODEV: given("ENODEV"),
   EFAULT: injected,
   EBUSY: busy,
-  EWOULDBLOCK: ({ plan }, { doing }) =>
-    doing.sync && plan.swap !== "ram" && plan.swap.pairs !== "sync",
-  ENOMEM: any(injected, given("ENOMEM"), tooMuchHeld, tooMuchData),
+  EWOULDBLOCK: wouldBlock,
+  // Pages of its own that it could do without cannot leave at once.
+  ENOMEM: any(wouldBlock, injected, given("ENOMEM"), tooMuchHeld),
   ENOSPC: any(injected, given("ENOSPC"), tooMuchData),
 };
 
@@ -61,5 +76,6 @@ export function isExplained(world: World, running: Running, error: unknown): boo
   }
   if (!(error instanceof TypeError)) return false;
   if (/is destroyed/.test(error.message)) return running.doing.subject?.destroyed === true;
-  return /is closed/.test(error.message) && world.closing;
+  if (!/is closed/.test(error.message)) return false;
+  return world.closing || (running.doing.subject ?? running.doing).device?.closed === true;
 }

@@ -32,6 +32,7 @@ const WEIGHTS = {
   settle: 1,
   tune: 0.5,
   look: 1,
+  sibling: 0.4,
 };
 
 export type Kind = keyof typeof WEIGHTS | "fault" | "inject";
@@ -65,8 +66,10 @@ export interface Plan {
   readonly swap: SwapSetup | "ram";
   readonly slots: number;
   readonly options: Omit<DeviceOptions, "memory" | "swap">;
-  /** Devices on the memory. */
-  readonly siblings: number;
+  /** Of each further device on the memory, what its pool is like. */
+  readonly siblings: readonly PoolOptions[];
+  /** Whether somebody watches events, and uses buffers meanwhile. */
+  readonly watches: boolean;
   /** Pages that buffers may have together. */
   readonly pagesMax: number;
   /** Pages of a buffer at most. */
@@ -84,6 +87,14 @@ export interface Plan {
   readonly ending: "whole" | "close" | "force";
   readonly ops: readonly Op[];
 }
+
+type PoolOptions = NonNullable<DeviceOptions["pool"]>;
+
+/** Kinds of pools; pages of the last one do not leave. */
+const POOLS: readonly PoolOptions[] = [
+  ...[{}, {}, { orders: [9, 4, 0] }, { orders: [0] }, { beneficialOrder: 2 }],
+  ...[{ dma32: true }, { coherent: true }],
+];
 
 function swapSetup(random: Random, slots: number): SwapSetup | "ram" {
   if (random.percent(15)) return "ram";
@@ -104,6 +115,7 @@ function optionsOf(random: Random, swap: SwapSetup | "ram", frames: number): Pla
     checksums: swap === "ram" ? random.percent(50) : swap.checksums,
     keepClean: random.percent(70),
     transferPages: random.pick([1, 3, 16, 256]),
+    pool: random.pick(POOLS.slice(0, -2)),
     ...(random.percent(30) ? { watermarks: { min: random.below(2), low: high - 2, high } } : {}),
   };
 }
@@ -129,7 +141,8 @@ export function planOf(seed: number, count: number): Plan {
     seed,
     ...{ frames, slots, swap, pagesMax: Math.max(pagesMax, 2) },
     options: optionsOf(random, swap, frames),
-    siblings: random.percent(25) ? 1 : 0,
+    siblings: Array.from({ length: random.pick([0, 0, 0, 1, 2]) }, () => random.pick(POOLS)),
+    watches: random.percent(30),
     bufferMax: random.pick([1, 4, frames >> 2, frames >> 1, frames, frames * 3]),
     buffersMax: random.pick([3, 10, 50, 200]),
     holdMax: random.pick([frames >> 3, frames >> 2, frames >> 1, frames * 2]),

@@ -85,7 +85,9 @@ function begin(world: World, op: Op, index: number, doing: Doing, log: Log | und
     damaged: world.damaged,
     events: clock.events,
     crowded: inFlight.size > 0,
+    pinned: doing.subject?.held === true,
     held: world.held,
+    limit: world.device.global.limits.pages,
     data: world.data,
     abortedAt: undefined,
   };
@@ -116,11 +118,7 @@ function begin(world: World, op: Op, index: number, doing: Doing, log: Log | und
     (error) => settled(false, error),
   );
   if (op.abortAfter >= 0) {
-    clock.after(op.abortAfter, () => {
-      if (!inFlight.has(running)) return;
-      running.abortedAt = clock.time;
-      signal.abort();
-    });
+    clock.after(op.abortAfter, () => world.abort(running));
   }
 }
 
@@ -160,6 +158,7 @@ function isMismatch(error: unknown): boolean {
 /** Everybody has what he wrote last; and when all is destroyed, nothing is left. */
 async function end(world: World): Promise<void> {
   const { plan, swap, subjects, devices } = world;
+  world.device.trace = undefined;
   if (plan.ending === "force") {
     await close(world);
     return;
@@ -172,7 +171,9 @@ async function end(world: World): Promise<void> {
   checkAll(world);
   checkQuiet(world);
   for (const subject of subjects) letGo(subject);
-  for (const subject of [...subjects]) {
+  // First those whose pages do not leave: others may need their frames.
+  const inOrder = [...subjects].sort((a, b) => Number(b.coherent) - Number(a.coherent));
+  for (const subject of inOrder) {
     await readAll(world, subject);
     subject.bo.destroy();
     world.forget(subject);
@@ -203,7 +204,7 @@ async function awaited<T>(world: World, promise: Promise<T>): Promise<T> {
   return promise;
 }
 
-async function readAll(world: World, { bo, content, name }: Subject): Promise<void> {
+async function readAll(world: World, { bo, content, name, pages }: Subject): Promise<void> {
   const most = Math.max(world.plan.frames >> 2, 1) * PAGE_SIZE;
   for (let offset = 0; offset < bo.size; offset += most) {
     const target = new Uint8Array(Math.min(most, bo.size - offset));
@@ -213,6 +214,7 @@ async function readAll(world: World, { bo, content, name }: Subject): Promise<vo
     } catch (error) {
       const { code } = error as { code?: string };
       if (code === "EIO" && world.damaged) world.counts.flips++;
+      else if (code === "ENOMEM" && world.held + pages > world.plan.frames) continue;
       else if (code !== "ENOSPC" || world.data <= world.device.stats().slots.total) throw error;
     }
   }

@@ -27,11 +27,14 @@ export class Subject {
   resizing = false;
   /** Its pages come whole in any case. */
   readonly whole: boolean;
+  /** Its pages do not leave. */
+  readonly coherent: boolean;
 
   constructor(device: Device, bo: BufferObject, whole: boolean) {
     this.device = device;
     this.bo = bo;
-    this.whole = whole;
+    this.coherent = device.pool.coherent;
+    this.whole = whole || this.coherent;
     this.content = new Content(bo.windows);
   }
 
@@ -45,6 +48,11 @@ export class Subject {
 
   get held(): boolean {
     return this.pins + this.mappings.length + this.holding > 0;
+  }
+
+  /** Whether its pages stay where they are. */
+  get stays(): boolean {
+    return this.held || this.coherent;
   }
 
   /** Frames that an operation on these bytes has to have: at the same time for one window, and for `all` of them. */

@@ -16,6 +16,8 @@ import { SimSwap } from "./swap.ts";
 export interface Doing {
   readonly what: string;
   readonly subject?: Subject | undefined;
+  /** The device that it is about, if it is about all of one. */
+  readonly device?: Device;
   /** Bytes of the subject that it is about. */
   readonly range?: { readonly offset: number; readonly length: number };
   /** Frames that it has to have at the same time. */
@@ -46,8 +48,12 @@ export interface Running {
   readonly events: number;
   /** Somebody else was under way at some time. */
   crowded: boolean;
+  /** Its buffer was pinned or mapped at some time, or was going to be. */
+  pinned: boolean;
   /** Most pages that others held meanwhile. */
   held: number;
+  /** Pages that buffers might have in memory when it began. */
+  readonly limit: number;
   /** Most pages that buffers had meanwhile. */
   data: number;
   abortedAt: number | undefined;
@@ -110,7 +116,7 @@ export class World {
     };
     const device = library.createDeviceSync(options);
     this.devices = [device];
-    for (let i = 0; i < plan.siblings; i++) this.devices.push(device.createSibling());
+    for (const pool of plan.siblings) this.devices.push(device.createSibling(pool));
   }
 
   get device(): Device {
@@ -125,7 +131,7 @@ export class World {
   /** Pages that are held by pins and mappings, those under way included. */
   get held(): number {
     let pages = 0;
-    for (const subject of this.subjects) if (subject.held) pages += subject.pages;
+    for (const subject of this.subjects) if (subject.stays) pages += subject.pages;
     return pages;
   }
 
@@ -134,6 +140,7 @@ export class World {
     const { held } = this;
     for (const running of this.inFlight) {
       running.held = Math.max(running.held, held);
+      running.pinned ||= running.doing.subject?.held === true;
       running.data = Math.max(running.data, this.data);
     }
   }
@@ -184,7 +191,10 @@ export class World {
     }
   }
 
-  /** Nothing is on its way anywhere, and somebody waits: for a device that does not answer. */
+  /**
+   * Nothing is on its way anywhere, and somebody waits: for a device that does not answer. Either it does now, or who
+   * waits gives up, and has to get away although it does not.
+   */
   async #wake(): Promise<void> {
     for (const { abortedAt, doing, index } of this.inFlight) {
       if (abortedAt !== undefined) {
@@ -196,8 +206,16 @@ export class World {
       const waiting = [...this.inFlight].map(({ index, doing }) => `${index} (${doing.what})`);
       throw new Failure(`nothing is on its way, and operations wait: ${waiting.join(", ")}`);
     }
-    this.swap?.answer();
+    const [first] = this.inFlight;
+    if (first && this.random.percent(40)) this.abort(first);
+    else this.swap?.answer();
     await drained();
+  }
+
+  abort(running: Running): void {
+    if (!this.inFlight.has(running)) return;
+    running.abortedAt = this.clock.time;
+    running.signal.abort();
   }
 
   /** Waits until fewer than `most` operations are under way. */
