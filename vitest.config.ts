@@ -21,6 +21,24 @@ function engineBytes(build: "debug" | "engine"): Plugin {
 /** Minutes of exhaustive and random tests: `npm run test:ttm` and `npm run test:long` run them. */
 const long = process.env.TTM_EXHAUSTIVE ? [] : ["test/ttm/exhaustive*", "test/ttm/differential*"];
 
+/** Of what is published, which the sources know nothing of, and a long one that reaches nothing of its own. */
+const covered = process.env.TTM_COVERAGE
+  ? ["test/{package,scripts}/**", "test/{readme,cli/run,differential}.test.ts"]
+  : [];
+
+/** What is not covered here, as it does not run in the process of the tests, and where it is tested. */
+const elsewhere: readonly string[] = [
+  // In workerd, which has modules of WebAssembly, and the database of a Durable Object.
+  "src/engine/module.workerd.ts",
+  "src/swap/durable_object.ts",
+  // In browsers: the Origin Private File System, and the worker that reaches it for a page.
+  "src/swap/opfs_*.ts",
+  // Against a server that speaks Redis, and runs the programs that it is sent.
+  "src/swap/storage_redis.ts",
+  // Processes of the command's own, out of dist/: test/cli/run.test.ts starts them.
+  "src/cli/{main,run,parent,child}.ts",
+];
+
 const config: ViteUserConfig = defineConfig({
   test: {
     testTimeout: 60_000,
@@ -42,11 +60,25 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "host",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/assembly/**", "test/consumers/**", "test/workerd/**", ...long],
+          exclude: [
+            "test/assembly/**",
+            "test/consumers/**",
+            "test/workerd/**",
+            ...long,
+            ...covered,
+          ],
         },
       },
     ],
     setupFiles: ["scripts/vitest_runtime.js"],
+    coverage: {
+      provider: "v8",
+      include: ["src/**/*.ts"],
+      exclude: [...elsewhere, "**/*.d.ts"],
+      reporter: ["text", "json"],
+      reportsDirectory: "build/coverage",
+      thresholds: { lines: 95, branches: 90 },
+    },
   },
 });
 
