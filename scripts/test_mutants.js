@@ -1,6 +1,6 @@
 /**
- * Says which faults the simulator finds: `node scripts/test_mutants.js [--only NAME,NAME] [--seeds N] [--timeout SECONDS]
- * [--json]`. For each mutant of test/mutants/ the library is built with its fault, and simulated seed by seed until
+ * Says which faults the simulator finds: `node scripts/test_mutants.js [--only NAME,NAME] [--seeds N] [--ops N]
+ * [--timeout SECONDS] [--json]`. For each mutant of test/mutants/ the library is built with its fault, and simulated seed by seed until
  * one fails: then it is caught. One that passes all seeds has survived, and so has one that had to be killed, as the
  * simulator itself is to say when something hangs. The sources as they are have to pass before.
  */
@@ -17,6 +17,7 @@ Builds the library with one fault at a time, and simulates it until that is foun
 
   --only NAME,NAME   these mutants alone
   --seeds N          seeds to try for each (default 100)
+  --ops N            operations of a seed (default 2000)
   --timeout SECONDS  when a mutant's run is killed (default 300)
   --json             results as JSON
   --help             this text
@@ -35,7 +36,8 @@ Builds the library with one fault at a time, and simulates it until that is foun
 
 /**
  * @typedef {object} Options
- * @property {number} seeds
+ * @property {number} seeds to try, from 1 on
+ * @property {number} ops of each
  * @property {number} timeout seconds
  */
 
@@ -51,9 +53,13 @@ const SAID_MAX = 2000;
  * @param {Options} options
  * @returns {Promise<{ code: number | null, output: string, seconds: number }>} no code: it was killed
  */
-function simulate(dist, { seeds, timeout }) {
-  const args = [join(root, "scripts", "sim.js"), "--seeds", String(seeds), "--dist", dist];
-  const child = spawn(process.execPath, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+function simulate(dist, { seeds, ops, timeout }) {
+  const what = ["--seed", "1", "--seeds", String(seeds), "--ops", String(ops), "--dist", dist];
+  const child = spawn(process.execPath, [join(root, "scripts", "sim.js"), ...what, "--no-shrink"], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
   const start = performance.now();
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
@@ -61,7 +67,8 @@ function simulate(dist, { seeds, timeout }) {
       output += text;
     });
   }
-  const timer = setTimeout(() => child.kill("SIGKILL"), timeout * 1000);
+  // With the process that it has started in turn, which its group is for.
+  const timer = setTimeout(() => process.kill(-Number(child.pid), "SIGKILL"), timeout * 1000);
   return new Promise((done, fail) => {
     child.on("error", fail);
     child.on("close", (code) => {
@@ -82,7 +89,7 @@ async function hunt(mutant, options) {
   const said = output.slice(-SAID_MAX);
   if (code === 0) return { name, result: "survived", seed: undefined, seconds, said };
   if (code === null) return { name, result: "timed out", seed: undefined, seconds, said };
-  const seed = /\bseed (\d+)/.exec(output)?.[1];
+  const seed = /^seed (\d+) (?:failed|or the one)/m.exec(output)?.[1];
   if (code !== FAILED || seed === undefined) {
     throw new Error(`mutant ${name}: the simulator ended with code ${code}: ${said}`);
   }
@@ -145,7 +152,7 @@ function count(text, name) {
 
 /** @returns {Promise<number>} exit code */
 async function main() {
-  /** @type {{ only?: string, seeds?: string, timeout?: string, json?: boolean, help?: boolean }} */
+  /** @type {{ only?: string, seeds?: string, ops?: string, timeout?: string, json?: boolean, help?: boolean }} */
   let given;
   /** @type {Options} */
   let options;
@@ -154,13 +161,18 @@ async function main() {
       options: {
         only: { type: "string" },
         seeds: { type: "string" },
+        ops: { type: "string" },
         timeout: { type: "string" },
         json: { type: "boolean" },
         help: { type: "boolean" },
       },
     }).values;
-    const { seeds = "100", timeout = "300" } = given;
-    options = { seeds: count(seeds, "--seeds"), timeout: count(timeout, "--timeout") };
+    const { seeds = "100", ops = "2000", timeout = "300" } = given;
+    options = {
+      seeds: count(seeds, "--seeds"),
+      ops: count(ops, "--ops"),
+      timeout: count(timeout, "--timeout"),
+    };
   } catch (error) {
     console.error(`test_mutants: ${error instanceof Error ? error.message : error}\n\n${USAGE}`);
     return 2;
