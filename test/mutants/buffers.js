@@ -214,10 +214,10 @@ export const mutants = [
     put: "    copyOut(",
   },
   {
-    name: "list-end-lost",
-    what: "what leaves the end of a list is still its end",
+    name: "member-lost",
+    what: "what moves from one list to another is not found in it any more",
     file: "src/lru.ts",
-    find: "      if (next) next.lruPrev = prev;\n      else from.#last = prev;\n",
-    put: "      if (next) next.lruPrev = prev;\n",
+    find: "    this.#last = node;\n    this.#size++;\n    this.#pages += pages;",
+    put: "    if (!last || !from) this.#last = node;\n    this.#size++;\n    this.#pages += pages;",
   },
 ];

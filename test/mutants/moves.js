@@ -175,4 +175,12 @@ export const mutants = [
     find: "this.#discard(ranges, Math.max(engine.slotsReach - TRIM_SPARE, 0));",
     put: "this.#discard(ranges, Math.max(engine.slotsReach - TRIM_SPARE - 1, 0));",
   },
+  {
+    name: "cursor-inside-a-chunk",
+    what: "a restore of all begins where one of a part stopped, although a chunk lies across that by now",
+    file: "src/ttm/restore.ts",
+    find: "      if (first !== cursor) this.#startAt(first);\n",
+    put: "      if (first < cursor) this.#startAt(first);\n",
+    was: "215bed1",
+  },
 ];

@@ -1,102 +1,8 @@
-/*
- * Promises that random operations on many buffers cannot be held to, since too much else happens meanwhile: each is
- * looked at by itself, on a device of its own, with numbers that the seed draws. All of it at once, without waits.
- */
-import { PAGE_SIZE } from "../../assembly/abi.ts";
-import type { BufferObject, Device, DeviceOptions, SyncSwapDevice } from "../../src/index.ts";
-import { Random } from "../../src/testing/random.ts";
-import type { Library } from "./library.ts";
-import { Failure } from "./world.ts";
-
-/** A store of pages by slot, which may refuse some slots. */
-class Slots implements SyncSwapDevice {
-  readonly name = "probe";
-  readonly slots: number;
-  readonly pages: Map<number, Uint8Array> = new Map();
-  /** Slots that cannot be written, or not be read. */
-  readonly unwritable: Set<number> = new Set();
-  readonly unreadable: Set<number> = new Set();
-  /** How often a write of each unwritable one was tried. */
-  readonly tried: Map<number, number> = new Map();
-
-  constructor(slots: number) {
-    this.slots = slots;
-  }
-
-  writeSync(runs: Parameters<SyncSwapDevice["writeSync"]>[0]) {
-    let pages = 0;
-    for (const [slot, page] of pagesOf(runs)) {
-      if (this.unwritable.has(slot)) {
-        this.tried.set(slot, (this.tried.get(slot) ?? 0) + 1);
-        return { pages, error: broken() };
-      }
-      this.pages.set(slot, page.slice());
-      pages++;
-    }
-    return undefined;
-  }
-
-  readSync(runs: Parameters<SyncSwapDevice["readSync"]>[0]): void {
-    for (const [slot, page] of pagesOf(runs)) {
-      if (this.unreadable.has(slot)) throw broken();
-      page.set(this.pages.get(slot) as Uint8Array);
-    }
-  }
-
-  discard(ranges: Parameters<NonNullable<SyncSwapDevice["discard"]>>[0]): void {
-    for (const { slot, pages } of ranges) {
-      for (let i = 0; i < pages; i++) this.pages.delete(slot + i);
-    }
-  }
-}
-
-function* pagesOf(
-  runs: Parameters<SyncSwapDevice["readSync"]>[0],
-): Generator<[number, Uint8Array], void> {
-  for (const { slot, views } of runs) {
-    let at = slot;
-    for (const view of views) {
-      for (let byte = 0; byte < view.length; byte += PAGE_SIZE) {
-        yield [at++, view.subarray(byte, byte + PAGE_SIZE)];
-      }
-    }
-  }
-}
-
-function broken(): Error {
-  return Object.assign(new Error("a bad sector"), { code: "EIO" });
-}
-
-/** What a probe has at hand. */
-interface Bench {
-  readonly library: Library;
-  readonly random: Random;
-  readonly device: (options: Omit<DeviceOptions, "memory">, frames: number) => Device;
-}
-
-function must(holds: boolean, text: string): asserts holds {
-  if (!holds) throw new Failure(text);
-}
-
-/** `pages` pages that are not zeros, and differ by `mark`. */
-function filled(pages: number, mark: number): Uint8Array {
-  const bytes = new Uint8Array(pages * PAGE_SIZE);
-  for (let i = 0; i < bytes.length; i += 64) bytes[i] = 1 + ((mark + i / 64) % 255);
-  return bytes;
-}
-
-function written(device: Device, pages: number, mark: number): BufferObject {
-  const bo = device.createBuffer(pages * PAGE_SIZE);
-  bo.writeSync(0, filled(pages, mark));
-  return bo;
-}
-
-function mustShow(bo: BufferObject, pages: number, mark: number): void {
-  const wanted = filled(pages, mark);
-  const read = bo.readSync(0, new Uint8Array(wanted.length));
-  const at = read.findIndex((byte, i) => byte !== wanted[i]);
-  must(at < 0, `buffer ${bo.id}: byte ${at} is ${read[at]} instead of ${wanted[at]}`);
-}
+/* Promises about order, advice, slots and room: all at once, without waits. */
+import { PAGE_SIZE } from "../../../assembly/abi.ts";
+import type { BufferObject } from "../../../src/index.ts";
+import { type Bench, codeOf, filled, must, mustShow, type Probe, written } from "./bench.ts";
+import { Slots } from "./store.ts";
 
 /** What was used again leaves after what was used before it, and not again. */
 function recency({ random, device, library }: Bench): void {
@@ -171,7 +77,7 @@ function quarantine({ random, device }: Bench): void {
         try {
           bo.shrinkSync();
         } catch (error) {
-          if ((error as { code?: string }).code !== "EIO") throw error;
+          if (codeOf(error) !== "EIO") throw error;
         }
       }
     }
@@ -199,22 +105,20 @@ function packing({ random, device }: Bench): void {
       bo.writeSync(0, filled(1, mark));
       buffers.push({ bo, mark });
     } catch (error) {
-      if ((error as { code?: string }).code !== "ENOMEM") throw error;
+      if (codeOf(error) !== "ENOMEM") throw error;
       bo.destroy();
     }
     if (random.percent(30)) own.shrinkSync();
   }
   own.check();
-  for (const { bo, mark } of buffers) mustShow(bo, 1, mark);
+  for (const { bo, mark } of buffers) mustShow(bo, filled(1, mark));
 }
 
 /** With all of memory and swap taken, pages are exchanged one for another. */
 function brim({ random, device, library }: Bench): void {
   const frames = 16 + random.below(40);
   const slots = 4 + random.below(60);
-  const swap = random.percent(50)
-    ? library.ramSwap({ size: slots * PAGE_SIZE })
-    : new Slots(slots);
+  const swap = random.percent(50) ? library.ramSwap({ size: slots * PAGE_SIZE }) : new Slots(slots);
   const own = device({ swap }, frames);
   const buffers: { bo: BufferObject; pages: number; mark: number }[] = [];
   for (let mark = 0; ; mark++) {
@@ -223,7 +127,7 @@ function brim({ random, device, library }: Bench): void {
     try {
       bo.writeSync(0, filled(pages, mark));
     } catch (error) {
-      const { code } = error as { code?: string };
+      const code = codeOf(error);
       if (code !== "ENOMEM" && code !== "ENOSPC") throw error;
       bo.destroy();
       if (pages === 1) break;
@@ -233,32 +137,10 @@ function brim({ random, device, library }: Bench): void {
   }
   for (let i = 0; i < 2 * buffers.length; i++) {
     const { bo, pages, mark } = random.pick(buffers);
-    mustShow(bo, pages, mark);
+    mustShow(bo, filled(pages, mark));
   }
 }
 
-const PROBES = [recency, hibernation, ahead, advice, quarantine, packing, brim];
-
-/**
- * Holds the library to one of the promises.
- *
- * @throws Failure, Error when it does not hold
- */
-export function probe(seed: number, library: Library): void {
-  const random = new Random(seed ^ 0x68bc21eb);
-  const devices: Device[] = [];
-  const device: Bench["device"] = (options, frames) => {
-    const made = library.createDeviceSync({ ...options, memory: frames * PAGE_SIZE });
-    devices.push(made);
-    return made;
-  };
-  const each = PROBES[seed % PROBES.length] as (bench: Bench) => void;
-  try {
-    each({ library, random, device });
-  } catch (error) {
-    if (error instanceof Error) error.message = `${each.name}: ${error.message}`;
-    throw error;
-  } finally {
-    for (const made of devices) made.closeSync({ force: true });
-  }
-}
+export const PROBES: readonly Probe[] = [
+  ...[recency, hibernation, ahead, advice, quarantine, packing, brim],
+];
