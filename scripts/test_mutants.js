@@ -1,8 +1,8 @@
 /**
  * Says which faults the simulator finds: `node scripts/test_mutants.js [--only NAME,NAME] [--seeds N] [--ops N]
  * [--timeout SECONDS] [--json]`. For each mutant of test/mutants/ the library is built with its fault, and simulated seed by seed until
- * one fails: then it is caught. One that passes all seeds has survived, and so has one that had to be killed, as the
- * simulator itself is to say when something hangs. The sources as they are have to pass before.
+ * one fails: then it is caught. One that passes all seeds has survived. Nor is one caught that had to be killed, or
+ * whose run crashed: the simulator itself is to say when something hangs. The sources as they are have to pass before.
  */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
@@ -28,7 +28,7 @@ Builds the library with one fault at a time, and simulates it until that is foun
 /**
  * @typedef {object} Result
  * @property {string} name
- * @property {"caught" | "survived" | "timed out"} result
+ * @property {"caught" | "survived" | "timed out" | "crashed"} result
  * @property {number | undefined} seed that found it
  * @property {number} seconds
  * @property {string} said by the simulator: why the seed failed
@@ -88,12 +88,12 @@ async function hunt(mutant, options) {
   const { code, output, seconds } = await simulate(await buildMutant(mutant), options);
   const said = output.slice(-SAID_MAX);
   if (code === 0) return { name, result: "survived", seed: undefined, seconds, said };
-  if (code === null) return { name, result: "timed out", seed: undefined, seconds, said };
   const seed = /^seed (\d+) (?:failed|or the one)/m.exec(output)?.[1];
-  if (code !== FAILED || seed === undefined) {
-    throw new Error(`mutant ${name}: the simulator ended with code ${code}: ${said}`);
+  if (code === FAILED && seed !== undefined) {
+    return { name, result: "caught", seed: Number(seed), seconds, said };
   }
-  return { name, result: "caught", seed: Number(seed), seconds, said };
+  const result = code === null ? "timed out" : "crashed";
+  return { name, result, seed: undefined, seconds, said };
 }
 
 /** @param {Result} result */

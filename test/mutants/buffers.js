@@ -189,8 +189,8 @@ export const mutants = [
     name: "ahead-fails-the-read",
     what: "a read fails for pages that it was not asked for",
     file: "src/access.ts",
-    find: "if (part) return ahead > 0 && (unread || lacks(failure)) ? part : undefined;",
-    put: "if (part) return undefined;",
+    find: "if (a.ahead === 0 || failure === undefined || bo.gone) return false;",
+    put: "return false;",
   },
   {
     name: "own-pages-in-the-way",
@@ -214,10 +214,10 @@ export const mutants = [
     put: "    copyOut(",
   },
   {
-    name: "list-end-lost",
-    what: "what leaves the end of a list is still its end",
+    name: "member-lost",
+    what: "what moves from one list to another is not found in it any more",
     file: "src/lru.ts",
-    find: "      if (next) next.lruPrev = prev;\n      else from.#last = prev;\n",
-    put: "      if (next) next.lruPrev = prev;\n",
+    find: "    this.#last = node;\n    this.#size++;\n    this.#pages += pages;",
+    put: "    if (!last || !from) this.#last = node;\n    this.#size++;\n    this.#pages += pages;",
   },
 ];

@@ -13,8 +13,8 @@ export const mutants = [
     name: "cursor-forgotten",
     what: "an interrupted restore does not know where it stopped",
     file: "src/ttm/restore.ts",
-    find: "this.state = tt.restore ?? { cursor: 0,",
-    put: "this.state = { cursor: 0,",
+    find: "this.state = tt.restore ?? { cursor: 0, read: 0, mapping: undefined };",
+    put: "this.state = { cursor: 0, read: 0, mapping: undefined };",
   },
   {
     name: "interruption-drops-content",
@@ -174,5 +174,13 @@ export const mutants = [
     file: "src/swap/space.ts",
     find: "this.#discard(ranges, Math.max(engine.slotsReach - TRIM_SPARE, 0));",
     put: "this.#discard(ranges, Math.max(engine.slotsReach - TRIM_SPARE - 1, 0));",
+  },
+  {
+    name: "cursor-inside-a-chunk",
+    what: "a restore of all begins where one of a part stopped, although a chunk lies across that by now",
+    file: "src/ttm/restore.ts",
+    find: "      if (first !== cursor) this.#startAt(first);\n",
+    put: "      if (first < cursor) this.#startAt(first);\n",
+    was: "215bed1",
   },
 ];

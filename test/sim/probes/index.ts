@@ -1,0 +1,49 @@
+/*
+ * Promises that random operations on many buffers cannot be held to, since too much else happens meanwhile: each is
+ * looked at by itself, on a device of its own, with numbers that the seed draws.
+ */
+import { PAGE_SIZE } from "../../../assembly/abi.ts";
+import type { Device } from "../../../src/index.ts";
+import { Random } from "../../../src/testing/random.ts";
+import { Clock } from "../clock.ts";
+import { drained, type Library, useClock } from "../library.ts";
+import type { Bench } from "./bench.ts";
+import * as bytes from "./bytes.ts";
+import * as sync from "./sync.ts";
+import * as waits from "./waits.ts";
+
+const PROBES = [...sync.PROBES, ...bytes.PROBES, ...waits.PROBES];
+
+/**
+ * Holds the library to one of the promises.
+ *
+ * @throws Failure, Error when it does not hold
+ */
+export async function probe(seed: number, library: Library): Promise<void> {
+  const random = new Random(seed ^ 0x68bc21eb);
+  const clock = new Clock(new Random(seed ^ 0x2c1b3c6d), 0.01);
+  useClock(clock);
+  const devices: Device[] = [];
+  const bench: Bench = {
+    ...{ library, random },
+    device: (options, frames) => {
+      const made = library.createDeviceSync({ ...options, memory: frames * PAGE_SIZE });
+      devices.push(made);
+      return made;
+    },
+    settle: async () => {
+      do await drained();
+      while (clock.step());
+    },
+  };
+  const each = PROBES[seed % PROBES.length] as (typeof PROBES)[0];
+  try {
+    await each(bench);
+  } catch (error) {
+    if (error instanceof Error) error.message = `${each.name}: ${error.message}`;
+    throw error;
+  } finally {
+    for (const made of devices) void made.close({ force: true });
+    await bench.settle();
+  }
+}
