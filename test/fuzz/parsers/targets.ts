@@ -54,8 +54,9 @@ export function size(data: Uint8Array): void {
     bytes = parseSize(text, "limit");
   } catch (error) {
     if (!(error instanceof RangeError) || !error.message.startsWith("limit ")) throw error;
-    const hasUnit = /a unit of/.test(error.message);
-    must(exact !== undefined || hasUnit || !/[a-z]\s*$/i.test(text), `it names no unit: ${error}`);
+    const [suffix = ""] = /[a-z]*$/i.exec(text.trim()) ?? [];
+    const known = unitOf(suffix.toLowerCase()) !== undefined;
+    must(known || /a unit of/.test(error.message), `it names no unit: ${error}`);
     if (exact === undefined || value === undefined) return;
     const whole = exact.unit > 1n || value % 1_000_000n === 0n;
     const fits = value >= 1_000_000n + off(value) && value <= (SAFE - 20_000n) * 1_000_000n;
