@@ -41,6 +41,10 @@ function millionths({ digits, power, unit }: Exact): bigint | undefined {
   return power >= 0 ? scaled * 10n ** BigInt(power) : scaled / 10n ** BigInt(-power);
 }
 
+function isWhole({ digits, power }: Exact): boolean {
+  return power >= 0 || digits % 10n ** BigInt(-power) === 0n;
+}
+
 const SAFE = BigInt(Number.MAX_SAFE_INTEGER);
 /** What doubles may be off by: a 10^12th. */
 const off = (value: bigint): bigint => value / 1_000_000_000_000n + 2n;
@@ -58,7 +62,7 @@ export function size(data: Uint8Array): void {
     const known = unitOf(suffix.toLowerCase()) !== undefined;
     must(known || /a unit of/.test(error.message), `it names no unit: ${error}`);
     if (exact === undefined || value === undefined) return;
-    const whole = exact.unit > 1n || value % 1_000_000n === 0n;
+    const whole = exact.unit > 1n || isWhole(exact);
     const fits = value >= 1_000_000n + off(value) && value <= (SAFE - 20_000n) * 1_000_000n;
     must(!(whole && fits), `${text} is a size, and is refused`);
     return;
