@@ -18,6 +18,9 @@ function engineBytes(build: "debug" | "engine"): Plugin {
   };
 }
 
+/** What is run on a debug and on a release build of the engine. */
+const onEngines = ["test/assembly/**/*.test.ts", "test/fuzz/engine.test.ts"];
+
 /** Minutes of exhaustive and random tests: `npm run test:ttm` and `npm run test:long` run them. */
 const long = process.env.TTM_EXHAUSTIVE ? [] : ["test/ttm/exhaustive*", "test/ttm/differential*"];
 
@@ -47,12 +50,12 @@ const config: ViteUserConfig = defineConfig({
       {
         extends: true,
         plugins: [engineBytes("debug")],
-        test: { name: "debug", include: ["test/assembly/**/*.test.ts"] },
+        test: { name: "debug", include: onEngines },
       },
       {
         extends: true,
         plugins: [engineBytes("engine")],
-        test: { name: "release", include: ["test/assembly/**/*.test.ts"] },
+        test: { name: "release", include: onEngines },
       },
       {
         extends: true,
@@ -61,7 +64,7 @@ const config: ViteUserConfig = defineConfig({
           name: "host",
           include: ["test/**/*.test.ts"],
           exclude: [
-            "test/assembly/**",
+            ...onEngines,
             "test/consumers/**",
             "test/workerd/**",
             ...long,

@@ -26,6 +26,7 @@ import {
   S3FifoModel,
   TwoQModel,
 } from "./policies.ts";
+import { readReferences } from "./trace_file.ts";
 
 /** Page numbers, in the order in which they are used. */
 interface Workload {
@@ -71,21 +72,7 @@ function workload(
 
 /** The references of a trace. */
 function references(file: string): number[] {
-  const bytes = gunzipSync(readFileSync(file));
-  const uses: number[] = [];
-  let page = 0;
-  for (let at = 0; at < bytes.length; ) {
-    let value = 0;
-    for (let unit = 1, more = true; more; unit *= 128) {
-      const byte = bytes[at++] as number;
-      value += (byte & 127) * unit;
-      more = byte > 127;
-    }
-    const zigzag = Math.floor(value / 2);
-    page += zigzag % 2 === 1 ? -(zigzag + 1) / 2 : zigzag / 2;
-    uses.push(page);
-  }
-  return uses;
+  return readReferences(gunzipSync(readFileSync(file)));
 }
 
 function traces(): Workload[] {

@@ -469,16 +469,25 @@ export class Device implements Disposable, AsyncDisposable {
     await space.close();
   }
 
+  /** A memory that nothing is known of is given up as it is. */
+  #free(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (this.global.unsound === undefined) throw error;
+    }
+  }
+
   /** Destroys all that is left. Returns whether it was the last device on the memory. */
   #letGo(): boolean {
     const { global } = this;
     // Who moves pages of a buffer now frees it when he lets go of it.
     for (const bo of this.#buffers) {
       this.#shared.hibernation.forget(bo.windows);
-      bo.end();
+      this.#free(() => bo.end());
     }
     this.#buffers.clear();
-    this.pool.close();
+    this.#free(() => this.pool.close());
     global.removeDevice();
     return global.devices === 0;
   }

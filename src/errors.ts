@@ -176,6 +176,9 @@ export function codeOf(error: unknown): TtmErrorCode {
   return "EIO";
 }
 
+/** What Deno says of errors that it has no name for. */
+const OS_ERROR = /\(os error (\d+)\)$/;
+
 type Foreign = Readonly<Record<"code" | "name" | "errno" | "errcode" | "cause", unknown>>;
 
 function field(error: Foreign, name: keyof Foreign): unknown {
@@ -188,11 +191,13 @@ function ownCode(error: Foreign): TtmErrorCode | undefined {
   const [errno, errcode] = [field(error, "errno"), field(error, "errcode")];
   if (code === QUOTA_EXCEEDED) return "ENOSPC";
   const named = typeof code === "string";
+  const [, told] = (!named && OS_ERROR.exec(messageOf(error))) || [];
   const keys = [
     ...(named ? [code, typeof errcode === "number" ? `${code}:${errcode}` : undefined] : []),
     typeof name === "string" ? name : undefined,
     // Beside a code of its own it may be the number of something else, such as a database.
     !named && typeof errno === "number" ? Math.abs(errno) : undefined,
+    told === undefined ? undefined : Number(told),
   ];
   return BY_NAME.get(keys.find((key) => BY_NAME.has(key)));
 }

@@ -44,8 +44,10 @@ export function parseSize(value: Size, name: string): number {
 }
 
 function parseText(text: string, name: string): number {
-  const parts = /^\s*([+-]?[\d.]+(?:e\d+)?)\s*([a-z]*)\s*$/i.exec(text);
-  const unit = UNITS[parts?.[2]?.toLowerCase() ?? ""];
+  // Trimmed first: of two places that take blanks each way to share them would be tried.
+  const parts = /^([+-]?[\d.]+(?:e\d+)?)\s*([a-z]*)$/i.exec(text.trim());
+  const suffix = parts?.[2]?.toLowerCase() ?? "";
+  const unit = Object.hasOwn(UNITS, suffix) ? UNITS[suffix] : undefined;
   if (!parts || unit === undefined) {
     const known = "B, KiB, MiB, GiB, TiB, kB, MB, GB or TB";
     throw new RangeError(`${name} is ${show(text)}: use a number and a unit of ${known}`);

@@ -151,6 +151,9 @@ describe("what others throw", () => {
   const named = (name: string) => Object.assign(new Error("text"), { name });
 
   test.each<[TtmErrorCode, unknown]>([
+    ["ENOSPC", new Error("File too large (os error 27)")],
+    ["ENOSPC", new Error("Disk quota exceeded (os error 122)")],
+    ["EIO", new Error("Something (os error 71)")],
     ["ENOSPC", systemError("EDQUOT")],
     ["ENOSPC", systemError("EFBIG")],
     ["ENOSPC", systemError("SQLITE_FULL")],

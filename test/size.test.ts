@@ -109,7 +109,6 @@ describe("parseSize", () => {
     ".",
     ". MiB",
     "constructor",
-    "1 constructor",
   ])("%j is out of range: RangeError names the argument and the value", (size) => {
     const parse = () => parseSize(size, "memory");
     expect(parse).toThrow(RangeError);
@@ -135,6 +134,7 @@ describe("parseSize", () => {
     "1e-3 MB",
     "--1",
     "1 toString",
+    "1 constructor",
     "1 __proto__",
     "½ MiB",
   ])("%j is not understood: RangeError says what would be", (size) => {
@@ -142,6 +142,18 @@ describe("parseSize", () => {
     expect(parse).toThrow(RangeError);
     expect(parse).toThrow(`ramSwap size is ${JSON.stringify(size)}`);
     expect(parse).toThrow("use a number and a unit of B, KiB, MiB, GiB, TiB, kB, MB, GB or TB");
+  });
+
+  // It would take for hours if each way to share blanks between two places were tried.
+  test.each([
+    ["blanks", " ", "1 MiB"],
+    ["digits", "0", ".1"],
+    ["letters", "e", "1"],
+  ])("a million %s are read in one pass", (_, many, rest) => {
+    const million = many.repeat(1_000_000);
+    for (const text of [`1${million}!`, `${million}${rest}!`, `1${million}1${million}!`]) {
+      expect(() => parseSize(text, "size")).toThrow(/use a number and a unit/);
+    }
   });
 
   test.each([undefined, null, true, 64n, [], [64], {}, Symbol("64"), () => 64, new Date(64)])(

@@ -7,6 +7,7 @@ import { assertFits, bytesNeeded, type EngineGeometry } from "./geometry.ts";
 import { instantiate, size } from "./instance.ts";
 import { INVARIANTS } from "./invariants.ts";
 import { drawKey } from "./sum_key.ts";
+import { Trap } from "./trap.ts";
 
 /** A stretch of one vector that is being filled. */
 export interface FillWindow {
@@ -16,6 +17,12 @@ export interface FillWindow {
   /** Entries from `start` on already read into a held chunk. */
   readonly done: number;
 }
+
+/** What every use that finds a page, or brings one in, calls: through another function it takes twice as long. */
+const OFTEN: readonly (keyof Exports)[] = [
+  ...(["entriesBefore", "entriesCount", "vectorDirty", "slotsFree", "slotsReach"] as const),
+  ...(["fillPrepare", "fillCommit", "shrinkPrepare", "shrinkCommit", "ramTransfer"] as const),
+];
 
 /** Entries that neither are pages nor have one held for them. */
 const GAP = abi.KIND_SWAPPED | abi.KIND_EMPTY;
@@ -27,6 +34,7 @@ const GAP = abi.KIND_SWAPPED | abi.KIND_EMPTY;
 export class Engine {
   readonly geometry: EngineGeometry;
   readonly #wasm: Exports;
+  readonly #trap = new Trap();
   readonly #buffer: ArrayBuffer;
   readonly #header: Uint32Array;
   readonly #exchange: Exchange;
@@ -40,7 +48,7 @@ export class Engine {
    * @throws TtmError ENOMEM when the host has no room for it
    */
   constructor(geometry: EngineGeometry, module: WebAssembly.Module) {
-    const wasm = instantiate(module, bytesNeeded(geometry));
+    const wasm = this.#trap.watch(instantiate(module, bytesNeeded(geometry)), OFTEN);
     const { frames, slots, entries, ram, dma32 } = geometry;
     const pages = wasm.memoryPages(frames, slots, entries, Number(ram));
     assertFits(geometry, pages);
@@ -62,6 +70,11 @@ export class Engine {
     Object.freeze(this);
   }
 
+  /** What is said of it once it has trapped. */
+  get trapped(): TtmError | undefined {
+    return this.#trap.error;
+  }
+
   /** Free page frames. */
   get freePages(): number {
     return this.#word(abi.H_FREE_PAGES);
@@ -74,7 +87,11 @@ export class Engine {
 
   /** Free swap slots, but for such to which a write failed: these are used when there are no others. */
   get goodSlots(): number {
-    return this.#wasm.slotsFree() >>> 0;
+    try {
+      return this.#wasm.slotsFree() >>> 0;
+    } catch (error) {
+      throw this.#trap.noted(error);
+    }
   }
 
   /** Swap slots that hold a page, or are reserved for one. */
@@ -257,14 +274,21 @@ export class Engine {
 
   #first(vector: number, from: number, to: number, kinds: number): number {
     if (from >= to) return from;
-    return (
-      from + this.#expect(this.#wasm.entriesBefore(vector + from, to - from, kinds), "restore")
-    );
+    try {
+      const before = this.#wasm.entriesBefore(vector + from, to - from, kinds);
+      return from + this.#expect(before, "restore");
+    } catch (error) {
+      throw this.#trap.noted(error);
+    }
   }
 
   #count(vector: number, from: number, to: number, kinds: number): number {
     if (from >= to) return 0;
-    return this.#expect(this.#wasm.entriesCount(vector + from, to - from, kinds), "restore");
+    try {
+      return this.#expect(this.#wasm.entriesCount(vector + from, to - from, kinds), "restore");
+    } catch (error) {
+      throw this.#trap.noted(error);
+    }
   }
 
   /** First entry of a new vector; -ENOMEM; or -EBUSY: there is room, once vectors are packed. */
@@ -312,8 +336,12 @@ export class Engine {
     count: number,
     keep: boolean,
   ): number {
-    const rc = this.#wasm.vectorDirty(vector, entries, start, count, Number(keep));
-    return this.#expect(rc, "populate");
+    try {
+      const rc = this.#wasm.vectorDirty(vector, entries, start, count, Number(keep));
+      return this.#expect(rc, "populate");
+    } catch (error) {
+      throw this.#trap.noted(error);
+    }
   }
 
   /** Gives all pages of a vector their caching. Returns pages changed. */
@@ -334,49 +362,51 @@ export class Engine {
   }
 
   /** Holds chunks for up to `budget` entries or so. Returns entries covered, or -ENOMEM. */
-  fillPrepare(
-    w: FillWindow,
-    budget: number,
-    flags: number,
-    overwriteFrom: number,
-    overwriteTo: number,
-  ): number {
+  fillPrepare(w: FillWindow, budget: number, flags: number, from: number, to: number): number {
     const { tt, entries, start, done } = w;
     const wasm = this.#wasm;
-    const rc = wasm.fillPrepare(
-      tt.vector,
-      entries,
-      start,
-      done,
-      budget,
-      flags,
-      overwriteFrom,
-      overwriteTo,
-    );
-    return rc === -abi.ENOMEM ? rc : this.#expect(rc, "restore");
+    try {
+      const rc = wasm.fillPrepare(tt.vector, entries, start, done, budget, flags, from, to);
+      return rc === -abi.ENOMEM ? rc : this.#expect(rc, "restore");
+    } catch (error) {
+      throw this.#trap.noted(error);
+    }
   }
 
   /** Makes the chunks visible whose entries are all read. Returns entries that now are pages. */
   fillCommit(w: FillWindow, covered: number, read: number, flags: number): number {
     const { tt, entries, start, done } = w;
-    const rc = this.#wasm.fillCommit(tt.vector, entries, start, done, covered, read, flags);
-    return this.#expect(rc, "restore");
+    const wasm = this.#wasm;
+    try {
+      const rc = wasm.fillCommit(tt.vector, entries, start, done, covered, read, flags);
+      return this.#expect(rc, "restore");
+    } catch (error) {
+      throw this.#trap.noted(error);
+    }
   }
 
   /** Reserves slots for about `budget` pages of the items. Returns pages prepared, or -ENOSPC. */
   shrinkPrepare(items: readonly ShrinkItem[], budget: number): number {
     this.#exchange.putItems(items);
-    const rc = this.#wasm.shrinkPrepare(items.length, budget);
-    this.#exchange.takeNext(items);
-    return rc === -abi.ENOSPC ? rc : this.#expect(rc, "shrink");
+    try {
+      const rc = this.#wasm.shrinkPrepare(items.length, budget);
+      this.#exchange.takeNext(items);
+      return rc === -abi.ENOSPC ? rc : this.#expect(rc, "shrink");
+    } catch (error) {
+      throw this.#trap.noted(error);
+    }
   }
 
   /** Lets the first `moved` prepared pages go. Returns pages released. */
   shrinkCommit(items: readonly ShrinkItem[], moved: number): number {
     this.#exchange.putItems(items);
-    const released = this.#expect(this.#wasm.shrinkCommit(items.length, moved), "shrink");
-    this.#exchange.takeReleased(items);
-    return released;
+    try {
+      const released = this.#expect(this.#wasm.shrinkCommit(items.length, moved), "shrink");
+      this.#exchange.takeReleased(items);
+      return released;
+    } catch (error) {
+      throw this.#trap.noted(error);
+    }
   }
 
   /** Slots that such a prepare would take. */
@@ -412,8 +442,12 @@ export class Engine {
    */
   ramTransfer(out: boolean, sums: boolean): number {
     if (out && sums) this.#needKey();
-    const rc = this.#wasm.ramTransfer(Number(out), Number(sums));
-    return this.#expect(rc, out ? "shrink" : "restore");
+    try {
+      const rc = this.#wasm.ramTransfer(Number(out), Number(sums));
+      return this.#expect(rc, out ? "shrink" : "restore");
+    } catch (error) {
+      throw this.#trap.noted(error);
+    }
   }
 
   /** Notes the checksums of an extent's pages, which are about to leave. */
@@ -455,7 +489,11 @@ export class Engine {
 
   /** Slots that the store would have to keep now, from the first on. */
   get slotsReach(): number {
-    return this.#wasm.slotsReach() >>> 0;
+    try {
+      return this.#wasm.slotsReach() >>> 0;
+    } catch (error) {
+      throw this.#trap.noted(error);
+    }
   }
 
   /**

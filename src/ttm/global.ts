@@ -273,13 +273,18 @@ export class TtmGlobal {
     return error;
   }
 
-  /** @throws TtmError EFAULT when it is poisoned */
+  /** @internal What has become of the memory, if nothing is known of it any more. */
+  get unsound(): unknown {
+    return this.#poisoned ? this.#poisoned.error : this.engine.trapped;
+  }
+
+  /** @throws TtmError EFAULT when it is poisoned, or its engine has trapped */
   assertSound(op: TtmOperation): void {
-    if (!this.#poisoned) return;
+    if (!this.#poisoned && !this.engine.trapped) return;
     const text =
       "the state of this memory is not known any more, because a step that moves pages was ended in its middle; " +
       "close the device, and create another one";
-    throw new TtmError("EFAULT", op, text, this.#poisoned.error);
+    throw new TtmError("EFAULT", op, text, this.unsound);
   }
 
   /** @internal Another device on it. */

@@ -20,6 +20,8 @@ export interface Sizes {
   readonly ram?: boolean;
   /** Frames of the DMA32 zone; all of them by default. */
   readonly dma32?: number;
+  /** Wasm pages more than it needs. Default 0. */
+  readonly guardPages?: number;
 }
 
 export interface Extent {
@@ -82,8 +84,8 @@ export class EngineUnderTest {
   constructor(sizes: Sizes) {
     this.sizes = sizes;
     this.wasm = instantiate();
-    const { frames, slots, entries, ram = false, dma32 = frames } = sizes;
-    const pages = this.wasm.memoryPages(frames, slots, entries, Number(ram));
+    const { frames, slots, entries, ram = false, dma32 = frames, guardPages = 0 } = sizes;
+    const pages = this.wasm.memoryPages(frames, slots, entries, Number(ram)) + guardPages;
     this.wasm.memory.grow(pages - this.wasm.memory.buffer.byteLength / WASM_PAGE);
     equal(this.wasm.init(frames, slots, entries, Number(ram), dma32), 0, "init");
     this.bytes = new Uint8Array(this.wasm.memory.buffer);

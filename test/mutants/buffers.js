@@ -189,8 +189,8 @@ export const mutants = [
     name: "ahead-fails-the-read",
     what: "a read fails for pages that it was not asked for",
     file: "src/access.ts",
-    find: "if (a.ahead === 0 || failure === undefined || bo.gone) return false;",
-    put: "return false;",
+    find: "if (part) return ahead > 0 && (unread || lacks(failure)) ? part : undefined;",
+    put: "if (part) return undefined;",
   },
   {
     name: "own-pages-in-the-way",

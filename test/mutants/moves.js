@@ -13,8 +13,8 @@ export const mutants = [
     name: "cursor-forgotten",
     what: "an interrupted restore does not know where it stopped",
     file: "src/ttm/restore.ts",
-    find: "this.state = tt.restore ?? { cursor: 0, read: 0, mapping: undefined };",
-    put: "this.state = { cursor: 0, read: 0, mapping: undefined };",
+    find: "this.state = tt.restore ?? { cursor: 0,",
+    put: "this.state = { cursor: 0,",
   },
   {
     name: "interruption-drops-content",
