@@ -18,6 +18,7 @@ export const LAYERS = [
     [
       ...["src/index.ts", "src/ttm.ts", "src/testing.ts", "src/testing/", "src/cli/"],
       ...["src/streams.ts", "src/streams/", "src/salvage.ts"],
+      ...["src/debug.ts", "src/debug/"],
     ],
   ],
   [["src/create.ts"]],

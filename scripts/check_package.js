@@ -25,7 +25,7 @@ const packageDir = join(workDir, "package");
  * @type {Record<"core" | "engine" | "bundle", { most: number, what: string }>}
  */
 const BUDGETS = {
-  core: { most: 520_000, what: "unpacked, without further subpaths" },
+  core: { most: 526_000, what: "unpacked, without further subpaths" },
   engine: { most: 20 * 1024, what: "engine.wasm" },
   bundle: { most: 46 * 1024, what: "createDevice, bundled, minified and gzipped" },
 };
@@ -37,7 +37,8 @@ const BUDGETS = {
  * @type {Record<string, number>}
  */
 const SUBPATHS = {
-  "./salvage": 9_000,
+  "./debug": 14_000,
+  "./salvage": 8_000,
   "./streams": 30_000,
   "./swap/durable-object": 24_000,
   "./swap/encrypted": 24_000,

@@ -2,7 +2,7 @@ import { MAX_ORDER, PAGE_SIZE } from "../assembly/abi.ts";
 import { Device } from "./device.ts";
 import { Engine } from "./engine/engine.ts";
 import { assertModule } from "./engine/instance.ts";
-import { TtmError } from "./errors.ts";
+import { show, TtmError } from "./errors.ts";
 import { Hibernation } from "./hibernation.ts";
 import { ignoreOutcome } from "./host.ts";
 import type { EngineModule } from "./host_types.ts";
@@ -27,6 +27,8 @@ export interface DeviceOptions extends TtmGlobalOptions {
   readonly dma32?: Size;
   /** Orders, coherent DMA and DMA32 of the pool that the buffers' pages come from. */
   readonly pool?: PoolOptions;
+  /** What is done to the device before anybody has it: `debugMaps()` of `ttm-wasm/debug`, which finds misuse of views. */
+  readonly debug?: (device: Device) => void;
   /** The compiled engine, for hosts that neither compile inlined bytes nor resolve the package's. */
   readonly module?: EngineModule;
 }
@@ -40,7 +42,10 @@ const MEMORY_MIN = 64 * 1024;
 const SLACK_MAX = 2 ** 21;
 const SLACK_MIN = 2 ** 16;
 
-const DEVICE_OPTIONS = [...GLOBAL_OPTIONS, "memory", "swap", "dma32", "pool", "module"] as const;
+const DEVICE_OPTIONS = [
+  ...GLOBAL_OPTIONS,
+  ...(["memory", "swap", "dma32", "pool", "debug", "module"] as const),
+];
 
 /** `createDeviceSync` of index.ts, with the engine that its build brings along. */
 export function createDeviceSync(options: DeviceOptions, engine: () => WebAssembly.Module): Device {
@@ -59,7 +64,10 @@ function make(
   engine: () => WebAssembly.Module,
 ): { device: Device; opening: void | Promise<void> } {
   const given = takeOptions(options, DEVICE_OPTIONS, "createDevice");
-  const { memory: size, swap: device = ramSwap(), dma32: zone, pool = {}, ...rest } = given;
+  const { memory: size, swap: device = ramSwap(), dma32: zone, pool = {}, debug, ...rest } = given;
+  if (debug !== undefined && typeof debug !== "function") {
+    throw new TypeError(`debug must be debugMaps() of ttm-wasm/debug, not ${show(debug)}`);
+  }
   const memory = parseSize(size as Size, "memory");
   if (memory < MEMORY_MIN) {
     const { memory: given } = options;
@@ -85,6 +93,7 @@ function make(
   const hibernation = new Hibernation(global, reclaimer);
   const made = new Device({ global, reclaimer, kswapd, hibernation }, pool);
   global.shrinkers.register(reclaimer);
+  debug?.(made);
   return { device: made, opening: openSwap(store) };
 }
 
