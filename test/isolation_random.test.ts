@@ -62,7 +62,7 @@ function reusedFile(): Place {
 }
 
 const NOW: Readonly<Record<string, () => Place>> = {
-  "ram": () => ({ swap: ramSwap({ size: SLOTS * PAGE_SIZE }) }),
+  ram: () => ({ swap: ramSwap({ size: SLOTS * PAGE_SIZE }) }),
   "a device that fails": () => mapPlace(new MapSwap({ slots: SLOTS })),
   "an encrypted one that fails": () => mapPlace(new MapSwap({ slots: SLOTS }), encryptedSwap),
   "a file that was there before": reusedFile,
