@@ -16,6 +16,7 @@ import { isMain } from "./paths.js";
 export const LAYERS = [
   [[...["src/index.ts", "src/ttm.ts", "src/testing.ts", "src/testing/", "src/cli/"]]],
   [["src/create.ts"]],
+  [["src/debug/"]],
   [["src/device.ts"]],
   [["src/buffer_object.ts", "src/hibernation.ts", "src/debugfs.ts"]],
   [["src/streamable.ts"]],

@@ -1,4 +1,5 @@
 import { MAX_ORDER, PAGE_SIZE } from "../assembly/abi.ts";
+import { type DebugOptions, debugMaps } from "./debug/maps.ts";
 import { Device } from "./device.ts";
 import { Engine } from "./engine/engine.ts";
 import { assertModule } from "./engine/instance.ts";
@@ -27,6 +28,19 @@ export interface DeviceOptions extends TtmGlobalOptions {
   readonly dma32?: Size;
   /** Orders, coherent DMA and DMA32 of the pool that the buffers' pages come from. */
   readonly pool?: PoolOptions;
+  /**
+   * Finds uses of views that are none. Mappings then give copies, which are brought up to date with the pages by every
+   * call on the buffer, and written back by `unmap()`. After that a copy is poison: it reads as 0xdb, and what is written
+   * to it is reported, with where it was mapped and unmapped, at the next `map()`, `unmap()`, `check()` or `close()`,
+   * or 20 ms later. The last 8 MiB of such copies are watched; older ones are detached, so that using them throws.
+   * Also reported: writes to a mapping that was made with `write: false`, writes beyond the ends of a view through its
+   * `buffer`, and views that were transferred.
+   *
+   * What is written to a view shows in those of other mappings of the same bytes with the next call on the buffer, and
+   * what is written while an async call on it is under way when that has settled. It costs a copy and a comparison of
+   * all that is mapped, for each call: for tests and development. Default: false.
+   */
+  readonly debug?: boolean | DebugOptions;
   /** The compiled engine, for hosts that neither compile inlined bytes nor resolve the package's. */
   readonly module?: EngineModule;
 }
@@ -40,7 +54,10 @@ const MEMORY_MIN = 64 * 1024;
 const SLACK_MAX = 2 ** 21;
 const SLACK_MIN = 2 ** 16;
 
-const DEVICE_OPTIONS = [...GLOBAL_OPTIONS, "memory", "swap", "dma32", "pool", "module"] as const;
+const DEVICE_OPTIONS = [
+  ...GLOBAL_OPTIONS,
+  ...(["memory", "swap", "dma32", "pool", "debug", "module"] as const),
+];
 
 /** `createDeviceSync` of index.ts, with the engine that its build brings along. */
 export function createDeviceSync(options: DeviceOptions, engine: () => WebAssembly.Module): Device {
@@ -59,7 +76,15 @@ function make(
   engine: () => WebAssembly.Module,
 ): { device: Device; opening: void | Promise<void> } {
   const given = takeOptions(options, DEVICE_OPTIONS, "createDevice");
-  const { memory: size, swap: device = ramSwap(), dma32: zone, pool = {}, ...rest } = given;
+  const {
+    memory: size,
+    swap: device = ramSwap(),
+    dma32: zone,
+    pool = {},
+    debug = false,
+    ...rest
+  } = given;
+  const watch = debugMaps(debug);
   const memory = parseSize(size as Size, "memory");
   if (memory < MEMORY_MIN) {
     const { memory: given } = options;
@@ -85,6 +110,7 @@ function make(
   const hibernation = new Hibernation(global, reclaimer);
   const made = new Device({ global, reclaimer, kswapd, hibernation }, pool);
   global.shrinkers.register(reclaimer);
+  watch?.(made);
   return { device: made, opening: openSwap(store) };
 }
 

@@ -11,6 +11,8 @@ export type { Advice, AdviceRange } from "./advice.ts";
 export type { BufferObject } from "./buffer_object.ts";
 export type { Bytes } from "./bytes.ts";
 export type { DeviceOptions } from "./create.ts";
+export type { MapMisuse } from "./debug/checked_mapping.ts";
+export type { DebugOptions } from "./debug/maps.ts";
 export type { DebugfsName } from "./debugfs.ts";
 export type {
   BufferFromOptions,

@@ -36,7 +36,15 @@ export function mapOptions(options: MapOptions | undefined, size: number): MapRe
 
 /**
  * A buffer's pages in memory, or some of them, pinned until `unmap()`: views straight on linear memory, no copy.
- * Using a view after `unmap()` is an error that cannot be caught: it may show other content by then.
+ *
+ * A view that is kept after `unmap()` still lies on the same frames. Their next owners are other pages, of this buffer
+ * or of others: it shows what is in them then, and what is written to it gets into them, without an error, there or
+ * later; checksums do not tell, since they are of what leaves. Nothing can catch that here; `debug: true` of
+ * `createDevice` finds it while you develop.
+ *
+ * A view's `buffer` is the whole memory. It cannot be transferred (Node 20 makes a clone then), and a clone of the view
+ * (`structuredClone`, `postMessage`, IndexedDB) takes all of that along, other buffers' bytes included: of 64 KiB, on a
+ * device of 64 MiB, it takes 0.3 seconds and 130 MiB. Post `view.slice()`.
  */
 export class Mapping implements Disposable {
   /** @internal */

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { describe, expect, test } from "vitest";
 import { createDeviceSync, type Mapping, PAGE_SIZE } from "../src/index.ts";
 import { content, contentSync, expectSame, expectZeros, pattern } from "./support/bytes.ts";
@@ -240,5 +241,35 @@ describe("pins", () => {
     expect(bo.residentPages).toBe(4);
     expectZeros(contentSync(bo), "content");
     bo.unpin();
+  });
+});
+
+describe("a view that leaves its thread", () => {
+  test("takes the whole memory along, other buffers' bytes included; a slice of it does not", () => {
+    using device = ramDevice({ memory: 64, swap: 64 });
+    const bo = filled(device, 1, 1);
+    const other = filled(device, 1, 2);
+    using mapping = bo.mapSync();
+    const view = mapping.bytes as Uint8Array;
+    const clone = structuredClone(view);
+    expectSame(clone, pattern(1, PAGE_SIZE), "the clone");
+    expect(clone.buffer.byteLength).toBe(view.buffer.byteLength);
+    const bytes = Buffer.from(clone.buffer);
+    expect(bytes.includes(Buffer.from(contentSync(other)))).toBe(true);
+    expect(structuredClone(view.slice()).buffer.byteLength).toBe(PAGE_SIZE);
+  });
+
+  test("cannot be transferred, and neither view nor memory are harmed by who tries", () => {
+    using device = ramDevice({ memory: 64, swap: 64 });
+    const bo = filled(device, 5, 1);
+    using mapping = bo.mapSync();
+    const { buffer } = mapping.bytes as Uint8Array<ArrayBuffer>;
+    try {
+      structuredClone(buffer, { transfer: [buffer] }); // Node 20 makes a clone
+    } catch (error) {
+      expect(String(error)).toMatch(/transfer/i);
+    }
+    expectSame(mapping.bytes as Uint8Array, pattern(1, bo.size), "the view");
+    device.check();
   });
 });

@@ -13,7 +13,6 @@ import {
   closeSync,
   constants,
   fstatSync,
-  ftruncateSync,
   lstatSync,
   openSync,
   readlinkSync,
@@ -70,11 +69,11 @@ function id(): string {
   return `ttm-swap-${globalThis.crypto.randomUUID()}`;
 }
 
-/** Opens a file and takes its name away. `name`: how messages call it. */
-function openNameless(file: string, flags: number, name: string): SwapFile {
+/** Makes a file, which must be new, and takes its name away. `name`: how messages call it. */
+function create(file: string, name: string): SwapFile {
   let fd: number;
   try {
-    fd = openSync(file, O_RDWR | O_NOFOLLOW | flags, MODE);
+    fd = openSync(file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, MODE);
   } catch (error) {
     throw cannotOpen(name, error);
   }
@@ -92,10 +91,6 @@ function openNameless(file: string, flags: number, name: string): SwapFile {
       if (remove) rmSync(file, { force: true });
     },
   };
-}
-
-function create(file: string, name: string): SwapFile {
-  return openNameless(file, O_CREAT | O_EXCL, name);
 }
 
 /** A file in `directory`, or in the temp folder. */
@@ -123,15 +118,21 @@ interface Place {
   readonly overwrite: boolean;
 }
 
-/** The file at `path`, or else one in its folder; and a link to it there while it is open. */
+/**
+ * A file in the folder of `path`, and a link to it there while it is open. A file that stands there is removed, never
+ * used: whoever made it may have it open, or let others read it.
+ */
 export function openPath(path: string, overwrite: boolean): SwapFile {
   const place = placeOf(path, overwrite);
-  const file = openFound(place) ?? create(`${place.prefix}${id()}`, path);
+  inspect(place, undefined);
+  const file = create(`${place.prefix}${id()}`, path);
   // Not as a template: bundlers that trace files would take it for a pattern, and read all of /proc.
   const target = ["/proc", process.pid, "fd", file.fd].join("/");
   let linked = false;
   try {
-    linked = process.platform === "linux" && publish(place, target, fstatSync(file.fd));
+    const own = fstatSync(file.fd);
+    removeFound(place, own);
+    linked = process.platform === "linux" && publish(place, target, own);
   } catch (error) {
     file.close();
     throw error;
@@ -145,19 +146,11 @@ export function openPath(path: string, overwrite: boolean): SwapFile {
   };
 }
 
-/** The file that stands there, if there is one that may be used, and that nobody has under another name. */
-function openFound(place: Place): SwapFile | undefined {
-  const found = inspect(place, undefined);
+/** Removes what stands there, if it may be. */
+function removeFound(place: Place, own: Stats): void {
+  const found = inspect(place, own);
   const aside = found === undefined ? undefined : takeAway(place, found);
-  if (aside === undefined) return undefined;
-  const { nlink } = lstatSync(aside);
-  if (found !== FILE || nlink > 1) {
-    unlinkSync(aside);
-    return undefined;
-  }
-  const file = openNameless(aside, 0, place.name);
-  ftruncateSync(file.fd, 0);
-  return file;
+  if (aside !== undefined) unlinkSync(aside);
 }
 
 function placeOf(name: string, overwrite: boolean): Place {
@@ -184,9 +177,7 @@ function publish(place: Place, target: string, own: Stats): boolean {
       symlinkSync(target, place.path);
     } catch (error) {
       if (codeOf(error) !== "EEXIST") return false;
-      const found = inspect(place, own);
-      const aside = found === undefined ? undefined : takeAway(place, found);
-      if (aside !== undefined) unlinkSync(aside);
+      removeFound(place, own);
       continue;
     }
     if (inodeAt(place.path)?.ino === own.ino) return true;

@@ -1,6 +1,5 @@
 /* Hostile calls of what is beside devices and buffers: streams, the kernel's layer, and what makes devices. */
 import { createDevice, createDeviceSync, type Device, ramSwap } from "../../src/index.ts";
-import { blob, bufferFrom, readable, writable } from "../../src/streams.ts";
 import { durableObjectSwap } from "../../src/swap/durable_object.ts";
 import { fileSwap } from "../../src/swap/file.ts";
 import { opfsSwap } from "../../src/swap/opfs.ts";
@@ -47,7 +46,7 @@ const STREAMS: Record<string, (world: World) => void> = {
   readable(world) {
     const { bo } = world.random.pick(world.kept);
     const options = rangeIn(world, bo.size, RANGE);
-    const stream = world.call("readable", () => readable(bo, options as object));
+    const stream = world.call("readable", () => bo.readable(options as object));
     if (!stream) return;
     const { random } = world;
     const read = async () => {
@@ -63,7 +62,7 @@ const STREAMS: Record<string, (world: World) => void> = {
     const { bo, mark } = random.pick(world.loose);
     const offset = random.percent(80) ? random.below(bo.size + 1) : oddValue(random, world.poke);
     const options = rangeIn(world, bo.size, ["signal"]);
-    const stream = world.call("writable", () => writable(bo, offset as number, options as object));
+    const stream = world.call("writable", () => bo.writable(offset as number, options as object));
     if (!stream) return;
     const write = async () => {
       const writer = (stream as WritableStream<unknown>).getWriter();
@@ -80,7 +79,7 @@ const STREAMS: Record<string, (world: World) => void> = {
   blob(world) {
     const { bo } = world.random.pick(world.kept);
     const options = rangeIn(world, bo.size, [...RANGE, "type"]);
-    world.call("blob", () => blob(bo, options as object));
+    world.call("blob", () => bo.blob(options as object));
   },
   bufferFrom(world) {
     const { random } = world;
@@ -94,7 +93,7 @@ const STREAMS: Record<string, (world: World) => void> = {
     const size = { size: SIZE_MAX };
     const made = world.call(
       "bufferFrom",
-      () => bufferFrom(world.device, source as Uint8Array, (options ?? size) as object),
+      () => world.device.bufferFrom(source as Uint8Array, (options ?? size) as object),
       true,
     );
     (made as Promise<never> | undefined)?.then((bo) => world.addLoose(bo, mark)).catch(() => {});

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   closeSync,
@@ -12,10 +13,11 @@ import {
   statSync,
   symlinkSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import process from "node:process";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   type BufferObject,
   createDeviceSync,
@@ -174,18 +176,23 @@ describe("a path", () => {
     expect(readdirSync(folder.path)).toEqual([]);
   });
 
-  test("of an empty file uses that very file, as it was made", () => {
-    using folder = new TempFolder();
-    const path = folder.file("empty");
-    const fd = openSync(path, "wx+", 0o640);
-    const device = open({ path });
-    use(device);
-    expect(fstatSync(fd).size).toBeGreaterThan(0);
-    expect(fstatSync(fd).nlink).toBe(0);
-    device.closeSync({ force: true });
-    closeSync(fd);
-    expect(readdirSync(folder.path)).toEqual([]);
-  });
+  test.each([0, 100])(
+    "of a file of %i bytes does not use that one: who has it open, or may open it, would see all",
+    (length) => {
+      using folder = new TempFolder();
+      const path = folder.file("there");
+      const fd = openSync(path, "wx+", 0o666);
+      writeSync(fd, new Uint8Array(length).fill(7));
+      const device = open({ path, overwrite: length > 0 });
+      use(device);
+      expect(fstatSync(fd).size).toBe(length);
+      expect(fstatSync(fd).nlink).toBe(0);
+      if (HAS_PROC) expect(statSync(path).mode & 0o777).toBe(0o600);
+      device.closeSync({ force: true });
+      closeSync(fd);
+      expect(readdirSync(folder.path)).toEqual([]);
+    },
+  );
 
   test("of a file with another name is not used: the other name would show what is in swap", () => {
     using folder = new TempFolder();
@@ -275,6 +282,36 @@ describe("a private file", () => {
       expect(existsSync(path)).toBe(false);
     },
   );
+
+  test.each(["a file", "a link to a file", "a link to nothing"])(
+    "whose name is taken by %s is not made there, and nothing is written to that",
+    (kind) => {
+      using folder = new TempFolder();
+      const precious = folder.file("precious");
+      writeFileSync(precious, "dear diary");
+      const uuid = "00000000-0000-4000-8000-000000000000";
+      const name = folder.file(`ttm-swap-${uuid}`);
+      if (kind === "a file") linkSync(precious, name);
+      else symlinkSync(kind === "a link to a file" ? precious : folder.file("nothing"), name);
+      const random = vi.spyOn(globalThis.crypto, "randomUUID").mockReturnValue(uuid);
+      try {
+        const error = failsSync("EEXIST", () => open({ directory: folder.path }));
+        expect(error.message).toContain(`cannot open swap file ${name}`);
+      } finally {
+        random.mockRestore();
+      }
+      expect(readFileSync(precious, "utf8")).toBe("dear diary");
+      expect(existsSync(folder.file("nothing"))).toBe(false);
+    },
+  );
+
+  test.skipIf(!HAS_PROC)("is not handed on to processes that are started (needs /proc)", () => {
+    using folder = new TempFolder();
+    using _device = open({ directory: folder.path });
+    const { stdout } = spawnSync("ls", ["-l", "/proc/self/fd"], { encoding: "utf8" });
+    expect(stdout).toContain("->");
+    expect(stdout).not.toContain(folder.path);
+  });
 
   test("can be in a folder of its own", () => {
     using folder = new TempFolder();

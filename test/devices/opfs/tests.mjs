@@ -1,5 +1,6 @@
 /* What holds on pages and in workers. */
 import { createDevice, PAGE_SIZE, TtmError } from "ttm-wasm";
+import { encryptedSwap } from "ttm-wasm/swap/encrypted";
 import { swapDeviceTests } from "ttm-wasm/testing";
 import { assert, equal, fails, pattern, same, test } from "../../runtimes/check.mjs";
 import { deviceModel, poolModel } from "../pool.mjs";
@@ -22,7 +23,7 @@ async function sizeOf(name) {
 }
 
 /** The contract, with as much as can be seen of the files from outside. */
-function contractTests({ make, setQuota }) {
+function contractTests({ make, setQuota }, what) {
   let last = 0;
   const create = ({ slots }) => {
     const name = `contract-${++last}`;
@@ -43,12 +44,13 @@ function contractTests({ make, setQuota }) {
     left: async () => (await filesThere()).length,
     dispose: () => setQuota?.(null),
   });
-  for (const { name, run } of tests) test(`the contract: ${name}`, run);
+  for (const { name, run } of tests) test(`${what}: ${name}`, run);
 }
 
 /** @param host how to make a device, a worker that holds the name `held`, and a quota, where it can be set */
 export function opfsTests({ sync, make, hold, setQuota }) {
-  contractTests({ make, setQuota });
+  contractTests({ make, setQuota }, "the contract");
+  contractTests({ make: (options) => encryptedSwap(make(options)), setQuota }, "encrypted");
 
   test("what kind of device it is", () => {
     const device = make({ size: "1 MiB" });
