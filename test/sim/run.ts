@@ -78,6 +78,7 @@ function describe({ abortAt, abortAfter }: Op, { what, sync }: Doing): string {
 function begin(world: World, op: Op, index: number, doing: Doing, log: Log | undefined): void {
   const { swap, clock, inFlight } = world;
   const signal = new SimSignal(op.abortAt || undefined);
+  world.ask(doing);
   const running: Running = {
     ...{ op, index, doing, signal },
     entry: doing.range && doing.subject?.content.begin(),
@@ -90,11 +91,10 @@ function begin(world: World, op: Op, index: number, doing: Doing, log: Log | und
     held: world.held,
     limit: world.device.global.limits.pages,
     slots: world.device.stats().slots.total,
-    data: world.data,
+    data: world.data + world.ghosts,
     abortedAt: undefined,
   };
   for (const other of inFlight) other.crowded = true;
-  world.ask(doing);
   const settled = (done: boolean, value: unknown) => {
     inFlight.delete(running);
     log?.(`${index} ${done ? "is done" : `failed: ${value}`}`);

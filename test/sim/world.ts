@@ -91,6 +91,8 @@ export class World {
   };
   /** Pages of all buffers alive. */
   data = 0;
+  /** Pages of buffers that were destroyed while somebody was at work: he may not have let go of them yet. */
+  ghosts = 0;
   /** Pages that operations were about, and a share of the memory for each: what they may have cost depends on it. */
   asked = 0;
   closing = false;
@@ -150,13 +152,14 @@ export class World {
 
   /** Pages that are held by pins and mappings, those under way included. */
   get held(): number {
-    let pages = 0;
+    let pages = this.ghosts;
     for (const subject of this.subjects) if (subject.stays) pages += subject.pages;
     return pages;
   }
 
   /** An operation begins: reads ahead, and pages that leave together, are a share of the memory at most. */
   ask({ range, subject, device }: Doing): void {
+    if (this.device.global.tasks.size === 0) this.ghosts = 0;
     const { frames } = this.plan;
     const pages = range ? Math.ceil(range.length / PAGE_SIZE) + 1 : (subject?.pages ?? 1);
     this.asked += (device ? frames : pages) + (frames >> 3) + 16;
@@ -168,13 +171,15 @@ export class World {
     for (const running of this.inFlight) {
       running.held = Math.max(running.held, held);
       running.pinned ||= running.doing.subject?.held === true;
-      running.data = Math.max(running.data, this.data);
+      running.data = Math.max(running.data, this.data + this.ghosts);
     }
   }
 
   /** A buffer was destroyed. */
   forget(subject: Subject): void {
     this.data -= subject.pages;
+    if (this.device.global.tasks.size > 0) this.ghosts += subject.pages;
+    this.noteMore();
     subject.destroyed = true;
     subject.content.drop();
     this.subjects.splice(this.subjects.indexOf(subject), 1);
