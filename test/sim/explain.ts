@@ -28,11 +28,8 @@ const tooMuchData: Reason = (world, running) => {
   const total = Math.min(world.device.stats().slots.total, running.slots);
   const { min = 0 } = world.plan.options.watermarks ?? {};
   const frames = Math.min(world.plan.frames, world.device.global.limits.pages, running.limit);
-  const { op, doing } = running;
-  const room = GIVES_UP.includes(op.kind) ? total : total + frames - 1 - min;
-  // What is resized is there twice.
-  const twice = op.kind === "resize" ? doing.need : 0;
-  return Math.max(world.data, running.data) + twice > room;
+  const room = GIVES_UP.includes(running.op.kind) ? total : total + frames - 1 - min;
+  return Math.max(world.data, running.data) > room;
 };
 
 /** Whether it would have to wait for the device, and cannot. */
