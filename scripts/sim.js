@@ -11,6 +11,12 @@ import { findRuntime } from "./runtimes.js";
 /** @type {Record<string, string[]>} what each runtime needs to run a bundle with all rights */
 const FLAGS = { node: [], deno: ["run", "--allow-all", "--no-lock", "--no-config"], bun: [] };
 
+/** What CI runs: seeds that are the same each time, and new ones. */
+const CI = [
+  ["--seed", "1", "--seeds", "40", "--ops", "4000"],
+  ["--seeds", "20", "--ops", "4000"],
+];
+
 /** @returns {Promise<string>} the bundle */
 async function bundle() {
   const esbuild = await import("esbuild");
@@ -62,4 +68,16 @@ export async function sim(args) {
   return status ?? 1;
 }
 
-if (isMain(import.meta.url)) process.exitCode = await sim(process.argv.slice(2));
+/** @returns {Promise<number>} the exit code of the first run that failed, else 0 */
+async function ci() {
+  for (const args of CI) {
+    const status = await sim(args);
+    if (status !== 0) return status;
+  }
+  return 0;
+}
+
+if (isMain(import.meta.url)) {
+  const args = process.argv.slice(2);
+  process.exitCode = args[0] === "--ci" ? await ci() : await sim(args);
+}

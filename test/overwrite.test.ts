@@ -588,3 +588,32 @@ test("a restore that was stopped before it goes on where the write left pages mi
   bo.destroy();
   expectAllFree(device);
 });
+
+test("with all slots taken, a chunk that was half read does not keep a write from its room", () => {
+  for (let failing = 2; failing <= 6; failing++) {
+    const swap = new MapSwap({ slots: 64 });
+    const device = createDeviceSync({ memory: size(64), swap, transferPages: 1 });
+    const bo = filled(device, 24, 1);
+    bo.discardSync({ offset: size(16), length: size(4) });
+    bo.shrinkSync();
+    const out = filled(device, 44, 2);
+    out.shrinkSync(); // no slot is free now
+    const rest = filled(device, 55, 3); // nine frames are
+    let reads = 0;
+    swap.before = (call) => {
+      if (!call.out && ++reads === failing) throw systemError("EIO");
+    };
+    failsSync("EIO", () => bo.writeSync(0, pattern(4, bo.size)));
+    swap.before = undefined;
+    bo.writeSync(0, pattern(4, bo.size));
+    for (const [each, seed] of [
+      [bo, 4],
+      [out, 2],
+      [rest, 3],
+    ] as const) {
+      expectSame(contentSync(each), pattern(seed, each.size), `buffer ${seed}, ${failing}`);
+      each.destroy();
+    }
+    expectAllFree(device);
+  }
+});

@@ -14,6 +14,7 @@
  */
 import { isPage } from "../engine/entry.ts";
 import { codeOf, failureOf } from "../errors.ts";
+import { lacks } from "./admission.ts";
 import { Claim } from "./frames.ts";
 import { countersOf } from "./global.ts";
 import type { Pool } from "./pool.ts";
@@ -153,6 +154,7 @@ export class Overwrite implements Work, Want {
         if (waits) return waits;
         const { failure } = this.#room;
         this.#room = undefined;
+        if (lacks(failure) && this.#dropHalfRead()) continue;
         throwFailure(failure);
       }
       if (claim) claimRoom(pool, this, claim);
@@ -161,6 +163,14 @@ export class Overwrite implements Work, Want {
       else this.#begin();
     }
     return undefined;
+  }
+
+  /** A chunk that is half read takes up frames and slots, and mostly of pages that are overwritten. Says whether there was one. */
+  #dropHalfRead(): boolean {
+    const { first, end } = this.#overwritten;
+    if (dropHeldIn(this.tt, first, end) === 0) return false;
+    this.#count();
+    return true;
   }
 
   /** The first `pages` that are lacking come in with their content, as there is no other way. */

@@ -25,14 +25,11 @@ const GIVES_UP: readonly string[] = ["shrink", "shrinkDevice", "hibernate"];
  * slots, less one through which pages are exchanged.
  */
 const tooMuchData: Reason = (world, running) => {
-  const { total } = world.device.stats().slots;
+  const total = Math.min(world.device.stats().slots.total, running.slots);
   const { min = 0 } = world.plan.options.watermarks ?? {};
   const frames = Math.min(world.plan.frames, world.device.global.limits.pages, running.limit);
-  const { op, doing } = running;
-  const room = GIVES_UP.includes(op.kind) ? total : total + frames - 1 - min;
-  // What is resized is there twice.
-  const twice = op.kind === "resize" ? doing.need : 0;
-  return Math.max(world.data, running.data) + twice > room;
+  const room = GIVES_UP.includes(running.op.kind) ? total : total + frames - 1 - min;
+  return Math.max(world.data, running.data) > room;
 };
 
 /** Whether it would have to wait for the device, and cannot. */
@@ -64,7 +61,8 @@ const REASONS: Readonly<Record<string, Reason>> = {
   EBUSY: busy,
   EWOULDBLOCK: wouldBlock,
   // Pages of its own that it could do without cannot leave at once.
-  ENOMEM: any(wouldBlock, injected, given("ENOMEM"), tooMuchHeld),
+  // And who watches may take frames that were free a moment ago.
+  ENOMEM: any(wouldBlock, ({ plan }) => plan.watches, injected, given("ENOMEM"), tooMuchHeld),
   ENOSPC: any(injected, given("ENOSPC"), tooMuchData),
 };
 

@@ -2,7 +2,7 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { importLibrary, type Library } from "./library.ts";
-import { planOf } from "./plan.ts";
+import { keeping, planOf } from "./plan.ts";
 import { Report } from "./report.ts";
 import { type Result, run } from "./run.ts";
 import { type Shrunk, shrunk } from "./shrink.ts";
@@ -12,6 +12,7 @@ const HELP = `npm run sim -- [options]
   --seed N          first seed; default: from the time
   --seeds COUNT     runs, each with the next seed; default: 1
   --ops N           operations of a run; default: 10000
+  --only LIST       just these operations of the run, as a reduced failure names them
   --soak MINUTES    fresh seeds for so long, instead of --seeds
   --runtime NAME    node, deno or bun; default: node
   --dist PATH       built package to test; default: dist
@@ -29,6 +30,7 @@ const OPTIONS = {
   seeds: { type: "string", default: "1" },
   ops: { type: "string", default: "10000" },
   soak: { type: "string" },
+  only: { type: "string" },
   runtime: { type: "string", default: "node" },
   dist: { type: "string", default: "dist" },
   "no-shrink": { type: "boolean", default: false },
@@ -44,6 +46,8 @@ interface Settings {
   readonly seed: number;
   readonly seeds: number;
   readonly ops: number;
+  /** Operations that are left; `undefined`: all. */
+  readonly only: readonly number[] | undefined;
   /** Until when (milliseconds since 1970); `undefined`: for `seeds` runs. */
   readonly until: number | undefined;
   readonly dist: string;
@@ -75,6 +79,7 @@ function settingsOf(args: string[]): Settings | undefined {
     seed: seed === undefined ? Date.now() % 2 ** 31 : whole(seed, "seed", 0),
     seeds: whole(values.seeds, "seeds", 1),
     ops: whole(values.ops, "ops", 1),
+    only: values.only?.split(",").map((index) => whole(index, "only", 0)),
     until: minutes === undefined ? undefined : Date.now() + minutes * 60_000,
     dist: values.dist,
     shrink: !values["no-shrink"],
@@ -103,10 +108,14 @@ async function tell(
   report.say(`  setup: ${JSON.stringify(setup)}`);
   const dist = settings.dist === "dist" ? "" : ` --dist ${settings.dist}`;
   report.say(`  again: npm run sim -- --seed ${seed} --ops ${settings.ops}${dist} --verbose`);
-  if (!settings.shrink) return;
+  if (!settings.shrink || settings.only) return;
   const less: Shrunk = await shrunk(plan, library, failure);
   report.say(`  reduced to ${less.kept.length} operations, in ${less.runs} runs:`);
   await run(less.plan, library, (line) => report.say(`    ${line}`));
+  const only = `--only ${less.kept.join(",")}`;
+  report.say(
+    `  again: npm run sim -- --seed ${seed} --ops ${settings.ops}${dist} ${only} --verbose`,
+  );
   report.say(`  ${less.failure.message.split("\n").slice(0, 12).join("\n  ")}`);
 }
 
@@ -115,7 +124,8 @@ async function simulate(settings: Settings, library: Library, report: Report): P
   for (let i = 0; until === undefined ? i < seeds : Date.now() < until; i++) {
     const seed = first + i;
     const log = verbose ? (line: string) => report.say(line) : undefined;
-    const result = await run(planOf(seed, ops), library, log);
+    const plan = planOf(seed, ops);
+    const result = await run(settings.only ? keeping(plan, settings.only) : plan, library, log);
     report.add(seed, result);
     if (!result.failure) continue;
     await tell(settings, library, seed, result.failure, report);

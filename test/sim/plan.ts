@@ -154,6 +154,12 @@ export function planOf(seed: number, count: number): Plan {
   };
 }
 
+/** The plan with some of its operations. */
+export function keeping(plan: Plan, indices: readonly number[]): Plan {
+  const ops = indices.flatMap((i) => plan.ops[i] ?? []);
+  return { ...plan, ops };
+}
+
 interface Mix {
   readonly kinds: readonly Kind[];
   readonly weights: readonly number[];

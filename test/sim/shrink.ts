@@ -1,6 +1,6 @@
 /* Fewest operations that still fail: delta debugging (A. Zeller) over the operations of a plan. */
 import type { Library } from "./library.ts";
-import type { Op, Plan } from "./plan.ts";
+import { keeping, type Plan } from "./plan.ts";
 import { type Result, run } from "./run.ts";
 
 /** Runs that a reduction may take. */
@@ -30,13 +30,9 @@ export async function shrunk(
   let kept = plan.ops.map((_, i) => i).slice(0, failure.index + 1);
   let last = failure;
   let runs = 0;
-  const ofAll = (some: readonly number[]): Plan => ({
-    ...plan,
-    ops: some.map((i) => plan.ops[i] as Op),
-  });
   const fails = async (some: readonly number[]): Promise<boolean> => {
     runs++;
-    const { failure: seen } = await run(ofAll(some), library);
+    const { failure: seen } = await run(keeping(plan, some), library);
     if (!seen || kindOf(seen.message) !== kind) return false;
     last = seen;
     return true;
@@ -51,5 +47,5 @@ export async function shrunk(
     if (size > 1) size = Math.ceil(size / 2);
     else if (kept.length === before) break;
   }
-  return { plan: ofAll(kept), kept, failure: last, runs };
+  return { plan: keeping(plan, kept), kept, failure: last, runs };
 }

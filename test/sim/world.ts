@@ -54,6 +54,8 @@ export interface Running {
   held: number;
   /** Pages that buffers might have in memory when it began. */
   readonly limit: number;
+  /** Slots that swap had then. */
+  readonly slots: number;
   /** Most pages that buffers had meanwhile. */
   data: number;
   abortedAt: number | undefined;
@@ -89,6 +91,10 @@ export class World {
   };
   /** Pages of all buffers alive. */
   data = 0;
+  /** Pages of buffers that were destroyed while somebody was at work: he may not have let go of them yet. */
+  ghosts = 0;
+  /** Pages that operations were about, and a share of the memory for each: what they may have cost depends on it. */
+  asked = 0;
   closing = false;
   /** Signals that somebody still listened to when their operations ended. */
   readonly listened: { readonly what: string; readonly signal: SimSignal }[] = [];
@@ -116,7 +122,23 @@ export class World {
     };
     const device = library.createDeviceSync(options);
     this.devices = [device];
+    if (plan.watches) device.trace = () => this.#watch();
     for (const pool of plan.siblings) this.devices.push(device.createSibling(pool));
+  }
+
+  /** Something happened, in the midst of whatever is under way: somebody looks at a buffer then. */
+  #watch(): void {
+    const { subjects, random } = this;
+    if (!random.percent(20) || subjects.length === 0) return;
+    const { bo, content, name, destroyed } = random.pick(subjects);
+    if (destroyed || !content.quiet || !content.certain) return;
+    const offset = random.below(bo.size);
+    try {
+      content.expect(offset, bo.readSync(offset, new Uint8Array(1)), `${name}, from a trace`);
+    } catch (error) {
+      if (error instanceof this.library.TtmError) return;
+      this.fail(error);
+    }
   }
 
   get device(): Device {
@@ -130,9 +152,17 @@ export class World {
 
   /** Pages that are held by pins and mappings, those under way included. */
   get held(): number {
-    let pages = 0;
+    let pages = this.ghosts;
     for (const subject of this.subjects) if (subject.stays) pages += subject.pages;
     return pages;
+  }
+
+  /** An operation begins: reads ahead, and pages that leave together, are a share of the memory at most. */
+  ask({ range, subject, device }: Doing): void {
+    if (this.device.global.tasks.size === 0) this.ghosts = 0;
+    const { frames } = this.plan;
+    const pages = range ? Math.ceil(range.length / PAGE_SIZE) + 1 : (subject?.pages ?? 1);
+    this.asked += (device ? frames : pages) + (frames >> 3) + 16;
   }
 
   /** Some buffer is held now, or there is a new one. */
@@ -141,13 +171,15 @@ export class World {
     for (const running of this.inFlight) {
       running.held = Math.max(running.held, held);
       running.pinned ||= running.doing.subject?.held === true;
-      running.data = Math.max(running.data, this.data);
+      running.data = Math.max(running.data, this.data + this.ghosts);
     }
   }
 
   /** A buffer was destroyed. */
   forget(subject: Subject): void {
     this.data -= subject.pages;
+    if (this.device.global.tasks.size > 0) this.ghosts += subject.pages;
+    this.noteMore();
     subject.destroyed = true;
     subject.content.drop();
     this.subjects.splice(this.subjects.indexOf(subject), 1);
