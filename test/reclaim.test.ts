@@ -349,3 +349,11 @@ describe("how many pages leave at a stretch", () => {
     device.check();
   });
 });
+
+test("over a page limit it is enough that as much left as is over it, although more could not", () => {
+  const swap = new MapSwap({ slots: 4 });
+  const device = createDeviceSync({ memory: 64 * PAGE_SIZE, swap, limits: { pages: 8 } });
+  const bos = Array.from({ length: 8 }, (_, i) => filled(device, 1, i));
+  filled(device, 1, 8); // of 9 pages one has to leave, and 4 can
+  for (const [i, bo] of bos.entries()) expectSame(contentSync(bo), pattern(i, PAGE_SIZE), `${i}`);
+});
