@@ -25,7 +25,7 @@ const GIVES_UP: readonly string[] = ["shrink", "shrinkDevice", "hibernate"];
  * slots, less one through which pages are exchanged.
  */
 const tooMuchData: Reason = (world, running) => {
-  const { total } = world.device.stats().slots;
+  const total = Math.min(world.device.stats().slots.total, running.slots);
   const { min = 0 } = world.plan.options.watermarks ?? {};
   const frames = Math.min(world.plan.frames, world.device.global.limits.pages, running.limit);
   const { op, doing } = running;
@@ -64,7 +64,8 @@ const REASONS: Readonly<Record<string, Reason>> = {
   EBUSY: busy,
   EWOULDBLOCK: wouldBlock,
   // Pages of its own that it could do without cannot leave at once.
-  ENOMEM: any(wouldBlock, injected, given("ENOMEM"), tooMuchHeld),
+  // And who watches may take frames that were free a moment ago.
+  ENOMEM: any(wouldBlock, ({ plan }) => plan.watches, injected, given("ENOMEM"), tooMuchHeld),
   ENOSPC: any(injected, given("ENOSPC"), tooMuchData),
 };
 

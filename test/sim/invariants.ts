@@ -60,3 +60,20 @@ export function checkQuiet(world: World): void {
     throw new Failure(`operations left something behind: ${JSON.stringify(left)}`);
   }
 }
+
+/** What may be done beside what is asked for: for a run of few operations. */
+const WORK_LEAST = 1000;
+
+/**
+ * What is done depends on the operations, not on their square: pages that are moved, calls of the device, turns and
+ * timers. Runs come to a third of this at most.
+ *
+ * @throws Failure when it was more
+ */
+export function checkWork({ swap, clock, asked }: World): void {
+  const most = asked + WORK_LEAST;
+  const done = { pages: swap?.pagesMoved ?? 0, calls: swap?.calls ?? 0, turns: clock.events };
+  for (const [what, count] of Object.entries(done)) {
+    if (count > most) throw new Failure(`${count} ${what} for operations on ${asked} pages`);
+  }
+}

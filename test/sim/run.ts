@@ -3,7 +3,7 @@ import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { ACTS } from "./acts.ts";
 import { Mismatch } from "./content.ts";
 import { isExplained } from "./explain.ts";
-import { checkAll, checkQuiet } from "./invariants.ts";
+import { checkAll, checkQuiet, checkWork } from "./invariants.ts";
 import type { Library } from "./library.ts";
 import type { Op, Plan } from "./plan.ts";
 import { SimSignal } from "./signal.ts";
@@ -53,6 +53,7 @@ async function step(world: World, op: Op, index: number, log: Log | undefined): 
   if (op.kind === "settle") {
     await world.settle();
     checkQuiet(world);
+    checkWork(world);
     return;
   }
   const doing = ACTS[op.kind](world, op);
@@ -88,10 +89,12 @@ function begin(world: World, op: Op, index: number, doing: Doing, log: Log | und
     pinned: doing.subject?.held === true,
     held: world.held,
     limit: world.device.global.limits.pages,
+    slots: world.device.stats().slots.total,
     data: world.data,
     abortedAt: undefined,
   };
   for (const other of inFlight) other.crowded = true;
+  world.ask(doing);
   const settled = (done: boolean, value: unknown) => {
     inFlight.delete(running);
     log?.(`${index} ${done ? "is done" : `failed: ${value}`}`);
@@ -170,6 +173,7 @@ async function end(world: World): Promise<void> {
   }
   checkAll(world);
   checkQuiet(world);
+  checkWork(world);
   for (const subject of subjects) letGo(subject);
   // First those whose pages do not leave: others may need their frames.
   const inOrder = [...subjects].sort((a, b) => Number(b.coherent) - Number(a.coherent));

@@ -54,6 +54,8 @@ export interface Running {
   held: number;
   /** Pages that buffers might have in memory when it began. */
   readonly limit: number;
+  /** Slots that swap had then. */
+  readonly slots: number;
   /** Most pages that buffers had meanwhile. */
   data: number;
   abortedAt: number | undefined;
@@ -89,6 +91,8 @@ export class World {
   };
   /** Pages of all buffers alive. */
   data = 0;
+  /** Pages that operations were about, and a share of the memory for each: what they may have cost depends on it. */
+  asked = 0;
   closing = false;
   /** Signals that somebody still listened to when their operations ended. */
   readonly listened: { readonly what: string; readonly signal: SimSignal }[] = [];
@@ -116,7 +120,23 @@ export class World {
     };
     const device = library.createDeviceSync(options);
     this.devices = [device];
+    if (plan.watches) device.trace = () => this.#watch();
     for (const pool of plan.siblings) this.devices.push(device.createSibling(pool));
+  }
+
+  /** Something happened, in the midst of whatever is under way: somebody looks at a buffer then. */
+  #watch(): void {
+    const { subjects, random } = this;
+    if (!random.percent(20) || subjects.length === 0) return;
+    const { bo, content, name, destroyed } = random.pick(subjects);
+    if (destroyed || !content.quiet || !content.certain) return;
+    const offset = random.below(bo.size);
+    try {
+      content.expect(offset, bo.readSync(offset, new Uint8Array(1)), `${name}, from a trace`);
+    } catch (error) {
+      if (error instanceof this.library.TtmError) return;
+      this.fail(error);
+    }
   }
 
   get device(): Device {
@@ -133,6 +153,13 @@ export class World {
     let pages = 0;
     for (const subject of this.subjects) if (subject.stays) pages += subject.pages;
     return pages;
+  }
+
+  /** An operation begins: reads ahead, and pages that leave together, are a share of the memory at most. */
+  ask({ range, subject, device }: Doing): void {
+    const { frames } = this.plan;
+    const pages = range ? Math.ceil(range.length / PAGE_SIZE) + 1 : (subject?.pages ?? 1);
+    this.asked += (device ? frames : pages) + (frames >> 3) + 16;
   }
 
   /** Some buffer is held now, or there is a new one. */
