@@ -44,7 +44,7 @@ function mustBeDone(calls: readonly Call[], what: string): void {
 
 /** A buffer with content, all of it in swap. */
 async function away(bench: Bench, pages: number, count: number) {
-  const swap = new Answers(512, bench.random.pick([1, 2, 8]));
+  const swap = new Answers(2048, bench.random.pick([1, 2, 8]));
   const own = bench.device({ swap }, FRAMES);
   const buffers = [];
   for (let i = 0; i < count; i++) {
@@ -71,8 +71,8 @@ async function gathering(bench: Bench): Promise<void> {
 
 /** A crowd moves no more pages than one after the other would, by far. */
 async function crowd(bench: Bench): Promise<void> {
-  const pages = 20 + bench.random.below(20);
-  const count = 6 + bench.random.below(4);
+  const pages = 12 + bench.random.below(36);
+  const count = 20 + bench.random.below(8);
   const { swap, buffers } = await away(bench, pages, count);
   const targets = buffers.map(() => new Uint8Array(pages * PAGE_SIZE));
   const before = swap.moved;
