@@ -6,6 +6,7 @@ import { isExplained } from "./explain.ts";
 import { checkAll, checkQuiet, checkWork } from "./invariants.ts";
 import type { Library } from "./library.ts";
 import type { Op, Plan } from "./plan.ts";
+import { probe } from "./probes/index.ts";
 import { SimSignal } from "./signal.ts";
 import type { Subject } from "./subject.ts";
 import { type Counts, type Doing, Failure, type Running, World } from "./world.ts";
@@ -26,6 +27,7 @@ export async function run(plan: Plan, library: Library, log?: Log): Promise<Resu
   let index = -1;
   let failure: Result["failure"];
   try {
+    await probe(plan.seed, library, world.clock);
     for (const op of plan.ops) {
       index++;
       await step(world, op, index, log);

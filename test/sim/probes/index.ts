@@ -15,11 +15,11 @@ import * as waits from "./waits.ts";
 const PROBES = [...sync.PROBES, ...bytes.PROBES, ...waits.PROBES];
 
 /**
- * Holds the library to one of the promises.
+ * Holds the library to one of the promises. It lives by a clock of its own meanwhile, and by `back` afterwards.
  *
  * @throws Failure, Error when it does not hold
  */
-export async function probe(seed: number, library: Library): Promise<void> {
+export async function probe(seed: number, library: Library, back: Clock): Promise<void> {
   const random = new Random(seed ^ 0x68bc21eb);
   const clock = new Clock(new Random(seed ^ 0x2c1b3c6d), 0.01);
   useClock(clock);
@@ -45,5 +45,6 @@ export async function probe(seed: number, library: Library): Promise<void> {
   } finally {
     for (const made of devices) void made.close({ force: true });
     await bench.settle();
+    useClock(back);
   }
 }
