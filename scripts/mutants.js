@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
+import { pathToFileURL } from "node:url";
 import { engineText } from "./engine_text.js";
 import { isMain, root } from "./paths.js";
 
@@ -37,8 +38,10 @@ export const mutantsDir = join(root, "build", "mutants");
 
 /** @returns {Promise<Mutant[]>} all of them, in the order of the files */
 export async function readMutants() {
-  const names = readdirSync(join(root, "test", "mutants")).filter((name) => name.endsWith(".js"));
-  const modules = await Promise.all(names.sort().map((name) => import(`../test/mutants/${name}`)));
+  const folder = join(root, "test", "mutants");
+  const names = readdirSync(folder).filter((name) => name.endsWith(".js"));
+  const urls = names.sort().map((name) => pathToFileURL(join(folder, name)).href);
+  const modules = await Promise.all(urls.map((url) => import(url)));
   return modules.flatMap(({ mutants }) => mutants);
 }
 
@@ -49,10 +52,13 @@ export async function readMutants() {
  */
 export function mutated({ name, file, find, put }) {
   const path = join(root, file);
-  const parts = KINDS.test(file) && existsSync(path) ? readFileSync(path, "utf8").split(find) : [];
-  if (parts.length === 2 && find !== put) return parts.join(put);
-  const times = parts.length === 0 ? "there is no such file" : `found ${parts.length - 1} times`;
-  throw new Error(`mutant ${name}: its text in ${file} is to be found once: ${times}`);
+  const there = KINDS.test(file) && existsSync(path);
+  const parts = there ? readFileSync(path, "utf8").split(find) : [];
+  const changes = find !== put;
+  if (parts.length === 2 && changes) return parts.join(put);
+  const times = changes ? `found ${parts.length - 1} times` : "it would change nothing";
+  const why = there ? times : "there is no such file";
+  throw new Error(`mutant ${name}: its text in ${file} is to be found once: ${why}`);
 }
 
 /**

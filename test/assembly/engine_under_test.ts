@@ -12,6 +12,7 @@ import * as abi from "../../assembly/abi.ts";
 import text from "../../build/engine.wasm";
 import type { Exports } from "../../src/engine/exports.ts";
 import { Random } from "../support/random.ts";
+import { noted } from "./calls.ts";
 
 export interface Sizes {
   readonly frames: number;
@@ -72,7 +73,7 @@ export function how(options: How = {}): number {
 
 /** A new instance, with one wasm page of memory and nothing laid out. */
 export function instantiate(): Exports {
-  return instantiateSync(engineModule, {}).instance.exports as unknown as Exports;
+  return noted(instantiateSync(engineModule, {}).instance.exports as unknown as Exports);
 }
 
 export class EngineUnderTest {

@@ -34,8 +34,10 @@ export const mutants = [
     name: "overwrite-covers-one-page-too-many",
     what: "the page behind those that a write covers whole is not read either",
     file: "assembly/fill.ts",
-    find: "if (i + j >= overwriteFrom && i + j < overwriteTo) {",
-    put: "if (i + j >= overwriteFrom && overwriteTo && i + j <= overwriteTo) {",
+    find: `i + j < overwriteTo) {
+        j = min(pages, overwriteTo - i);`,
+    put: `i + j <= overwriteTo && overwriteTo) {
+        j = min(pages, overwriteTo + 1 - i);`,
   },
   {
     name: "restored-slot-leaks",

@@ -111,31 +111,12 @@ export const mutants = [
     was: "db61b2d",
   },
   {
-    name: "flights-hold-slots",
-    what: "swap counts as full while pages are on their way that will leave slots",
-    file: "src/ttm/shrink.ts",
-    find: "if (prepared === -ENOSPC && (this.#flyingPages > 0 || this.#dropSaved())) return undefined;",
-    put: "if (prepared === -ENOSPC && this.#dropSaved()) return undefined;",
-    was: "9c458e2",
-  },
-  {
     name: "scarce-batches-fly",
     what: "a batch begins beside one that got slots for a part of a chunk only",
     file: "src/ttm/shrink.ts",
     find: "if (this.#full || this.#scarce || store.width === 1) return 0;",
     put: "if (this.#full || store.width === 1) return 0;",
     was: "2bbde7c",
-  },
-  {
-    name: "clean-list-emptied",
-    what: "a shrink that takes its own slots takes its buffer off the list of those with clean pages",
-    file: "src/ttm/global.ts",
-    find: `      if (own) continue;
-      if (at >= numPages) this.clean.delete(tt);
-      tt.lock.unlock();`,
-    put: `      if (at >= numPages) this.clean.delete(tt);
-      if (!own) tt.lock.unlock();`,
-    was: "16d2a10",
   },
   {
     name: "overwrite-stays-clean",

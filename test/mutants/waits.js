@@ -82,15 +82,6 @@ export const mutants = [
     put: "if (timeLeft()) {",
   },
   {
-    name: "no-wake-after-use",
-    what: "an operation that lets go of a buffer wakes nobody who waits for memory",
-    file: "src/access.ts",
-    find: `      // Its pages can be had now: first by who found none, then by who is let in for it.
-      frames.transits.wakeNext();`,
-    put: "",
-    was: "1c6c903",
-  },
-  {
     name: "shrink-wakes-nobody",
     what: "a shrink that ends wakes nobody who waits for frames",
     file: "src/ttm/frames.ts",
@@ -103,13 +94,6 @@ export const mutants = [
     file: "src/ttm/work.ts",
     find: "return new Pending(task.wait(queue, undefined).catch(() => {}));",
     put: "return new Pending(Promise.resolve().then(() => task.wait(queue, undefined)).catch(() => {}));",
-  },
-  {
-    name: "admission-lets-all-in",
-    what: "operations are let in whatever they will hold",
-    file: "src/ttm/admission.ts",
-    find: "return this.#frames + frames <= all && this.#lacking + lacking <= exchange;",
-    put: "return this.#frames + frames <= all + lacking + exchange + 65536;",
   },
   {
     name: "admission-next-not-let-in",
@@ -178,5 +162,36 @@ export const mutants = [
     file: "src/access.ts",
     find: "  if (bo.tt.lock.tryLock()) return;\n  await task",
     put: "  if (bo.tt.lock.tryLock() || task) return;\n  await task",
+  },
+  {
+    name: "not-alone",
+    what: "others are let in beside who found too little among others, and is to try it alone",
+    file: "src/ttm/admission.ts",
+    find: "    if (alone || this.#alone) return false;\n",
+    put: "    if (this.#frames === 0) return false;\n",
+  },
+  {
+    name: "not-tried-again",
+    what: "who finds too little while others are inside fails with it",
+    file: "src/ttm/admission.ts",
+    find: "if (alone || !others || !lacks(failure)) return failure;",
+    put: "if (others || !others) return failure;",
+  },
+  {
+    name: "room-wakes-nobody",
+    what: "who has found room, or gives up, wakes nobody who waits for frames behind him",
+    file: "src/ttm/room.ts",
+    find: `    if (this.#claim || this.failure !== undefined) {
+      this.#pool.global.frames.transits.wakeNext();
+    }
+`,
+    put: "",
+  },
+  {
+    name: "gave-up-too-soon",
+    what: "who finds nothing to reclaim does not wait for those who write pages out",
+    file: "src/ttm/room.ts",
+    find: "const queue = full && this.#waits < WAITS_MAX ? awaited(global, this.#patient) : undefined;",
+    put: "const queue = undefined as ReturnType<typeof awaited>;",
   },
 ];

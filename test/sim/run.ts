@@ -6,6 +6,7 @@ import { isExplained } from "./explain.ts";
 import { checkAll, checkQuiet, checkWork } from "./invariants.ts";
 import type { Library } from "./library.ts";
 import type { Op, Plan } from "./plan.ts";
+import { probe } from "./probes/index.ts";
 import { SimSignal } from "./signal.ts";
 import type { Subject } from "./subject.ts";
 import { type Counts, type Doing, Failure, type Running, World } from "./world.ts";
@@ -26,6 +27,7 @@ export async function run(plan: Plan, library: Library, log?: Log): Promise<Resu
   let index = -1;
   let failure: Result["failure"];
   try {
+    await probe(plan.seed, library, world.clock);
     for (const op of plan.ops) {
       index++;
       await step(world, op, index, log);
@@ -95,6 +97,7 @@ function begin(world: World, op: Op, index: number, doing: Doing, log: Log | und
     abortedAt: undefined,
   };
   for (const other of inFlight) other.crowded = true;
+  world.ask(doing);
   const settled = (done: boolean, value: unknown) => {
     inFlight.delete(running);
     log?.(`${index} ${done ? "is done" : `failed: ${value}`}`);

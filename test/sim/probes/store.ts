@@ -1,6 +1,6 @@
 /* Stores that probes swap to: pages by slot, in memory, with what a probe wants to go wrong. */
 import { PAGE_SIZE } from "../../../assembly/abi.ts";
-import type { AsyncSwapDevice, SyncSwapDevice } from "../../../src/index.ts";
+import type { AsyncSwapDevice, SlotRange, SyncSwapDevice } from "../../../src/index.ts";
 
 type Runs = Parameters<SyncSwapDevice["readSync"]>[0];
 
@@ -43,7 +43,7 @@ export class Slots implements SyncSwapDevice {
     }
   }
 
-  discard(ranges: Parameters<NonNullable<SyncSwapDevice["discard"]>>[0]): void {
+  discard(ranges: readonly SlotRange[]): void {
     for (const { slot, pages } of ranges) {
       for (let i = 0; i < pages; i++) this.pages.delete(slot + i);
     }
@@ -57,8 +57,11 @@ export class Answers implements AsyncSwapDevice {
   readonly queueDepth: number;
   /** Pages that were moved. */
   moved = 0;
-  /** Calls that have not been answered. */
+  /** Pages were written while slots were being discarded. */
+  broken = false;
+  /** Calls that have not been answered, and discards. */
   readonly #waiting: (() => void)[] = [];
+  readonly #discards: (() => void)[] = [];
   readonly #store: Slots;
 
   constructor(slots: number, queueDepth: number) {
@@ -77,11 +80,30 @@ export class Answers implements AsyncSwapDevice {
     (last ? this.#waiting.pop() : this.#waiting.shift())?.();
   }
 
+  /** Discards that wait for their answers (a count). */
+  get discarding(): number {
+    return this.#discards.length;
+  }
+
+  answerDiscard(): void {
+    this.#discards.shift()?.();
+  }
+
+  discard(ranges: readonly SlotRange[]): Promise<void> {
+    return new Promise((resolve) => {
+      this.#discards.push(() => {
+        this.#store.discard(ranges);
+        resolve();
+      });
+    });
+  }
+
   read(runs: Runs): Promise<void> {
     return this.#later(runs, () => this.#store.readSync(runs));
   }
 
   write(runs: Runs): Promise<void> {
+    this.broken ||= this.discarding > 0;
     return this.#later(runs, () => void this.#store.writeSync(runs));
   }
 

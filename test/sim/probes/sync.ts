@@ -5,7 +5,12 @@ import { type Bench, codeOf, filled, must, mustShow, type Probe, written } from 
 import { Slots } from "./store.ts";
 
 /** What was used again leaves after what was used before it, and not again. */
-function recency({ random, device, library }: Bench): void {
+function recency(bench: Bench): void {
+  usedLast(bench, (bo) => void bo.readSync(0, new Uint8Array(1)));
+  usedLast(bench, (bo) => bo.mapSync({ write: false }).unmap());
+}
+
+function usedLast({ random, device, library }: Bench, use: (bo: BufferObject) => void): void {
   const frames = 64 + random.below(100);
   const own = device({ swap: library.ramSwap({ size: 256 * PAGE_SIZE }) }, frames);
   const pages = 1 + random.below(4);
@@ -13,8 +18,7 @@ function recency({ random, device, library }: Bench): void {
   const buffers = Array.from({ length: count }, (_, i) => written(own, pages, i));
   // Not the last one, which is the one used last in any case.
   const used = random.pick(buffers.slice(0, Math.floor(count / 3)));
-  if (random.percent(50)) used.readSync(0, new Uint8Array(1));
-  else used.mapSync({ write: false }).unmap();
+  use(used);
   own.shrinkSync({ pages: (Math.floor(count / 2) - 1) * pages });
   must(used.residentPages === pages, "what was used last left before what was used before it");
 }

@@ -29,8 +29,9 @@ function watched(promise: Promise<unknown>): Call {
 /** Answers all calls of a store until there are none. */
 async function answerAll(swap: Answers, { settle, random }: Bench): Promise<void> {
   await settle();
-  while (swap.waiting > 0) {
-    swap.answer(random.percent(50));
+  while (swap.waiting + swap.discarding > 0) {
+    if (swap.discarding > 0) swap.answerDiscard();
+    else swap.answer(random.percent(50));
     await settle();
   }
 }
@@ -44,7 +45,7 @@ function mustBeDone(calls: readonly Call[], what: string): void {
 
 /** A buffer with content, all of it in swap. */
 async function away(bench: Bench, pages: number, count: number) {
-  const swap = new Answers(512, bench.random.pick([1, 2, 8]));
+  const swap = new Answers(2048, bench.random.pick([1, 2, 8]));
   const own = bench.device({ swap }, FRAMES);
   const buffers = [];
   for (let i = 0; i < count; i++) {
@@ -71,8 +72,8 @@ async function gathering(bench: Bench): Promise<void> {
 
 /** A crowd moves no more pages than one after the other would, by far. */
 async function crowd(bench: Bench): Promise<void> {
-  const pages = 20 + bench.random.below(20);
-  const count = 6 + bench.random.below(4);
+  const pages = 12 + bench.random.below(36);
+  const count = 20 + bench.random.below(8);
   const { swap, buffers } = await away(bench, pages, count);
   const targets = buffers.map(() => new Uint8Array(pages * PAGE_SIZE));
   const before = swap.moved;
@@ -159,4 +160,42 @@ async function order(bench: Bench): Promise<void> {
   mustEqual(target, model.fill(0, offset, offset + length), "a discard called after a write");
 }
 
-export const PROBES: readonly Probe[] = [gathering, crowd, stopped, meanwhile, order];
+/** Nothing is written while slots are discarded, however soon one discard comes after another. */
+async function discards(bench: Bench): Promise<void> {
+  for (let delay = 0; delay < 12; delay++) await discardsApart(bench, delay);
+}
+
+/** The second discard is begun so many microtasks after the first one has ended. */
+async function discardsApart(bench: Bench, delay: number): Promise<void> {
+  const { settle } = bench;
+  const swap = new Answers(256, 4);
+  const own = bench.device({ swap, keepClean: false }, FRAMES);
+  const pages = [60, 40, 1];
+  const buffers = [];
+  for (const [i, count] of pages.entries()) {
+    const bo = own.createBuffer(count * PAGE_SIZE);
+    const calls = [watched(bo.write(0, filled(count, i)))];
+    await answerAll(swap, bench);
+    calls.push(watched(bo.shrink()));
+    await answerAll(swap, bench);
+    mustBeDone(calls, "to fill a buffer");
+    buffers.push(bo);
+  }
+  const leaving = own.createBuffer(8 * PAGE_SIZE);
+  const calls = [watched(leaving.write(0, filled(8, 7)))];
+  await answerAll(swap, bench);
+  buffers[0]?.destroy();
+  must(swap.discarding === 1, "a store that holds twice what is needed hears nothing of it");
+  calls.push(watched(leaving.shrink()));
+  await settle();
+  swap.answerDiscard();
+  for (let i = 0; i < delay; i++) await undefined;
+  buffers[1]?.destroy();
+  await settle();
+  must(!swap.broken, "pages are written while slots are discarded");
+  await answerAll(swap, bench);
+  mustBeDone(calls, "a shrink behind discards");
+  must(!swap.broken, "pages are written while slots are discarded");
+}
+
+export const PROBES: readonly Probe[] = [gathering, crowd, stopped, meanwhile, order, discards];
