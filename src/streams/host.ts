@@ -1,6 +1,6 @@
 /*
- * The host's streams and blobs, taken once, when `ttm-wasm/streams` is imported. They are not in src/host.ts, as every
- * bundle holds that. Worklets and bare engines have none of them, which is an error only for who asks for one.
+ * The host's streams and blobs, taken once, when the package is imported. Worklets and bare engines have none of them,
+ * which is an error only for who asks for one.
  */
 import { TtmError } from "../errors.ts";
 import type { HostBlob, HostReadable, HostWritable } from "./types.ts";
