@@ -16,7 +16,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
-import { engineText } from "./engine_text.js";
+import { moduleText } from "./module_text.js";
 import { isMain, root } from "./paths.js";
 
 /**
@@ -136,7 +136,7 @@ export async function buildMutant(mutant) {
   const engine = mutant?.file.startsWith("assembly/")
     ? await engineOf(mutant)
     : readFileSync(join(root, "build", "engine.wasm"));
-  const contents = `export const ENGINE = ${JSON.stringify(engineText(engine))};`;
+  const contents = `export const ENGINE = ${JSON.stringify(moduleText(engine))};`;
   /** @type {import("esbuild").Plugin} */
   const fault = {
     name: "fault",

@@ -375,6 +375,24 @@ describe("memory given back", () => {
   });
 });
 
+test("a pool says early what it needs no more, since that takes memory", () => {
+  const swap = compressedSwap({ size: 64 * MiB });
+  using device = createDeviceSync({ memory: MiB, swap });
+  const buffers = Array.from({ length: 200 }, (_, i) => {
+    const bo = device.createBuffer(16 * PAGE_SIZE);
+    bo.writeSync(0, noise(i, 16));
+    return bo;
+  });
+  device.shrinkSync();
+  const { pages } = swap.stats();
+  expect(pages).toBe(3200);
+  expect(swap.memoryBytes).toBe(swap.stats().storageBytes);
+  for (const bo of buffers.slice(0, 50)) bo.destroy();
+  // A thirty-second of those in use may still be unsaid.
+  expect(swap.stats().pages).toBeLessThanOrEqual(2400 + 2400 / 32 + 16);
+  expect(swap.stats().pages).toBeGreaterThanOrEqual(2400);
+});
+
 describe("a pool whose compressed swap is full", () => {
   test("says so, has lost nothing, and goes on when there is room again", () => {
     const swap = compressedSwap({ size: 64 * MiB, limit: 2 * MiB });

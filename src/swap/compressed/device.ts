@@ -52,6 +52,8 @@ export interface CompressedSwapStats {
 export interface CompressedSwap extends SyncSwapDevice {
   /** What it holds at the moment. */
   stats(): CompressedSwapStats;
+  /** Bytes of memory that what it holds takes. */
+  readonly memoryBytes: number;
   /** Moves what it holds together, and gives back the memory that is free then. Returns how many bytes that were. */
   trim(): number;
 }
@@ -113,6 +115,9 @@ function deviceOf(slots: number, open: () => Blocks, full: string): CompressedSw
     },
     writeSync: (runs) => write(opened(), runs, full),
     discard: (ranges) => blocks?.discard(ranges),
+    get memoryBytes() {
+      return blocks?.figures.storage ?? 0;
+    },
     trim: () => blocks?.trim() ?? 0,
     stats() {
       const { pages, same, raw, bytes, storage, ratio } = blocks?.figures ?? NOTHING;
