@@ -253,3 +253,13 @@ export const CHECK_CLEAN = -1010;
 export const CHECK_MOVING = -1011;
 export const CHECK_HELD = -1012;
 export const CHECK_ASIDE = -1013;
+
+// The codec (assembly/codec), a module and a memory of its own.
+/** Most pages, and bytes, of a block: offsets of LZ4 reach no further. */
+export const BLOCK_PAGES = 16;
+export const BLOCK_BYTES = 65536;
+/** Where a block lies as it is, and where it lies compressed. */
+export const CODEC_RAW = 65536;
+export const CODEC_PACKED = 196608;
+/** Its memory, in bytes: what is not mentioned is the codec's own, or slack that copies may run into. */
+export const CODEC_BYTES = 327680;

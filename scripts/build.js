@@ -1,6 +1,6 @@
 /**
  * Builds everything that is published or tested: `build/` (the engine, with assertions
- * and without) and `dist/` (the library, the command line tool and their type declarations).
+ * and without, and the codec) and `dist/` (the library, the command line tool and their type declarations).
  *
  * Nothing outside Node is imported before `build()` runs, so that scripts/setup.js can ask
  * `isBuilt()` on a fresh checkout.
@@ -20,7 +20,7 @@ import {
 import { basename, dirname, join, posix, relative, sep } from "node:path";
 import process from "node:process";
 import { rollUp } from "./declarations.js";
-import { engineText } from "./engine_text.js";
+import { moduleText } from "./module_text.js";
 import { isMain, root } from "./paths.js";
 
 const buildDir = join(root, "build");
@@ -32,12 +32,13 @@ const typesDir = join(buildDir, "types");
 const INPUTS = [
   "assembly",
   "src",
+  "asconfig.codec.json",
   "asconfig.json",
   "package.json",
   "package-lock.json",
   "scripts/build.js",
   "scripts/declarations.js",
-  "scripts/engine_text.js",
+  "scripts/module_text.js",
   "tsconfig.json",
   "tsconfig.build.json",
 ];
@@ -47,6 +48,8 @@ const OUTPUTS = [
   "build/debug.wasm",
   "build/engine.wasm",
   "build/engine.ts",
+  "build/codec.wasm",
+  "build/codec.ts",
   "dist/index.js",
   "dist/index.d.ts",
 ];
@@ -105,12 +108,22 @@ function runTool(script, args) {
   });
 }
 
-/** Writes the engine as text, for src/engine/module.ts. */
-function writeEngineText() {
-  const text = JSON.stringify(engineText(readFileSync(join(buildDir, "engine.wasm"))));
+/** Modules of WebAssembly that are published, each by itself and inlined. */
+export const MODULES = ["engine", "codec"];
+
+/** @param {string} name of a module; @returns {string[]} what makes the compiler compile it */
+export const ascOptions = (name) => [
+  ...(name === "codec" ? ["--config", "asconfig.codec.json"] : []),
+  ...["--target", "release"],
+];
+
+/** @param {string} name of a module, which becomes a text for src/NAME/module.ts */
+function writeModuleText(name) {
+  const text = JSON.stringify(moduleText(readFileSync(join(buildDir, `${name}.wasm`))));
+  const constant = name.toUpperCase();
   writeFileSync(
-    join(buildDir, "engine.ts"),
-    `/** The engine: build/engine.wasm, by scripts/engine_text.js. */\nexport const ENGINE: string = ${text};\n`,
+    join(buildDir, `${name}.ts`),
+    `/** build/${name}.wasm, by scripts/module_text.js. */\nexport const ${constant}: string = ${text};\n`,
   );
 }
 
@@ -139,25 +152,32 @@ export const CORE = ["index", "ttm", "swap/file", "swap/ram"];
 /** What workers are started with, by a URL beside the module that does it: whole files, which import nothing. */
 const WORKERS = ["swap/opfs_worker"];
 
-/** The entry whose engine is the module of its own that workerd wants. */
-const WORKERD = "index.workerd";
+/** What is built a second time, with the modules of WebAssembly as the files that workerd wants. */
+const WORKERD = ["index", "swap/compressed"];
+
+/** @param {string} name of an entry; @returns {string} of its second build */
+const workerdOf = (name) => `${name}.workerd`;
+
+/** Stands for the folder of those files until it is known where each importing file is. */
+const DIST = "ttm-wasm-dist:";
 
 /**
- * Makes a second index.js of src/index.ts, with the one module replaced that differs between runtimes.
+ * Makes the second builds, with the modules of src/ replaced that differ between runtimes.
  *
  * @type {import("esbuild").Plugin}
  */
-const workerdIndex = {
-  name: "workerd-index",
-  setup(build) {
-    const file = join(root, "src", "index.ts");
-    const other = { path: "./engine.wasm", external: true };
-    build.onResolve({ filter: /^index\.workerd$/ }, () => ({ path: file, namespace: WORKERD }));
-    build.onResolve({ filter: /^\.\/engine\.wasm$/ }, () => other);
-    build.onLoad({ filter: /./, namespace: WORKERD }, () => {
+const workerd = {
+  name: "workerd",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /\.workerd$/ }, ({ path }) => ({ path, namespace: "workerd" }));
+    onResolve({ filter: /\.wasm$/ }, ({ path }) => {
+      return { path: `${DIST}${basename(path)}`, external: true };
+    });
+    onLoad({ filter: /./, namespace: "workerd" }, ({ path }) => {
+      const file = join(root, `${sourceOf(path.replace(/\.workerd$/, ""))}.ts`);
       const text = readFileSync(file, "utf8");
-      const contents = text.replace('"./engine/module.ts"', '"./engine/module.workerd.ts"');
-      if (contents === text) throw new Error("src/index.ts does not import ./engine/module.ts");
+      const contents = text.replaceAll('/module.ts"', '/module.workerd.ts"');
+      if (contents === text) throw new Error(`${file} imports no module of WebAssembly`);
       return { contents, loader: "ts", resolveDir: dirname(file) };
     });
   },
@@ -205,7 +225,7 @@ const bundleOptions = {
   target: TARGET,
   external: ["node:*"],
   logLevel: "warning",
-  plugins: [workerdIndex, inlineAbi],
+  plugins: [workerd, inlineAbi],
 };
 
 /**
@@ -239,7 +259,11 @@ async function chunks(options) {
   const foreign = Object.keys(metafile.inputs).find((path) => path.includes("node_modules"));
   if (foreign) throw new Error(`${foreign} would be published, without its licence`);
   const outputs = new Map(
-    outputFiles.map((file) => [relative(distDir, file.path).split(sep).join("/"), file.text]),
+    outputFiles.map((file) => {
+      const path = relative(distDir, file.path).split(sep).join("/");
+      const up = "../".repeat(path.split("/").length - 1) || "./";
+      return [path, file.text.replaceAll(DIST, up)];
+    }),
   );
   dropBareImports(outputs);
   return outputs;
@@ -264,11 +288,12 @@ async function bundle({ names, commands }) {
   const made = (entries) => entries.map((name) => ({ in: `${sourceOf(name)}.ts`, out: name }));
   const sources = made(names);
   const tools = made(scripts);
-  const entryPoints = [...sources, ...tools, { in: WORKERD, out: WORKERD }];
+  const second = WORKERD.map(workerdOf).map((name) => ({ in: name, out: name }));
+  const entryPoints = [...sources, ...tools, ...second];
   const outputs = await chunks({ entryPoints });
   const workers = await chunks({ entryPoints: made(WORKERS), splitting: false });
   for (const [path, text] of workers) outputs.set(path, text);
-  const modules = reached(outputs, [...names, WORKERD]);
+  const modules = reached(outputs, [...names, ...WORKERD.map(workerdOf)]);
   for (const [path, text] of [...outputs]) {
     outputs.set(path, modules.has(path) ? await readable(path, text) : await small(text));
   }
@@ -416,14 +441,18 @@ function writeDeclarations(names) {
     writeDist(`${name}.d.cts`, code);
     writeDist(`${name}.d.ts`, `export * from "./${basename(name)}.cjs";\n`);
   }
-  writeDist(`${WORKERD}.d.ts`, 'export * from "./index.cjs";\n');
-  writeDist(
-    "engine.wasm.d.cts",
-    `import type { EngineModule } from "./types.cjs";
-declare const engine: EngineModule;
-export = engine;
+  for (const name of WORKERD) {
+    writeDist(`${workerdOf(name)}.d.ts`, `export * from "./${basename(name)}.cjs";\n`);
+  }
+  for (const name of MODULES) {
+    writeDist(
+      `${name}.wasm.d.cts`,
+      `import type { EngineModule } from "./types.cjs";
+declare const module: EngineModule;
+export = module;
 `,
-  );
+    );
+  }
 }
 
 /**
@@ -441,7 +470,7 @@ const TYPES_HEAD = `/// <reference lib="esnext.disposable" />
  */
 function writeFolders(names) {
   const entries = names.filter((name) => name !== "index");
-  for (const name of [...entries, "engine.wasm"]) {
+  for (const name of [...entries, ...MODULES.map((module) => `${module}.wasm`)]) {
     const dist = `${"../".repeat(name.split("/").length)}dist/${name}`;
     const code = { main: `${dist}.cjs`, module: `${dist}.js` };
     const main = entries.includes(name) ? code : { main: dist };
@@ -462,14 +491,22 @@ export async function build() {
   await Promise.all([
     runTool("assemblyscript/bin/asc.js", ["--target", "debug"]),
     runTool("assemblyscript/bin/asc.js", ["--target", "release"]),
+    runTool("assemblyscript/bin/asc.js", [
+      "--config",
+      "asconfig.codec.json",
+      "--target",
+      "release",
+    ]),
     runTool("typescript/lib/tsc.js", ["--project", "tsconfig.build.json"]),
   ]);
-  writeEngineText();
+  for (const name of MODULES) writeModuleText(name);
   const outputs = await bundle(manifest);
 
   rmSync(distDir, { recursive: true, force: true });
   for (const [path, text] of outputs) writeDist(path, text);
-  copyFileSync(join(buildDir, "engine.wasm"), join(distDir, "engine.wasm"));
+  for (const name of MODULES) {
+    copyFileSync(join(buildDir, `${name}.wasm`), join(distDir, `${name}.wasm`));
+  }
   for (const command of manifest.commands) makeCommand(command);
   writeDeclarations(manifest.names);
   writeFolders(manifest.names);

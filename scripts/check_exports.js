@@ -26,12 +26,19 @@ const KEPT = {
   "assembly/index.ts pageChecksum": "what the checksum promises is tested on any page",
   "src/cli/reader.ts interruption": "its test looks at the signal by itself",
   "src/engine/entry.ts isHandle": "the forms of an entry have one home, for tests too",
-  "src/engine/module.ts bytesOf": "the text of the engine is tested against the engine",
   "src/engine/module.workerd.ts engineModule": "the build puts it in the place of module.ts",
+  "src/codec/module.workerd.ts codecModule": "the build puts it in the place of module.ts",
   "src/ttm/admission.ts NEED_NONE": "its test asks for nothing",
   "src/ttm/frames.ts Transits": "its test makes one",
   "src/ttm/task.ts interrupted": "its test looks for the very error",
 };
+
+/**
+ * Modules whose exports cross into WebAssembly, and the folder that calls them.
+ *
+ * @type {Record<string, string>}
+ */
+const CALLERS = { "assembly/index.ts": "src/engine/", "assembly/codec/index.ts": "src/codec/" };
 
 /** @returns {Set<string>} paths of the modules whose exports are for users or for a shell */
 function entries() {
@@ -58,17 +65,20 @@ export function check(modules, free, kept) {
   for (const { imports } of modules) {
     for (const { from, names } of imports) for (const name of names) used.add(`${from} ${name}`);
   }
-  const callers = modules.filter(({ path }) => path.startsWith("src/engine/"));
-  const isCalled = (/** @type {string} */ name) =>
-    callers.some(({ text }) => new RegExp(`\\bwasm\\.${name}\\b`).test(text));
+  /** @type {(name: string, folder: string) => boolean} */
+  const isCalled = (name, folder) =>
+    modules.some(
+      ({ path, text }) => path.startsWith(folder) && new RegExp(`\\bwasm\\.${name}\\b`).test(text),
+    );
   const complaints = [];
   const dead = new Set();
   for (const { path, exports } of modules) {
     if (free.has(path)) continue;
     for (const name of exports) {
+      const caller = CALLERS[path];
       const live =
-        path === "assembly/index.ts"
-          ? isCalled(name)
+        caller !== undefined
+          ? isCalled(name, caller)
           : used.has(`${path} ${name}`) || used.has(`${path} *`);
       if (live) continue;
       dead.add(`${path} ${name}`);

@@ -32,6 +32,8 @@ export const LAYERS = [
   [["src/swap/encrypted.ts", "src/swap/sealed_device.ts"]],
   [["src/swap/space.ts"]],
   [["src/swap/"], ["src/engine/"]],
+  [["src/codec/"]],
+  [["src/wasm/"]],
   [
     [
       ...["src/resource.ts", "src/lru.ts", "src/lock.ts", "src/wait_queue.ts", "src/mapping.ts"],
@@ -47,7 +49,10 @@ export const LAYERS = [
     ],
   ],
   [["assembly/index.ts"]],
-  [["assembly/"], ["build/engine.ts", "src/engine/engine.wasm"]],
+  [
+    ["assembly/"],
+    ["build/engine.ts", "build/codec.ts", "src/engine/engine.wasm", "src/codec/codec.wasm"],
+  ],
   [["assembly/page_bytes.ts"]],
   [["assembly/abi.ts"]],
 ];

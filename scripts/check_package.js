@@ -8,8 +8,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } fr
 import { dirname, join, normalize, relative } from "node:path";
 import process from "node:process";
 import { gzipSync } from "node:zlib";
-import { CORE } from "./build.js";
-import { engineText } from "./engine_text.js";
+import { ascOptions, CORE, MODULES } from "./build.js";
+import { moduleText } from "./module_text.js";
 import { isMain, root } from "./paths.js";
 
 const workDir = join(root, "build", "package");
@@ -22,11 +22,12 @@ const packageDir = join(workDir, "package");
  * every module twice, for `import` so that it can be read and for `require` without white space; declarations, the
  * engine, the command, README.
  *
- * @type {Record<"core" | "engine" | "bundle", { most: number, what: string }>}
+ * @type {Record<"core" | "engine" | "codec" | "bundle", { most: number, what: string }>}
  */
 const BUDGETS = {
   core: { most: 575_000, what: "unpacked, without further subpaths" },
   engine: { most: 20 * 1024, what: "engine.wasm" },
+  codec: { most: 8 * 1024, what: "codec.wasm" },
   bundle: { most: 51 * 1024, what: "createDevice, bundled, minified and gzipped" },
 };
 
@@ -37,6 +38,7 @@ const BUDGETS = {
  * @type {Record<string, number>}
  */
 const SUBPATHS = {
+  "./swap/compressed": 44_000,
   "./swap/durable-object": 24_000,
   "./swap/encrypted": 24_000,
   "./swap/opfs": 24_000,
@@ -150,6 +152,7 @@ async function checkBudgets() {
   const bytes = {
     core: sizeOf(files()) - sizeOf(apart),
     engine: sizeOf(["dist/engine.wasm"]),
+    codec: sizeOf(["dist/codec.wasm"]),
     bundle: await bundleBytes(),
   };
   /** @type {[string, number, number][]} */
@@ -170,26 +173,28 @@ async function checkBudgets() {
   });
 }
 
-/** @returns {Promise<string[]>} where the engine is not what the sources compile to, on this machine as on any other */
-async function checkEngine() {
-  const rebuilt = join(workDir, "engine.wasm");
-  runTool("assemblyscript/bin/asc.js", ["--target", "release", "--outFile", rebuilt]);
+/**
+ * @param {string} name of a module of WebAssembly
+ * @returns {Promise<string[]>} where it is not what the sources compile to, on this machine as on any other
+ */
+async function checkModule(name) {
+  const file = `${name}.wasm`;
+  const rebuilt = join(workDir, file);
+  runTool("assemblyscript/bin/asc.js", [...ascOptions(name), "--outFile", rebuilt]);
   const wasm = readFileSync(rebuilt);
-  console.log(`engine.wasm: SHA-256 ${createHash("sha256").update(wasm).digest("hex")}`);
-  const packed = readFileSync(join(packageDir, "dist/engine.wasm"));
-  const problems = packed.equals(wasm)
-    ? []
-    : ["dist/engine.wasm is not what assembly/ compiles to"];
+  console.log(`${file}: SHA-256 ${createHash("sha256").update(wasm).digest("hex")}`);
+  const packed = readFileSync(join(packageDir, "dist", file));
+  const problems = packed.equals(wasm) ? [] : [`dist/${file} is not what assembly/ compiles to`];
   const esbuild = await import("esbuild");
   for (const suffix of [".js", ".cjs"]) {
     const chunks = files().filter((path) => path.endsWith(suffix));
     // As esbuild writes it there, in whichever quotes.
-    const source = `_=${JSON.stringify(engineText(wasm))}`;
+    const source = `_=${JSON.stringify(moduleText(wasm))}`;
     const { code } = await esbuild.transform(source, { minify: suffix === ".cjs" });
     const text = code.slice(code.search(/["'`]/), code.lastIndexOf(";"));
     const copies = chunks.filter((path) => textOf(path).includes(text));
     if (copies.length === 1) continue;
-    problems.push(`${copies.length} ${suffix} files hold the engine, instead of one`);
+    problems.push(`${copies.length} ${suffix} files hold ${file}, instead of one`);
   }
   return problems;
 }
@@ -258,7 +263,7 @@ export async function checkPackage() {
   const tarball = pack();
   return [
     ...(await checkBudgets()),
-    ...(await checkEngine()),
+    ...(await Promise.all(MODULES.map(checkModule))).flat(),
     ...checkReferences(),
     ...checkManifests(),
     ...checkResolution(tarball),

@@ -17,7 +17,7 @@ import {
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
-import { engineText } from "./engine_text.js";
+import { moduleText } from "./module_text.js";
 import { isMain, root } from "./paths.js";
 
 /**
@@ -142,7 +142,7 @@ export async function buildMutant(mutant) {
   const engine = mutant?.file.startsWith("assembly/")
     ? await engineOf(mutant)
     : readFileSync(join(root, "build", "engine.wasm"));
-  const contents = `export const ENGINE = ${JSON.stringify(engineText(engine))};`;
+  const contents = `export const ENGINE = ${JSON.stringify(moduleText(engine))};`;
   /** @type {import("esbuild").Plugin} */
   const fault = {
     name: "fault",

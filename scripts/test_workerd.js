@@ -44,8 +44,9 @@ export async function testWorkerd() {
   }
   rmSync(outDir, { recursive: true, force: true });
   const files = await bundle();
-  if (!files.includes("engine.wasm")) {
-    console.error("test_workerd: the bundle has no engine.wasm, so it would compile at run time");
+  for (const name of ["engine.wasm", "codec.wasm"]) {
+    if (files.includes(name)) continue;
+    console.error(`test_workerd: the bundle has no ${name}, so it would compile at run time`);
     return 1;
   }
   console.log(`smoke test inside ${versionOf(path)}`);

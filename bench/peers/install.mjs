@@ -8,7 +8,12 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const MANIFEST = {
   name: "ttm-wasm",
   type: "module",
-  exports: { ".": "./index.js", "./swap/file": "./swap/file.js" },
+  exports: {
+    ".": "./index.js",
+    "./codec.wasm": "./codec.wasm",
+    "./swap/compressed": "./swap/compressed.js",
+    "./swap/file": "./swap/file.js",
+  },
 };
 
 /** Puts the library as it is published where the peers find it as the package they use. */

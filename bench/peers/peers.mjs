@@ -30,6 +30,7 @@ export const PEERS = [
     options: { checksums: false },
     extra: true,
   },
+  { name: "ttm-compressed", title: "ttm-wasm, compressed swap", file: "ttm_compressed.mjs" },
   { name: "optimum", title: "hand-written optimum", file: "optimum.mjs" },
   {
     name: "optimum-always",

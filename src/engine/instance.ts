@@ -1,31 +1,13 @@
 /*
- * Where the host's WebAssembly is asked for something: to compile, to instantiate, for memory. What it
- * may refuse there is said in a way that tells what to do.
+ * Where the host's WebAssembly is asked for something: to instantiate, for memory. What it may refuse there is said
+ * in a way that tells what to do.
  */
 import { messageOf, TtmError } from "../errors.ts";
 import { formatSize } from "../size.ts";
+import { assertWebAssembly } from "../wasm/compile.ts";
 import type { Exports } from "./exports.ts";
 
 const WASM_PAGE = 65536;
-
-/** @throws TtmError ENOSYS when this host has no WebAssembly, or forbids to compile it */
-export function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
-  assertWebAssembly();
-  try {
-    return new WebAssembly.Module(bytes);
-  } catch (error) {
-    const text =
-      `this host does not compile WebAssembly (${messageOf(error)}); where a policy forbids it, allow ` +
-      "'wasm-unsafe-eval', or pass ttm-wasm/engine.wasm, compiled ahead, as `module`";
-    throw new TtmError("ENOSYS", "create", text, error);
-  }
-}
-
-function assertWebAssembly(): void {
-  if (typeof WebAssembly === "object") return;
-  const text = "this host has no WebAssembly; on Node, start without --jitless";
-  throw new TtmError("ENOSYS", "create", text);
-}
 
 /**
  * Looks at what the host says of its exports, not at its class: a module may be of another realm.

@@ -59,9 +59,9 @@ export function opfsSwap(options: OpfsSwapOptions): SyncSwapDevice | AsyncSwapDe
 function around<T extends { cut(end: number): void | Promise<void>; close(): Promise<void> }>(
   slots: number,
   open: () => Promise<T>,
-): { base: Required<SwapDeviceBase>; file: () => T } {
+): { base: Required<Omit<SwapDeviceBase, "trim" | "memoryBytes">>; file: () => T } {
   let file: T | undefined;
-  const base: Required<SwapDeviceBase> = {
+  const base: Required<Omit<SwapDeviceBase, "trim" | "memoryBytes">> = {
     name: "opfs",
     slots,
     async open() {

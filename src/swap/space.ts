@@ -60,6 +60,9 @@ export function closeSwap(store: Store): void | Promise<void> {
 /** Of so many slots that the store may hold at least one has to be free before it is told. */
 const DISCARD_SHIFT = 6;
 
+/** And so many, of those in use, if the store lies in memory, which others could use. */
+const DISCARD_EARLY_SHIFT = 5;
+
 /** Who has a call to make, and can wait for its turn. */
 interface Caller {
   wait(queue: WaitQueue, wants: undefined): Promise<void>;
@@ -186,12 +189,13 @@ export class SwapSpace {
   }
 
   /**
-   * Whether the store holds twice what is in use, or could be cut in half. To go through the slots costs a step
-   * for 64 of them, so there has to be a part of them to give back, too.
+   * Whether the store holds twice what is in use, or could be cut in half; one in memory, whether it holds a part more.
+   * To go through the slots costs a step for 64 of them, so there has to be a part of them to give back, too.
    */
   #holdsMuch(used: number): boolean {
     const { backedFree, slotsEnd } = this.#engine;
-    if (backedFree > used && backedFree >= slotsEnd >>> DISCARD_SHIFT) return true;
+    const enough = this.#store.inMemory ? used >>> DISCARD_EARLY_SHIFT : used;
+    if (backedFree > enough && backedFree >= slotsEnd >>> DISCARD_SHIFT) return true;
     return used * 2 < slotsEnd && this.#engine.slotsReach * 2 <= slotsEnd;
   }
 

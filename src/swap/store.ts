@@ -22,6 +22,8 @@ export interface Store {
   readonly slots: number;
   /** It lies in linear memory: the engine copies, no call is made, and it keeps its promises. */
   readonly ram: boolean;
+  /** Whether what it holds takes memory of the host's. */
+  readonly inMemory: boolean;
   /** Whether it has `readSync` and `writeSync`. */
   readonly sync: boolean;
   /** Whether it has `read` and `write`. */
@@ -53,6 +55,7 @@ const NONE = (): void => {};
 const RAM = Object.freeze({
   name: "ram",
   ram: true,
+  inMemory: true,
   sync: true,
   async: false,
   runs: Number.POSITIVE_INFINITY,
@@ -116,6 +119,7 @@ export function adopt(device: SwapDevice): Store {
     name,
     slots: slots as number,
     ram: false,
+    inMemory: "memoryBytes" in given,
     ...(first
       ? firstEdition(given, waits === true)
       : secondEdition(given, sync, async, queueDepth)),
@@ -152,7 +156,7 @@ function isPair(read: unknown, write: unknown): boolean {
   return typeof read === "function" && typeof write === "function";
 }
 
-type Calls = Omit<Store, "name" | "slots" | "ram" | "open" | "discard" | "close">;
+type Calls = Omit<Store, "name" | "slots" | "ram" | "inMemory" | "open" | "discard" | "close">;
 
 /** One run a call, one call of an operation at a time, and as many operations as there are. */
 function firstEdition(given: Given, waits: boolean): Calls {

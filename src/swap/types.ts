@@ -67,10 +67,17 @@ export interface SwapDeviceBase {
   open?(): void | Promise<void>;
   /**
    * Slots that hold nothing any more, in ascending order: their space may go. Called when that is half of what
-   * the store holds, or all of it. `end`: the last slot that still holds something, 0 when none does. Best effort:
-   * what it throws is ignored. Writes wait for its promise.
+   * the store holds, or all of it; a small part of it, if that takes memory (`memoryBytes`). `end`: the last slot
+   * that still holds something, 0 when none does. Best effort: what it throws is ignored. Writes wait for its promise.
    */
   discard?(ranges: readonly SlotRange[], end: number): void | Promise<void>;
+  /**
+   * Gives memory of the host back that it has and does not need now, buffers of its own for one. Returns bytes. Called
+   * when a device is trimmed, at any time; what it throws is told there, and changes nothing.
+   */
+  trim?(): number | Promise<number>;
+  /** Memory of the host that what it holds takes (bytes), for a store that lies there; looked at now and then. */
+  readonly memoryBytes?: number;
   /** Called once, when the pool is closed. Nothing of the content should stay anywhere. */
   close?(): void | Promise<void>;
 }

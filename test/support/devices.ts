@@ -6,6 +6,7 @@ import {
   ramSwap,
   type SwapDevice,
 } from "../../src/index.ts";
+import { compressedSwap } from "../../src/swap/compressed.ts";
 import { expectSame, pattern } from "./bytes.ts";
 import { MapSwap } from "./map_swap.ts";
 
@@ -39,7 +40,16 @@ export const KINDS: readonly Kind[] = [
     kind: "block",
     create: ({ memory, swap }) => blockDevice(memory, new MapSwap({ slots: swap })),
   },
+  {
+    kind: "compressed",
+    create: ({ memory, swap }) => blockDevice(memory, compressed(swap)),
+  },
 ];
+
+/** As many slots, and room in them for whatever is written. */
+function compressed(slots: number): SwapDevice {
+  return compressedSwap({ size: slots * PAGE_SIZE, limit: 2 * slots * PAGE_SIZE + 2 ** 20 });
+}
 
 /** The same, with all options as they are by default: for tests that look at content only. */
 export const DEFAULT_KINDS: readonly Kind[] = [
@@ -50,6 +60,10 @@ export const DEFAULT_KINDS: readonly Kind[] = [
   {
     kind: "block",
     create: ({ memory, swap }) => defaultDevice(memory, new MapSwap({ slots: swap })),
+  },
+  {
+    kind: "compressed",
+    create: ({ memory, swap }) => defaultDevice(memory, compressed(swap)),
   },
 ];
 

@@ -3,6 +3,7 @@
  * when something here throws.
  */
 import { type BlockSwapDevice, createDevice, PAGE_SIZE, type SwapDevice } from "ttm-wasm";
+import { compressedSwap } from "ttm-wasm/swap/compressed";
 
 const SIZE = 2 * 1024 * 1024 - 100; // one window, more than one call of the device
 
@@ -77,9 +78,31 @@ async function roundTrip(swap: SwapDevice | undefined, abort?: AbortController):
   device.check();
 }
 
+/** Compressed swap, whose codec is a module of its own: text comes back, and its memory is given back. */
+async function compressed(): Promise<void> {
+  const swap = compressedSwap({ size: "64 MiB", limit: "8 MiB" });
+  await using device = await createDevice({ memory: "1 MiB", swap });
+  const text = new TextEncoder().encode("not one byte is lost ".repeat(3000));
+  const buffers = Array.from({ length: 100 }, () => device.createBuffer(text.length));
+  for (const bo of buffers) bo.writeSync(0, text);
+  device.shrinkSync();
+  assert(swap.stats().ratio > 10, `text shrank ${swap.stats().ratio} times`);
+  for (const bo of buffers) {
+    const back = bo.readSync(0, new Uint8Array(text.length));
+    assert(
+      back.every((byte, i) => byte === text[i]),
+      "compressed bytes differ",
+    );
+    bo.destroy();
+  }
+  swap.trim();
+  assert(swap.stats().storageBytes === 0, "memory was not given back");
+}
+
 export default {
   async test(): Promise<void> {
     await roundTrip(undefined);
+    await compressed();
     for (const async of [false, true]) {
       const controller = new AbortController();
       let reads = 0;

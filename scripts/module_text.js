@@ -1,5 +1,5 @@
 /**
- * The engine as the text that src/engine/module.ts reads. A character for each byte, so that gzip finds again what
+ * A module, such as the engine, as the text that src/wasm/text.ts reads. A character for each byte, so that gzip finds again what
  * it would find in the bytes, and ASCII only, so that it passes through any page and any tool.
  */
 
@@ -15,7 +15,7 @@ const MASK = 0x35;
  * @param {Uint8Array} bytes
  * @returns {string}
  */
-export function engineText(bytes) {
+export function moduleText(bytes) {
   const counts = new Array(256).fill(0);
   for (const byte of bytes) counts[byte]++;
   const free = Array.from({ length: 128 }, (_, byte) => byte)

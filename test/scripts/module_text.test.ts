@@ -3,11 +3,11 @@ import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { expect, test, vi } from "vitest";
 import { ENGINE } from "../../build/engine.ts";
-import { bytesOf } from "../../src/engine/module.ts";
+import { bytesOf } from "../../src/wasm/text.ts";
 
-const { engineText } = (await import(
-  new URL("../../scripts/engine_text.js", import.meta.url).href
-)) as { engineText(bytes: Uint8Array): string };
+const { moduleText } = (await import(
+  new URL("../../scripts/module_text.js", import.meta.url).href
+)) as { moduleText(bytes: Uint8Array): string };
 
 const wasm = readFileSync(new URL("../../build/engine.wasm", import.meta.url));
 
@@ -22,13 +22,13 @@ test.each([
   ["each byte twice", 2],
 ])("%s", (_, times) => {
   const all = Array.from({ length: 256 * times }, (_, i) => i & 255);
-  expect([...bytesOf(engineText(Uint8Array.from(all)))]).toEqual(all);
+  expect([...bytesOf(moduleText(Uint8Array.from(all)))]).toEqual(all);
 });
 
 test.each([0, 1, 88, 126, 127])("byte %i occurs with its highest bit only", (byte) => {
   const others = Array.from({ length: 127 }, (_, i) => i).filter((each) => each !== byte);
   const bytes = [...others, byte | 128, 7, byte | 128, byte | 128];
-  expect([...bytesOf(engineText(Uint8Array.from(bytes)))]).toEqual(bytes);
+  expect([...bytesOf(moduleText(Uint8Array.from(bytes)))]).toEqual(bytes);
 });
 
 test("all bytes below 128 occur, so that one of them is the mark", () => {
@@ -42,7 +42,7 @@ test("all bytes below 128 occur, so that one of them is the mark", () => {
       rare ? 128 : 129,
       rare,
     ];
-    const text = engineText(Uint8Array.from(bytes));
+    const text = moduleText(Uint8Array.from(bytes));
     expect([...bytesOf(text)]).toEqual(bytes);
     expect([...text].every((char) => char < "\x80")).toBe(true);
   }
@@ -62,6 +62,6 @@ test("any pair of bytes", () => {
   // In pieces: what does not occur differs.
   for (let at = 0; at < pairs.length; at += 1000) {
     const piece = pairs.subarray(at, at + 1000);
-    expect(Buffer.from(bytesOf(engineText(piece))).equals(piece), `from ${at} on`).toBe(true);
+    expect(Buffer.from(bytesOf(moduleText(piece))).equals(piece), `from ${at} on`).toBe(true);
   }
 });
