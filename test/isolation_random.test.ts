@@ -113,6 +113,16 @@ function expectModel(one: Owned, offset: number, bytes: Uint8Array, what: string
   throw new Error(`${what}: byte ${offset + at} is ${bytes[at]}, not ${model[offset + at]}`);
 }
 
+/** Most are smaller than a window, some larger than the memory. */
+function sizeOf(random: Random): number {
+  return 1 + random.below((random.chance(0.2) ? 80 : 30) * PAGE_SIZE);
+}
+
+/** Whether it is of several windows, as one stays that was larger. */
+function isLarge({ bo }: Owned): boolean {
+  return bo.windows.length > 1;
+}
+
 /** Runs what may fail, and says whether it did. */
 function failed(run: () => void): boolean {
   try {
@@ -137,7 +147,10 @@ const write: Step = (random, one) => {
   const bytes = new Uint8Array(length).fill(one.own);
   // The call takes the advice back, whether it fails or not: look at what is left first.
   if (one.dontneed) willneed(random, one);
-  if (!failed(() => one.bo.writeSync(offset, bytes))) one.model.set(bytes, offset);
+  const written = one.model.slice();
+  written.set(bytes, offset);
+  if (!failed(() => one.bo.writeSync(offset, bytes))) one.model = written;
+  else if (isLarge(one)) look(one, written); // it may have written a window, and not the next one
 };
 
 const read: Step = (random, one) => {
@@ -150,13 +163,14 @@ const read: Step = (random, one) => {
 const discard: Step = (random, one) => {
   const { offset, length } = rangeOf(random, one.bo.size);
   if (one.dontneed) willneed(random, one);
-  if (failed(() => one.bo.discardSync({ offset, length }))) look(one);
-  else one.model.fill(0, offset, offset + length);
+  const cleared = one.model.slice().fill(0, offset, offset + length);
+  if (failed(() => one.bo.discardSync({ offset, length }))) look(one, cleared);
+  else one.model = cleared;
 };
 
 const resize: Step = (random, one) => {
   if (one.dontneed) willneed(random, one);
-  const size = 1 + random.below(30 * PAGE_SIZE);
+  const size = sizeOf(random);
   if (failed(() => one.bo.resizeSync(size))) return;
   const next = new Uint8Array(size);
   next.set(one.model.subarray(0, size));
@@ -179,23 +193,25 @@ const map: Step = (random, one) => {
 };
 
 const dontneed: Step = (_, one) => {
+  if (isLarge(one)) return; // pressure throws some of its windows away, and not others
   one.bo.advise("dontneed");
   one.dontneed = true;
 };
 
 const willneed: Step = (_, one) => {
+  if (!one.dontneed) return; // of several windows each says what became of it until it is written
   if (!one.bo.advise("willneed")) one.model.fill(0);
   one.dontneed = false;
 };
 
-/** Takes over what a failed discard has left: zeros, or what was there. */
-function look(one: Owned): void {
+/** Takes over what a call has left that failed: each byte is as it was, or as it was to be. */
+function look(one: Owned, next: Uint8Array): void {
   const seen = new Uint8Array(one.bo.size);
   for (let tries = 0; failed(() => one.bo.readSync(0, seen)); tries++) {
     if (tries === 1000) throw new Error("it cannot be read any more");
   }
-  const at = seen.findIndex((byte, i) => byte !== one.model[i] && byte !== 0);
-  if (at >= 0) throw new Error(`after a failed discard byte ${at} is ${seen[at]}`);
+  const at = seen.findIndex((byte, i) => byte !== one.model[i] && byte !== next[i]);
+  if (at >= 0) throw new Error(`after a call that failed byte ${at} is ${seen[at]}`);
   one.model = seen;
 }
 
@@ -208,7 +224,7 @@ const STEPS: readonly Step[] = [
 let values = 0;
 
 function create(random: Random, device: Device): Owned {
-  const size = 1 + random.below(30 * PAGE_SIZE);
+  const size = sizeOf(random);
   const own = 1 + (values++ % OWN_MAX);
   return { bo: device.createBuffer(size), own, model: new Uint8Array(size), dontneed: false };
 }

@@ -143,11 +143,15 @@ function subtleAes(subtle: Subtle, raw: View): Aes<true> {
   };
 }
 
-/** What this host has. */
+/** What this host has: none, where nothing gives random bytes, such as in worklets. */
 export function hostCiphers(): Ciphers {
+  const { subtle, getRandomValues } = (globalThis.crypto ?? {}) as {
+    subtle?: Subtle;
+    getRandomValues?: unknown;
+  };
+  if (typeof getRandomValues !== "function") return { now: undefined, later: undefined };
   const crypto = nodeCrypto();
   const now = crypto && ((raw: View) => nodeAes(crypto, raw));
-  const { subtle } = (globalThis.crypto ?? {}) as { subtle?: Subtle };
   return {
     now: now && works(now) ? now : undefined,
     later: subtle && ((raw) => subtleAes(subtle, raw)),

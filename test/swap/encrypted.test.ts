@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   type AsyncSwapDevice,
   type BlockSwapDevice,
@@ -371,6 +371,15 @@ describe("what the inner device has, the encrypted one has", () => {
     const none = { now: undefined, later: undefined };
     const error = failsSync("ENOSYS", () => sealedDevice(openSwap(9), none));
     expect(error.message).toMatch(/needs node:crypto or crypto.subtle/);
+    const { crypto } = globalThis;
+    for (const less of [undefined, {}, { subtle: crypto.subtle }]) {
+      vi.stubGlobal("crypto", less);
+      try {
+        failsSync("ENOSYS", () => encryptedSwap(openSwap(9)));
+      } finally {
+        vi.unstubAllGlobals();
+      }
+    }
   });
 });
 

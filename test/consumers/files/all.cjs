@@ -1,6 +1,5 @@
 /* As all.js, in CommonJS. */
 const { createDevice, createDeviceSync, ramSwap } = require("ttm-wasm");
-const { bufferFrom } = require("ttm-wasm/streams");
 const { fileSwap } = require("ttm-wasm/swap/file");
 const { ramSwap: sameRamSwap } = require("ttm-wasm/swap/ram");
 const { finiTt, Pool, populateTtSync, shrinkTtSync, Tt, TtmGlobal } = require("ttm-wasm/ttm");
@@ -22,7 +21,7 @@ exports.run = async function run() {
   if (ramSwap !== sameRamSwap) throw new Error("ttm-wasm and /swap/ram are not one");
   kernelsLayer();
   const device = await createDevice({ memory: "1 MiB", swap: fileSwap({ size: "4 MiB" }) });
-  const buffer = await bufferFrom(device, new Uint8Array(768 * 1024).fill(7));
+  const buffer = await device.bufferFrom(new Uint8Array(768 * 1024).fill(7));
   await device.shrink();
   const bytes = await buffer.read(0, new Uint8Array(buffer.size));
   await device.close({ force: true });

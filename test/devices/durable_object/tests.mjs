@@ -1,6 +1,7 @@
 /* What holds inside an object. */
 import { createDevice, PAGE_SIZE, TtmError } from "ttm-wasm";
 import { durableObjectSwap } from "ttm-wasm/swap/durable-object";
+import { encryptedSwap } from "ttm-wasm/swap/encrypted";
 import { swapDeviceTests } from "ttm-wasm/testing";
 import { assert, equal, fails, pattern, same, test } from "../../runtimes/check.mjs";
 import { deviceModel, poolModel } from "../pool.mjs";
@@ -26,20 +27,25 @@ function count(table, expression) {
 }
 
 let last = 0;
-const contract = swapDeviceTests({
+const contractOf = (wrap) => ({
   createDevice,
   create({ slots }) {
     const table = `contract_${++last}`;
-    return { table, device: make({ size: slots * PAGE_SIZE, table }) };
+    return { table, device: wrap(make({ size: slots * PAGE_SIZE, table })) };
   },
-  second: ({ table }) => make({ table }),
+  second: ({ table }) => wrap(make({ table })),
   bytes: ({ table }) => count(table, "sum(length(pages))"),
   left: ({ table }) => tablesOf(storage).filter((line) => line.startsWith(`${table} `)).length,
   // A page that was written alone has a row of its own.
   damage: ({ table }) =>
     storage.sql.exec(`DELETE FROM ${table} WHERE length(pages) = ${PAGE_SIZE}`),
 });
-for (const { name, run } of contract) test(`the contract: ${name}`, run);
+for (const [what, wrap] of [
+  ["the contract", (device) => device],
+  ["encrypted", encryptedSwap],
+]) {
+  for (const { name, run } of swapDeviceTests(contractOf(wrap))) test(`${what}: ${name}`, run);
+}
 
 test("1,000 operations on buffers", () => poolModel(make({ size: "16 MiB" }), true));
 test("1,000 calls of the device", () => deviceModel(make()));
