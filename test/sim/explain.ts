@@ -18,6 +18,15 @@ const tooMuchHeld: Reason = ({ plan, held }, running) => {
   return most + running.doing.need + min > plan.frames;
 };
 
+/**
+ * Whether pages of its own window have to leave for those that it needs. A known limit: these leave from the front, those
+ * that are needed among them, and with little swap left they then stand in each other's way.
+ */
+const cramped: Reason = ({ plan, held }, { doing, held: most }) => {
+  const pages = doing.subject?.windowPages ?? 0;
+  return Math.max(held, most) + pages > plan.frames;
+};
+
 const GIVES_UP: readonly string[] = ["shrink", "shrinkDevice", "hibernate"];
 
 /**
@@ -62,8 +71,16 @@ const REASONS: Readonly<Record<string, Reason>> = {
   EWOULDBLOCK: wouldBlock,
   // Pages of its own that it could do without cannot leave at once.
   // And who watches may take frames that were free a moment ago.
-  ENOMEM: any(wouldBlock, ({ plan }) => plan.watches, injected, given("ENOMEM"), tooMuchHeld),
-  ENOSPC: any(injected, given("ENOSPC"), tooMuchData),
+  ENOMEM: any(
+    wouldBlock,
+    ({ plan }) => plan.watches,
+    injected,
+    given("ENOMEM"),
+    tooMuchHeld,
+    cramped,
+  ),
+  // With too much pinned it depends on where pages lie which of the two is found out first.
+  ENOSPC: any(injected, given("ENOSPC"), tooMuchData, tooMuchHeld, cramped),
 };
 
 /** Whether there was reason for `error`. */

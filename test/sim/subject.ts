@@ -50,6 +50,11 @@ export class Subject {
     return this.pins + this.mappings.length + this.holding > 0;
   }
 
+  /** Pages of its largest window. */
+  get windowPages(): number {
+    return this.bo.windows[0]?.pages ?? 0;
+  }
+
   /** Whether its pages stay where they are. */
   get stays(): boolean {
     return this.held || this.coherent;
