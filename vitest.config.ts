@@ -63,13 +63,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "host",
           include: ["test/**/*.test.ts"],
-          exclude: [
-            ...onEngines,
-            "test/consumers/**",
-            "test/workerd/**",
-            ...long,
-            ...covered,
-          ],
+          exclude: [...onEngines, "test/consumers/**", "test/workerd/**", ...long, ...covered],
         },
       },
     ],
