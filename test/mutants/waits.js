@@ -163,35 +163,4 @@ export const mutants = [
     find: "  if (bo.tt.lock.tryLock()) return;\n  await task",
     put: "  if (bo.tt.lock.tryLock() || task) return;\n  await task",
   },
-  {
-    name: "not-alone",
-    what: "others are let in beside who found too little among others, and is to try it alone",
-    file: "src/ttm/admission.ts",
-    find: "    if (alone || this.#alone) return false;\n",
-    put: "    if (this.#frames === 0) return false;\n",
-  },
-  {
-    name: "not-tried-again",
-    what: "who finds too little while others are inside fails with it",
-    file: "src/ttm/admission.ts",
-    find: "if (alone || !others || !lacks(failure)) return failure;",
-    put: "if (others || !others) return failure;",
-  },
-  {
-    name: "room-wakes-nobody",
-    what: "who has found room, or gives up, wakes nobody who waits for frames behind him",
-    file: "src/ttm/room.ts",
-    find: `    if (this.#claim || this.failure !== undefined) {
-      this.#pool.global.frames.transits.wakeNext();
-    }
-`,
-    put: "",
-  },
-  {
-    name: "gave-up-too-soon",
-    what: "who finds nothing to reclaim does not wait for those who write pages out",
-    file: "src/ttm/room.ts",
-    find: "const queue = full && this.#waits < WAITS_MAX ? awaited(global, this.#patient) : undefined;",
-    put: "const queue = undefined as ReturnType<typeof awaited>;",
-  },
 ];

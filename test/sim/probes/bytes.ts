@@ -15,7 +15,7 @@ import {
   thrown,
   written,
 } from "./bench.ts";
-import { Slots } from "./store.ts";
+import { broken, Slots } from "./store.ts";
 
 /** Frames of a memory, and pages of a window of a buffer that is larger than that. */
 const FRAMES = 64;
@@ -181,6 +181,36 @@ function tight({ random, device, library }: Bench): void {
   for (const { bo, model } of buffers) mustShow(bo, model);
 }
 
+/** Wherever a call fails, and whatever is written then, the next one goes on with all that was there. */
+function goesOn({ random, device }: Bench): void {
+  const swap = new Slots(256);
+  const own = device({ swap, transferPages: random.pick([1, 3, 256]) }, FRAMES);
+  const pages = 18 + random.below(44);
+  const bo = written(own, pages, 1);
+  const model = filled(pages, 1);
+  for (let round = 0; round < 8; round++) {
+    if (random.percent(80)) bo.shrinkSync();
+    let left = random.below(3);
+    swap.called = () => {
+      if (left-- <= 0) throw broken();
+    };
+    const page = random.below(pages) * PAGE_SIZE;
+    const code = random.percent(50)
+      ? thrown(() => bo.readSync(page, new Uint8Array(Math.min(20_000, bo.size - page))))
+      : thrown(() => bo.writeSync(page + 1, model.subarray(page + 1, page + 101)));
+    must(code === undefined || code === "EIO", `a store that fails, and ${code}`);
+    swap.called = () => {};
+    for (let writes = random.below(3); writes > 0; writes--) {
+      const offset = random.percent(50) ? 0 : random.below(pages) * PAGE_SIZE;
+      const data = bytes(1 + random.below(bo.size - offset), round);
+      bo.writeSync(offset, data);
+      model.set(data, offset);
+    }
+    mustShow(bo, model);
+  }
+  own.check();
+}
+
 /** A signal that is aborted already stops a call before it does anything. */
 function aborted({ random, device, library }: Bench): void {
   const own = device({ swap: library.ramSwap({ size: 64 * PAGE_SIZE }) }, FRAMES);
@@ -229,5 +259,5 @@ async function reentry({ random, device, library, settle }: Bench): Promise<void
 }
 
 export const PROBES: readonly Probe[] = [
-  ...[borders, needed, letGo, holds, detached, undone, tight, aborted, reentry],
+  ...[borders, needed, letGo, holds, detached, undone, tight, goesOn, aborted, reentry],
 ];

@@ -129,6 +129,6 @@ function* pagesOf(runs: Runs): Generator<[number, Uint8Array], void> {
   }
 }
 
-function broken(): Error {
+export function broken(): Error {
   return Object.assign(new Error("a bad sector"), { code: "EIO" });
 }
