@@ -42,6 +42,17 @@ const elsewhere: readonly string[] = [
   "src/cli/{main,run,parent,child}.ts",
 ];
 
+/** Two minutes of processes that something happens to: `npm run test:faults` runs them. */
+const faults = process.env.TTM_FAULTS
+  ? [
+      {
+        extends: true as const,
+        plugins: [engineBytes("engine")],
+        test: { name: "faults", include: ["test/faults/**/*.test.ts"], testTimeout: 170_000 },
+      },
+    ]
+  : [];
+
 const config: ViteUserConfig = defineConfig({
   test: {
     testTimeout: 60_000,
@@ -63,9 +74,17 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "host",
           include: ["test/**/*.test.ts"],
-          exclude: [...onEngines, "test/consumers/**", "test/workerd/**", ...long, ...covered],
+          exclude: [
+            ...onEngines,
+            "test/consumers/**",
+            "test/faults/**",
+            "test/workerd/**",
+            ...long,
+            ...covered,
+          ],
         },
       },
+      ...faults,
     ],
     setupFiles: ["scripts/vitest_runtime.js"],
     coverage: {

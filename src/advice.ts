@@ -1,5 +1,5 @@
 import { show } from "./errors.ts";
-import { type Range, type RangeOptions, rangeOf, takeOptions } from "./options.ts";
+import { type Range, type RangeOptions, rangeOf, type Sized, takeOptions } from "./options.ts";
 import type { ReadingAdvice } from "./read_ahead.ts";
 
 /**
@@ -17,14 +17,14 @@ const ADVICE_RANGE: readonly (keyof AdviceRange)[] = ["offset", "length"];
 const ADVICE: readonly Advice[] = ["dontneed", "willneed", "normal", "random", "sequential"];
 
 /**
- * What is to be brought in by the way, if anything is, of a buffer of `size` bytes that somebody gives advice on.
+ * What is to be brought in by the way, if anything is, of a buffer that somebody gives advice on.
  *
  * @throws TypeError, RangeError for other advice, and for a range that it does not take, or not of this buffer
  */
 export function advised(
   advice: Advice,
   range: AdviceRange | undefined,
-  size: number,
+  of: Sized,
 ): Range | undefined {
   if (!ADVICE.includes(advice)) {
     const all = ADVICE.map((each) => `"${each}"`).join(", ");
@@ -32,6 +32,6 @@ export function advised(
   }
   if (range === undefined) return undefined;
   const given = takeOptions(range, ADVICE_RANGE, "advise");
-  if (advice === "willneed") return rangeOf(given, size);
+  if (advice === "willneed") return rangeOf(given, of.size);
   throw new TypeError(`advise: "${advice}" is for all of the buffer; "willneed" takes a range`);
 }

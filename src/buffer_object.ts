@@ -129,10 +129,10 @@ export class BufferObject extends Streamable implements Disposable {
    * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: nothing was written; the same call may be made again
    */
   async write(offset: number, source: Bytes, options?: OperationOptions): Promise<void> {
+    const signal = signalOf(options, "write");
     const bytes = this.#range(offset, source, "source");
     const length = lengthOf(bytes);
     if (length === 0) return;
-    const signal = signalOf(options, "write");
     const window = windowWith(this.#windows, offset, length);
     if (!window) {
       const task = { op: "populate", signal } as const;
@@ -151,10 +151,10 @@ export class BufferObject extends Streamable implements Disposable {
    *   EWOULDBLOCK when it needs I/O of an asynchronous swap device
    */
   writeSync(offset: number, source: Bytes, options?: OperationOptions): void {
+    const signal = signalOf(options, "write");
     const bytes = this.#range(offset, source, "source");
     const length = lengthOf(bytes);
     if (length === 0) return;
-    const signal = signalOf(options, "write");
     const window = windowWith(this.#windows, offset, length);
     if (!window) {
       const task = { op: "populate", signal } as const;
@@ -175,10 +175,10 @@ export class BufferObject extends Streamable implements Disposable {
    * @throws TtmError ENOMEM, ENOSPC, EIO, EINTR: the same call goes on where this one stopped
    */
   async read<T extends Bytes>(offset: number, target: T, options?: OperationOptions): Promise<T> {
+    const signal = signalOf(options, "read");
     const bytes = this.#range(offset, target, "target");
     const length = lengthOf(bytes);
     if (length === 0) return target;
-    const signal = signalOf(options, "read");
     const window = windowWith(this.#windows, offset, length);
     if (!window) {
       await this.#readAcross(signal, { offset, length }, bytes);
@@ -201,10 +201,10 @@ export class BufferObject extends Streamable implements Disposable {
    *   EWOULDBLOCK when it needs I/O of an asynchronous swap device
    */
   readSync<T extends Bytes>(offset: number, target: T, options?: OperationOptions): T {
+    const signal = signalOf(options, "read");
     const bytes = this.#range(offset, target, "target");
     const length = lengthOf(bytes);
     if (length === 0) return target;
-    const signal = signalOf(options, "read");
     const window = windowWith(this.#windows, offset, length);
     if (!window) {
       const steps = reads(bytes, length, this.#readAhead);
@@ -232,7 +232,7 @@ export class BufferObject extends Streamable implements Disposable {
    */
   async map(options?: MapOptions): Promise<Mapping> {
     this.assertAlive();
-    const asked = mapOptions(options, this.#size);
+    const asked = mapOptions(options, this);
     const window = windowWith(this.#windows, asked.offset, asked.length);
     if (window) {
       return withPages(this.#bdev, window, window.mapping(asked), () => window.map(asked));
@@ -250,13 +250,13 @@ export class BufferObject extends Streamable implements Disposable {
    */
   mapSync(options?: MapOptions): Mapping {
     this.assertAlive();
-    const asked = mapOptions(options, this.#size);
+    const asked = mapOptions(options, this);
     const window = windowWith(this.#windows, asked.offset, asked.length);
     if (window) {
       return withPagesSync(this.#bdev, window, window.mapping(asked), () => window.map(asked));
     }
     const held = new Held(asked);
-    held.takeSync(this.#bdev, this.#windows, { op: "map", signal: asked.signal }, asked);
+    this.#takeSync(held, { op: "map", signal: asked.signal }, asked);
     return held.mapping as Mapping;
   }
 
@@ -283,7 +283,7 @@ export class BufferObject extends Streamable implements Disposable {
     this.assertAlive();
     const held = new Held();
     const signal = signalOf(options, "pin");
-    held.takeSync(this.#bdev, this.#windows, { op: "populate", signal }, this.#all);
+    this.#takeSync(held, { op: "populate", signal }, this.#all);
     this.#pins++;
   }
 
@@ -311,7 +311,7 @@ export class BufferObject extends Streamable implements Disposable {
    */
   async populate(options?: RangeOptions): Promise<void> {
     this.assertAlive();
-    const asked = rangeRequest(options, this.#size, "populate");
+    const asked = rangeRequest(options, this, "populate");
     const window = windowWith(this.#windows, asked.offset, asked.length);
     if (window) return window.populate(asked, asked.signal);
     const held = new Held();
@@ -327,14 +327,14 @@ export class BufferObject extends Streamable implements Disposable {
    */
   populateSync(options?: RangeOptions): void {
     this.assertAlive();
-    const asked = rangeRequest(options, this.#size, "populate");
+    const asked = rangeRequest(options, this, "populate");
     const window = windowWith(this.#windows, asked.offset, asked.length);
     if (window) {
       window.populateSync(asked, asked.signal);
       return;
     }
     const held = new Held();
-    held.takeSync(this.#bdev, this.#windows, { op: "populate", signal: asked.signal }, asked);
+    this.#takeSync(held, { op: "populate", signal: asked.signal }, asked);
     held.letGo();
   }
 
@@ -373,7 +373,8 @@ export class BufferObject extends Streamable implements Disposable {
    */
   async discard(options?: RangeOptions): Promise<void> {
     this.assertAlive();
-    await discard(this.#bdev, this.#windows, rangeRequest(options, this.#size, "discard"));
+    const asked = rangeRequest(options, this, "discard");
+    await discard(this.#bdev, this.#windows, asked);
   }
 
   /**
@@ -384,7 +385,8 @@ export class BufferObject extends Streamable implements Disposable {
    */
   discardSync(options?: RangeOptions): void {
     this.assertAlive();
-    discardSync(this.#bdev, this.#windows, rangeRequest(options, this.#size, "discard"));
+    const asked = rangeRequest(options, this, "discard");
+    discardSync(this.#bdev, this.#windows, asked);
   }
 
   /**
@@ -398,7 +400,7 @@ export class BufferObject extends Streamable implements Disposable {
    */
   advise(advice: Advice, range?: AdviceRange): boolean {
     this.assertAlive();
-    const ahead = advised(advice, range, this.#size);
+    const ahead = advised(advice, range, this);
     assertStack();
     if (advice === "dontneed" || advice === "willneed") {
       for (const window of this.#windows) window.advise(advice === "willneed");
@@ -507,6 +509,16 @@ export class BufferObject extends Streamable implements Disposable {
     this.#takes++;
     try {
       await held.take(this.#bdev, this.#windows, task, range);
+    } finally {
+      this.#takes--;
+    }
+  }
+
+  /** The same, at once. */
+  #takeSync(held: Held, task: Task, range: Range): void {
+    this.#takes++;
+    try {
+      held.takeSync(this.#bdev, this.#windows, task, range);
     } finally {
       this.#takes--;
     }

@@ -7,6 +7,7 @@ import {
   type Range,
   type RangeOptions,
   rangeOf,
+  type Sized,
   takeOptions,
 } from "./options.ts";
 
@@ -24,14 +25,15 @@ export interface MapRequest extends Range {
   readonly write: boolean;
 }
 
-/** @throws TypeError, RangeError for options that there are not, or that cannot be meant of `size` bytes */
-export function mapOptions(options: MapOptions | undefined, size: number): MapRequest {
-  if (options === undefined) return { signal: undefined, write: true, offset: 0, length: size };
+/** @throws TypeError, RangeError for options that there are not, or that cannot be meant of the bytes of `of` */
+export function mapOptions(options: MapOptions | undefined, of: Sized): MapRequest {
+  if (options === undefined) return { signal: undefined, write: true, offset: 0, length: of.size };
   const given = takeOptions(options, MAP_OPTIONS, "map");
   const { write = true } = given;
   assertBoolean(write, "write");
-  const { offset, length } = rangeOf(given, size);
-  return { signal: asSignal(given.signal), write, offset, length };
+  const signal = asSignal(given.signal);
+  const { offset, length } = rangeOf(given, of.size);
+  return { signal, write, offset, length };
 }
 
 /**

@@ -87,19 +87,25 @@ export interface RangeRequest extends Range {
   readonly signal: Signal | undefined;
 }
 
+/** Whose bytes they are: its size is looked at when the options are read, as their getters may have changed it. */
+export interface Sized {
+  readonly size: number;
+}
+
 /**
- * What the options of an operation on a part of `size` bytes mean: all of them by default.
+ * What the options of an operation on a part of the bytes of `of` mean: all of them by default.
  *
  * @throws TypeError, RangeError for other options, and for bytes that do not lie within the buffer
  */
 export function rangeRequest(
   options: RangeOptions | undefined,
-  size: number,
+  of: Sized,
   what: string,
 ): RangeRequest {
-  if (options === undefined) return { offset: 0, length: size, signal: undefined };
+  if (options === undefined) return { offset: 0, length: of.size, signal: undefined };
   const given = takeOptions(options, RANGE_OPTIONS, what);
-  return { ...rangeOf(given, size), signal: asSignal(given.signal) };
+  const signal = asSignal(given.signal);
+  return { ...rangeOf(given, of.size), signal };
 }
 
 const SIGNAL = ["signal"] as const;

@@ -107,7 +107,7 @@ export class Window implements Accessed {
 
   assertAlive(): void {
     this.#bdev.assertOpen();
-    if (this.destroyed) throw new TypeError("this buffer is destroyed");
+    if (this.destroyed) throw new TypeError("this buffer is destroyed, or was resized meanwhile");
   }
 
   /** Whether reads of a part bring in what they need of it. */

@@ -4,6 +4,7 @@
  */
 import { TtmError, type TtmOperation } from "../errors.ts";
 import type { Signal } from "../host_types.ts";
+import { reasonOf } from "../ttm/task.ts";
 
 type Listenable = Pick<AbortSignal, "addEventListener" | "removeEventListener">;
 
@@ -38,7 +39,7 @@ export class Stop implements Signal {
   }
 
   get reason(): unknown {
-    return this.#stopped ? this.#reason : this.#given?.reason;
+    return this.#stopped ? this.#reason : reasonOf(this.#given);
   }
 
   /** Has a stream fail with EINTR once the caller's signal is aborted, at once if it is. */
@@ -59,7 +60,11 @@ export class Stop implements Signal {
   /** Nothing is left to be stopped: the caller's signal is let go of. */
   end(): void {
     const given = this.#given;
-    if (given && isListenable(given)) given.removeEventListener("abort", this.#onAbort);
+    try {
+      if (given && isListenable(given)) given.removeEventListener("abort", this.#onAbort);
+    } catch {
+      // The listener stays, and does nothing: no reason for a stream to fail.
+    }
   }
 
   addEventListener(_: "abort", heard: () => void): void {
@@ -95,7 +100,7 @@ export class Stop implements Signal {
   }
 
   readonly #onAbort = (): void => {
-    this.abort(this.#given?.reason);
+    this.abort(reasonOf(this.#given));
     this.#failing?.error(this.failure);
   };
 }

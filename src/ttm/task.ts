@@ -22,7 +22,7 @@ export function interrupted({ op, signal }: Task): TtmError {
 }
 
 /** Why it was aborted; what its getter throws is as good a reason. */
-function reasonOf(signal: Signal | undefined): unknown {
+export function reasonOf(signal: Signal | undefined): unknown {
   try {
     return signal?.reason;
   } catch (error) {

@@ -71,6 +71,18 @@ export const NEUTRAL: Record<string, (world: World, bo: BufferObject) => void> =
   populate(world, bo) {
     either(world, bo, "populate", rangeIn(world, bo.size, RANGE));
   },
+  salvage(world, bo) {
+    const { random } = world;
+    const options = rangeIn(world, bo.size, RANGE);
+    const most = random.below(5);
+    world.call("salvage", async () => {
+      let found = 0;
+      for await (const _ of bo.salvage(options as RangeOptions)) if (found++ === most) break;
+    });
+    world.call("salvageSync", () => {
+      for (const _ of bo.salvageSync(options as RangeOptions)) world.poke();
+    });
+  },
   pin(world, bo) {
     either(world, bo, "pin", rangeIn(world, bo.size, OPERATION));
   },

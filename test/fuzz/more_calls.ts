@@ -1,6 +1,7 @@
 /* Hostile calls of what is beside devices and buffers: streams, the kernel's layer, and what makes devices. */
 import { createDevice, createDeviceSync, type Device, ramSwap } from "../../src/index.ts";
 import { durableObjectSwap } from "../../src/swap/durable_object.ts";
+import { encryptedSwap } from "../../src/swap/encrypted.ts";
 import { fileSwap } from "../../src/swap/file.ts";
 import { opfsSwap } from "../../src/swap/opfs.ts";
 import { storageSwap } from "../../src/swap/storage.ts";
@@ -149,9 +150,10 @@ const MAKERS: Record<string, (world: World) => void> = {
     const likely = () => random.pick(["1 MiB", 5, "x", {}, () => 1]);
     world.call(name, () => make(oddOptions(random, known, likely, poke)));
   },
-  durableObjectSwap(world) {
+  "swap on something"(world) {
     const { random, poke } = world;
     const options = oddOptions(random, ["size", "table"], () => "1 MiB", poke);
+    world.call("encryptedSwap", () => encryptedSwap(oddValue(random, poke) as never));
     world.call("durableObjectSwap", () => {
       return durableObjectSwap(oddValue(random, poke) as never, options as never);
     });

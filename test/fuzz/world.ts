@@ -13,6 +13,7 @@ import {
   ramSwap,
   type SwapDevice,
 } from "../../src/index.ts";
+import { encryptedSwap } from "../../src/swap/encrypted.ts";
 import { type ScriptedAnswer, type ScriptedSwap, scriptedSwap } from "../../src/testing.ts";
 import { FAULT_SITES, finiTt, type Tt } from "../../src/ttm.ts";
 import { expectSame, pattern } from "../support/bytes.ts";
@@ -26,6 +27,8 @@ import { Mine, oddValue, plainOf } from "./odd_values.ts";
 
 /** Where pages go, and whether Sync calls find it. */
 const SWAPS = ["ram", "sync", "async", "both", "first", "first async"] as const;
+/** Of a hundred devices so many are encrypted. */
+const ENCRYPTED = 15;
 
 export interface Kept {
   readonly bo: BufferObject;
@@ -78,9 +81,10 @@ export class World {
     const memory = random.pick([16, 24, 64]);
     let world: World | undefined;
     const swap = swapOf(kind, slots, (call) => world?.answer(call));
+    const plain = swap ?? ramSwap({ size: slots * PAGE_SIZE });
     const device = await createDevice({
       memory: memory * PAGE_SIZE,
-      swap: swap ?? ramSwap({ size: slots * PAGE_SIZE }),
+      swap: random.percent(ENCRYPTED) ? encryptedSwap(plain) : plain,
       transferPages: random.pick([1, 7, 256]),
       checksums: random.percent(50),
       keepClean: random.percent(70),

@@ -221,6 +221,26 @@ describe("cancelled", () => {
     expectSame(await content(buffer), pattern(2, SIZE), "the buffer");
   });
 
+  test("a signal whose own code fails is no reason to lose bytes, nor the end of it", async () => {
+    const buffer = await swapped(4);
+    const refuse = (): never => {
+      throw new Error("the signal's");
+    };
+    class Odd extends HeardSignal {
+      override removeEventListener(): void {
+        refuse();
+      }
+    }
+    expect((await bytesOf(buffer.readable({ signal: new Odd() }))).length).toBe(SIZE);
+    const mute = Object.defineProperty(new HeardSignal(), "reason", { get: refuse });
+    const reader = buffer.readable({ signal: mute }).getReader();
+    mute.abort();
+    expect(await rejection(reader.read())).toMatchObject({
+      code: "EINTR",
+      cause: { message: "the signal's" },
+    });
+  });
+
   test("it lets go of the signal", async () => {
     const buffer = await swapped(3);
     const signal = new HeardSignal();
