@@ -1,7 +1,7 @@
 /*
  * Pages by slot, compressed. Neighbours that are written together become one block of up to 16 pages: of real files a
  * block of 64 KiB is a quarter smaller than its pages one by one (1.96 to 1.55 in bench/peers/compressed), and is compressed
- * in two thirds of the time, as what a page repeats stands mostly in the pages before it. To read one page of a block
+ * in three quarters of the time, as what a page repeats stands mostly in the pages before it. To read one page of a block
  * decompresses those before it as well: 12 us at an average instead of 2, which is less than a read of most stores.
  *
  * A block stays as long as one of its pages counts. One that holds many that do not is compressed anew, with
