@@ -45,6 +45,9 @@ const tooMuchData: Reason = (world, running) => {
 const wouldBlock: Reason = ({ plan }, { doing }) =>
   doing.sync && plan.swap !== "ram" && plan.swap.pairs !== "sync";
 
+/** Whether somebody watches, whose Sync calls may take frames that were free a moment ago. */
+const watched: Reason = ({ plan }) => plan.watches;
+
 const any =
   (...reasons: Reason[]): Reason =>
   (world, running) =>
@@ -70,17 +73,9 @@ const REASONS: Readonly<Record<string, Reason>> = {
   EBUSY: busy,
   EWOULDBLOCK: wouldBlock,
   // Pages of its own that it could do without cannot leave at once.
-  // And who watches may take frames that were free a moment ago.
-  ENOMEM: any(
-    wouldBlock,
-    ({ plan }) => plan.watches,
-    injected,
-    given("ENOMEM"),
-    tooMuchHeld,
-    cramped,
-  ),
+  ENOMEM: any(wouldBlock, watched, injected, given("ENOMEM"), tooMuchHeld, cramped),
   // With too much pinned it depends on where pages lie which of the two is found out first.
-  ENOSPC: any(injected, given("ENOSPC"), tooMuchData, tooMuchHeld, cramped),
+  ENOSPC: any(watched, injected, given("ENOSPC"), tooMuchData, tooMuchHeld, cramped),
 };
 
 /** Whether there was reason for `error`. */
