@@ -103,14 +103,6 @@ export const mutants = [
     put: "",
   },
   {
-    name: "own-slots-left",
-    what: "a shrink that finds no slot does not take those that its own pages keep",
-    file: "src/ttm/shrink.ts",
-    find: "const taken = prepared === -ENOSPC ? global.reclaimSlots(pages, this.#tts) : 0;",
-    put: "const taken = 0;",
-    was: "db61b2d",
-  },
-  {
     name: "scarce-batches-fly",
     what: "a batch begins beside one that got slots for a part of a chunk only",
     file: "src/ttm/shrink.ts",
