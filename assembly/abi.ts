@@ -71,7 +71,8 @@ export const KINDS = 15;
  *   +0  u8   order   of the chunk, in its first page
  *   +1  u8   state   TAIL (not first in a chunk) | FREE | ALLOCATED | POOLED
  *   +2  u8   caching CACHED | WRITE_COMBINED | UNCACHED, of each page
- *   +3  u8   moving  the chunk, in its first page: from a prepare, out or in, to its commit
+ *   +3  u8   flags   MOVING the chunk, in its first page: from a prepare, out or in, to its commit
+ *                    REPORTED  a page that holds nothing: given back to the host (trim.ts)
  *   +4  u32  next    page number in a free list or a pool's, 0 = end
  *   +8  u32  prev    in a free list
  *   +12 u32  owner   vector entry that holds the chunk's first page, NONE = handed out directly
@@ -83,7 +84,7 @@ export const PAGE_STRUCT_BYTES = 16;
 export const P_ORDER = 0;
 export const P_STATE = 1;
 export const P_CACHING = 2;
-export const P_MOVING = 3;
+export const P_FLAGS = 3;
 export const P_NEXT = 4;
 export const P_PREV = 8;
 export const P_OWNER = 12;
@@ -92,6 +93,9 @@ export const TAIL = 0;
 export const FREE = 1;
 export const ALLOCATED = 2;
 export const POOLED = 3;
+/** Flags of a page. */
+export const MOVING = 1;
+export const REPORTED = 2;
 
 // Where the fixed areas lie (bytes). The header below 8192: its addresses, which are all over the code, take two
 // bytes there. The compiler's static data comes between it and the items (asconfig.json).
@@ -217,6 +221,8 @@ export const H_ZEROS = 31;
 /** Addresses of the bits of slots that the store has had a page in, and of those set aside. */
 export const H_BACKED_MAP = 80;
 export const H_ASIDE_MAP = 81;
+/** Free and pooled frames that were handed out, and given back to the host since: they read as zeros. */
+export const H_REPORTED = 82;
 /** First frame of a free list, and chunks in it: for each order, the DMA32 zone first. */
 export const H_FREE_HEAD = 32;
 export const H_FREE_COUNT = 52;
@@ -253,6 +259,7 @@ export const CHECK_CLEAN = -1010;
 export const CHECK_MOVING = -1011;
 export const CHECK_HELD = -1012;
 export const CHECK_ASIDE = -1013;
+export const CHECK_REPORTED = -1014;
 
 // The codec (assembly/codec), a module and a memory of its own.
 /** Most pages, and bytes, of a block: offsets of LZ4 reach no further. */

@@ -15,6 +15,7 @@ import {
   CHECK_PAGE_COUNT,
   CHECK_PAGE_TABLE,
   CHECK_POOL,
+  CHECK_REPORTED,
   CHECK_SLOT,
   CHECK_SLOT_COUNT,
   CHECK_VECTOR,
@@ -31,6 +32,7 @@ import {
   H_FREE_COUNT,
   H_FREE_HEAD,
   H_FREE_PAGES,
+  H_FRESH_PFN,
   H_HELD,
   H_LOST,
   H_MOVING,
@@ -38,6 +40,7 @@ import {
   H_RAW_MAP,
   H_RAW_PAGES,
   H_RAW_SLOTS,
+  H_REPORTED,
   H_SLOTS,
   H_SLOTS_USED,
   H_SWAP_MAP,
@@ -59,6 +62,7 @@ import {
   chunkHead,
   isFrame,
   isMoving,
+  isReported,
   pageCaching,
   pageNext,
   pageOrder,
@@ -75,6 +79,7 @@ export function check(): i32 {
   let result = checkFreeLists();
   if (!result) result = checkPools();
   if (!result) result = checkPageTable();
+  if (!result) result = checkReported();
   if (!result) result = checkVectors();
   if (!result) result = checkSlots();
   if (!result) result = checkSpace();
@@ -173,6 +178,22 @@ function checkPageTable(): i32 {
   if (moving != get(H_MOVING)) return CHECK_MOVING;
   if (free != get(H_FREE_PAGES) || raw != get(H_RAW_PAGES)) return CHECK_PAGE_COUNT;
   return pooled == get(H_POOLED) ? 0 : CHECK_PAGE_COUNT;
+}
+
+/** Frames that were given back hold nothing, are zeros, and as many as counted. */
+function checkReported(): i32 {
+  const first = get(H_FIRST_PFN);
+  let reported: u32 = 0;
+  let head = first;
+  for (let pfn = first; pfn < first + get(H_FRAMES); pfn++) {
+    if (pageState(pageStruct(pfn)) != TAIL) head = pfn;
+    if (!isReported(pageStruct(pfn))) continue;
+    const free = pageState(pageStruct(head)) != ALLOCATED;
+    if (!free || pfn >= get(H_FRESH_PFN) || !isZero((<usize>pfn) << PAGE_SHIFT))
+      return CHECK_REPORTED;
+    reported++;
+  }
+  return reported == get(H_REPORTED) ? 0 : CHECK_REPORTED;
 }
 
 /** The entries of a chunk hold its pages in order, all as entries or all as shadows. */

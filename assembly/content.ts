@@ -19,6 +19,7 @@ import { get } from "./header";
 import { chunkHead, pageOrder, pageOwner, pageStruct } from "./page";
 import { checksum, copyBytes } from "./page_bytes";
 import { ramAddress } from "./swap_map";
+import { slotsTook } from "./swap_space";
 
 /** Notes the checksums of `count` pages from `page` on, of entries from `index` on. Returns `count`. */
 function noteSums(index: u32, page: usize, count: u32): u32 {
@@ -122,6 +123,7 @@ export function ramTransfer(out: u32, sums: u32): i32 {
   for (let i: u32 = 0; i < get(H_EXTENTS); i++) {
     const pages = extentPages(i);
     const slot = extentSlot(i);
+    if (out) slotsTook(slot, pages);
     for (let done: u32 = 0; done < pages; done += PIECE) {
       const count = min(PIECE, pages - done);
       const page = extentPage(i) + (done << PAGE_SHIFT);

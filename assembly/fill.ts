@@ -40,12 +40,13 @@ import {
 } from "./entry";
 import { addExtent, resetExtents } from "./exchange";
 import { add, get } from "./header";
-import { isMoving, pageOrder, pageStruct, setMoving } from "./page";
+import { isMoving, isReported, pageOrder, pageStruct, setMoving } from "./page";
 import { allocChunk, allocNear, flushFrames, largestFree } from "./page_alloc";
 import { clearPages } from "./page_bytes";
 import { giveHeld, isBorder, vectorOk } from "./page_vector";
 import { poolTake, poolTypeOf } from "./pool";
 import { flushSlots, giveSlots } from "./swap_map";
+import { useFrames } from "./trim";
 
 /** Said by hold(): the pages come from a pool, and are zeros already. */
 const CLEARED: u32 = 1 << 31;
@@ -183,10 +184,12 @@ export function fillPrepare(
         j += run;
         continue;
       }
-      const clean = held != pages || page >> PAGE_SHIFT >= fresh;
+      const clean =
+        held != pages || page >> PAGE_SHIFT >= fresh || isReported(pageStruct(page >> PAGE_SHIFT));
       if (!clean) clearPages(page, 1);
       j++;
     }
+    useFrames(shadowAt(index) >> PAGE_SHIFT, pages);
     i += pages;
   }
   add(H_MOVING, marked);

@@ -38,6 +38,9 @@ export {
   slotsTook,
 } from "./swap_space";
 
+// What holds nothing, and can be given back to the host.
+export { livePages, trimRun } from "./trim";
+
 // Content.
 export {
   pageChecksum,

@@ -11,8 +11,9 @@ import {
   H_MOVING,
   H_PAGE_TABLE,
   MAX_ORDER,
+  MOVING,
   P_CACHING,
-  P_MOVING,
+  P_FLAGS,
   P_NEXT,
   P_ORDER,
   P_OWNER,
@@ -20,6 +21,7 @@ import {
   P_STATE,
   PAGE_STRUCT_SHIFT,
   POOLED,
+  REPORTED,
   TAIL,
   UNCACHED,
 } from "./abi";
@@ -62,14 +64,34 @@ export function pageCaching(page: usize): u32 {
 // @ts-ignore: decorator
 @inline
 export function isMoving(page: usize): bool {
-  return load<u8>(page, P_MOVING) != 0;
+  return (load<u8>(page, P_FLAGS) & MOVING) != 0;
 }
 
 // @ts-ignore: decorator
 @inline
 export function setMoving(page: usize, moving: bool): void {
   if (DEBUGGING) assert(pageState(page) == ALLOCATED, "a chunk that is not in use is moved");
-  store<u8>(page, <u8>moving, P_MOVING);
+  setFlag(page, MOVING, moving);
+}
+
+// @ts-ignore: decorator
+@inline
+function setFlag(page: usize, flag: u32, on: bool): void {
+  const flags = load<u8>(page, P_FLAGS);
+  store<u8>(page, <u8>(on ? flags | flag : flags & ~flag), P_FLAGS);
+}
+
+/** Whether a page that holds nothing was given back to the host. */
+// @ts-ignore: decorator
+@inline
+export function isReported(page: usize): bool {
+  return (load<u8>(page, P_FLAGS) & REPORTED) != 0;
+}
+
+// @ts-ignore: decorator
+@inline
+export function setReported(page: usize, reported: bool): void {
+  setFlag(page, REPORTED, reported);
 }
 
 /** The chunk no longer moves: it has, or will not after all. */

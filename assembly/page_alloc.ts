@@ -44,6 +44,7 @@ import {
   setPage,
   setPrev,
 } from "./page";
+import { useFrames } from "./trim";
 
 /** Index of the free list of `order` in the zone that `pfn` lies in. */
 // @ts-ignore: decorator
@@ -262,6 +263,7 @@ export function allocPages(order: u32): i32 {
   if (order > <u32>MAX_ORDER) return -EINVAL;
   const pfn = allocChunk(order, NONE, false);
   if (!pfn) return -ENOMEM;
+  useFrames(pfn, 1 << order);
   add(H_RAW_PAGES, 1 << order);
   return pfn;
 }

@@ -27,7 +27,7 @@ export const LAYERS = [
   [["src/access.ts"]],
   [["src/accessed.ts"]],
   [["src/bdev.ts"]],
-  [["src/kswapd.ts", "src/reclaim.ts", "src/tasks.ts"]],
+  [["src/kswapd.ts", "src/reclaim.ts", "src/tasks.ts", "src/trim/"]],
   [["src/ttm/"]],
   [["src/swap/encrypted.ts", "src/swap/sealed_device.ts"]],
   [["src/swap/space.ts"]],

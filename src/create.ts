@@ -8,13 +8,14 @@ import { Hibernation } from "./hibernation.ts";
 import { ignoreOutcome } from "./host.ts";
 import type { EngineModule } from "./host_types.ts";
 import { Kswapd } from "./kswapd.ts";
-import { takeOptions } from "./options.ts";
+import { assertWhole, takeOptions } from "./options.ts";
 import { Reclaim } from "./reclaim.ts";
 import { formatSize, parseSize, type Size } from "./size.ts";
 import { ramSwap } from "./swap/ram.ts";
 import { closeSwap, openSwap } from "./swap/space.ts";
 import { adopt } from "./swap/store.ts";
 import type { SwapDevice } from "./swap/types.ts";
+import { Trimmer } from "./trim/trimmer.ts";
 import { GLOBAL_OPTIONS, TtmGlobal, type TtmGlobalOptions } from "./ttm/global.ts";
 import type { PoolOptions } from "./ttm/pool.ts";
 
@@ -41,6 +42,11 @@ export interface DeviceOptions extends TtmGlobalOptions {
    * all that is mapped, for each call: for tests and development. Default: false.
    */
   readonly debug?: boolean | DebugOptions;
+  /**
+   * Give memory back to the host, as `trim` does, whenever for so many milliseconds no page came or went, and a
+   * sixteenth of the frames or more is free and was used. Default: 0, never.
+   */
+  readonly trimAfter?: number;
   /** The compiled engine, for hosts that neither compile inlined bytes nor resolve the package's. */
   readonly module?: EngineModule;
 }
@@ -56,7 +62,7 @@ const SLACK_MIN = 2 ** 16;
 
 const DEVICE_OPTIONS = [
   ...GLOBAL_OPTIONS,
-  ...(["memory", "swap", "dma32", "pool", "debug", "module"] as const),
+  ...(["memory", "swap", "dma32", "pool", "debug", "trimAfter", "module"] as const),
 ];
 
 /** `createDeviceSync` of index.ts, with the engine that its build brings along. */
@@ -82,9 +88,11 @@ function make(
     dma32: zone,
     pool = {},
     debug = false,
+    trimAfter = 0,
     ...rest
   } = given;
   const watch = debugMaps(debug);
+  assertWhole(trimAfter, "trimAfter", 0, 2 ** 31 - 1);
   const memory = parseSize(size as Size, "memory");
   if (memory < MEMORY_MIN) {
     const { memory: given } = options;
@@ -108,7 +116,8 @@ function make(
   const reclaimer = new Reclaim(global);
   const kswapd = new Kswapd(global);
   const hibernation = new Hibernation(global, reclaimer);
-  const made = new Device({ global, reclaimer, kswapd, hibernation }, pool);
+  const trimmer = new Trimmer(global, trimAfter);
+  const made = new Device({ global, reclaimer, kswapd, hibernation, trimmer }, pool);
   global.shrinkers.register(reclaimer);
   watch?.(made);
   return { device: made, opening: openSwap(store) };

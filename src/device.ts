@@ -21,6 +21,8 @@ import { assertStack } from "./stack.ts";
 import { bufferFrom } from "./streams/buffer_from.ts";
 import type { ByteSource } from "./streams/types.ts";
 import { Force, type Tasks } from "./tasks.ts";
+import { TRIM_DEFAULT, type Trimmed, type TrimOptions, trimRequest } from "./trim/options.ts";
+import { type Rss, rssOf, type Trimmer, type TrimStats } from "./trim/trimmer.ts";
 import { type Caching, cachingCode } from "./ttm/caching.ts";
 import type { FaultOptions, FaultSite } from "./ttm/fault.ts";
 import type { TraceEvent, TtmGlobal, TtmStats } from "./ttm/global.ts";
@@ -53,6 +55,8 @@ export interface ShrinkOptions {
   readonly pages?: number;
   /** Looked at between two transfers; once aborted, it returns what left, or fails with EINTR. */
   readonly signal?: Signal | undefined;
+  /** Give what is free then back to the host, as `trim` does. Default: no. */
+  readonly trim?: boolean;
 }
 
 /** What `stats()` tells: pages unless it says otherwise. */
@@ -74,6 +78,8 @@ export interface DeviceStats extends TtmStats {
   readonly mappings: number;
   /** Linear memory (bytes): page frames, metadata and RAM swap. */
   readonly memoryBytes: number;
+  /** What was given back to the host, and how. */
+  readonly trim: Readonly<TrimStats>;
 }
 
 /** Options of `close`. */
@@ -86,12 +92,13 @@ export interface CloseOptions {
 }
 
 const BUFFER_OPTIONS: readonly (keyof BufferOptions)[] = ["caching", "dma", "priority"];
-const SHRINK_OPTIONS: readonly (keyof ShrinkOptions)[] = ["pages", "signal"];
+const SHRINK_OPTIONS: readonly (keyof ShrinkOptions)[] = ["pages", "signal", "trim"];
 const CLOSE_OPTIONS: readonly (keyof CloseOptions)[] = ["force"];
 
 /** What the devices on one memory share. */
 interface Shared extends Memory {
   readonly hibernation: Hibernation;
+  readonly trimmer: Trimmer;
 }
 
 /** Owner of the memory, of the swap device and of all buffers (struct ttm_device). */
@@ -205,7 +212,7 @@ export class Device implements Disposable, AsyncDisposable {
    * @throws TtmError what stopped it, when nothing was released: ENOSPC, EIO, EINTR
    */
   async shrink(options: ShrinkOptions = {}): Promise<number> {
-    const { pages, signal } = this.#shrinkOptions(options);
+    const { pages, signal, trim } = this.#shrinkOptions(options);
     const { admission, shrinkers } = this.global;
     let shrunk: Shrunk | undefined;
     await this.tasks.start("shrink", signal, undefined, (task) =>
@@ -215,7 +222,9 @@ export class Device implements Disposable, AsyncDisposable {
         shrunk = slab;
       }),
     );
-    return partial(shrunk as Shrunk);
+    const released = partial(shrunk as Shrunk);
+    if (trim) await this.#trimAfterwards();
+    return released;
   }
 
   /**
@@ -224,12 +233,46 @@ export class Device implements Disposable, AsyncDisposable {
    * @throws TtmError as `shrink` does; EWOULDBLOCK when the swap device is asynchronous
    */
   shrinkSync(options: ShrinkOptions = {}): number {
-    const { pages, signal } = this.#shrinkOptions(options);
+    const { pages, signal, trim } = this.#shrinkOptions(options);
     assertStack();
     const task = { op: "shrink", signal } as const;
     const slab = this.global.shrinkers.begin(task, pages, false);
     runSync(this.global, task, slab);
-    return partial(slab);
+    const released = partial(slab);
+    if (trim) this.#shared.trimmer.now(TRIM_DEFAULT);
+    return released;
+  }
+
+  /**
+   * Gives memory back to the host that holds nothing now: page frames and slots of RAM swap that are free, and what the
+   * swap device does not need. It is taken again when it is used again. Returns how much it was, by which means, and why
+   * not by others; nothing of it fails. By moving, all is for a moment there twice that is in memory: `TrimOptions` says
+   * what for.
+   *
+   * @throws TypeError, RangeError for an option that cannot be meant
+   */
+  async trim(options?: TrimOptions): Promise<Trimmed> {
+    this.assertOpen();
+    const request = trimRequest(options);
+    return this.#shared.trimmer.later(this.tasks, request);
+  }
+
+  /**
+   * As `trim`, at a stretch. A swap device that takes time for it is not waited for, nor is a host that lets go of the
+   * memory that was left.
+   *
+   * @throws TypeError, RangeError for an option that cannot be meant
+   */
+  trimSync(options?: TrimOptions): Trimmed {
+    this.assertOpen();
+    const request = trimRequest(options);
+    assertStack();
+    return this.#shared.trimmer.now(request);
+  }
+
+  /** What of the host's memory this device has, in bytes, as far as is known without asking the host. */
+  rss(): Rss {
+    return rssOf(this.global, this.#shared.trimmer.stats.bytes);
   }
 
   /** Counters of this moment: pages unless `DeviceStats` says otherwise. */
@@ -249,6 +292,7 @@ export class Device implements Disposable, AsyncDisposable {
       slots: space.slots,
       buffers: this.#buffers.size,
       memoryBytes: engine.memoryBytes,
+      trim: this.#shared.trimmer.stats,
     };
   }
 
@@ -315,6 +359,7 @@ export class Device implements Disposable, AsyncDisposable {
     this.tasks.abort(this.#last);
     if (!this.#letGo()) return;
     void this.kswapd.stop();
+    this.#shared.trimmer.stop();
     // A promise all the same: its outcome is nobody's to hear.
     ignoreOutcome(this.global.space.close());
   }
@@ -344,11 +389,14 @@ export class Device implements Disposable, AsyncDisposable {
     this.assertOpen();
     const signal = signalOf(options, "hibernate");
     const noteHibernated = this.#shared.hibernation.begin();
+    let released: number;
     try {
-      return await this.shrink({ signal });
+      released = await this.shrink({ signal });
     } finally {
       noteHibernated();
     }
+    await this.#trimAfterwards();
+    return released;
   }
 
   /**
@@ -360,11 +408,14 @@ export class Device implements Disposable, AsyncDisposable {
     this.assertOpen();
     const signal = signalOf(options, "hibernate");
     const noteHibernated = this.#shared.hibernation.begin();
+    let released: number;
     try {
-      return this.shrinkSync({ signal });
+      released = this.shrinkSync({ signal });
     } finally {
       noteHibernated();
     }
+    this.#shared.trimmer.now(TRIM_DEFAULT);
+    return released;
   }
 
   /**
@@ -431,13 +482,24 @@ export class Device implements Disposable, AsyncDisposable {
     dropped: (windows) => this.#shared.hibernation.forget(windows),
   };
 
-  #shrinkOptions(options: ShrinkOptions): { pages: number; signal: Signal | undefined } {
+  #shrinkOptions(options: ShrinkOptions): {
+    pages: number;
+    signal: Signal | undefined;
+    trim: boolean;
+  } {
     this.assertOpen();
     assertOptions(options, SHRINK_OPTIONS, "shrink");
-    const { pages = Number.POSITIVE_INFINITY } = options;
+    const { pages = Number.POSITIVE_INFINITY, trim = false } = options;
     const signal = asSignal(options.signal);
     assertTarget(pages);
-    return { pages, signal };
+    assertBoolean(trim, "trim");
+    return { pages, signal, trim };
+  }
+
+  /** What was to be done has been: that the host gets nothing back changes nothing. */
+  async #trimAfterwards(): Promise<void> {
+    if (this.closed) return;
+    await this.#shared.trimmer.later(this.tasks, TRIM_DEFAULT).catch(() => {});
   }
 
   #assertClosable(force: boolean): void {
@@ -459,6 +521,7 @@ export class Device implements Disposable, AsyncDisposable {
     if (this.#last) {
       this.global.close();
       rest = this.kswapd.stop();
+      this.#shared.trimmer.stop();
       await this.tasks.end(true, this.#force);
     }
     const last = this.#letGo();

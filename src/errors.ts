@@ -33,6 +33,7 @@ export type TtmOperation =
   | "shrink"
   | "discard"
   | "map"
+  | "trim"
   | "unpin"
   | "destroy";
 

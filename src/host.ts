@@ -12,7 +12,23 @@ const host: Partial<
     MessageChannel: new () => { port1: Port; port2: Port };
     SharedArrayBuffer: SharedArrayBufferConstructor;
     AbortController: new () => AbortController;
-    Deno: { unrefTimer?(timer: unknown): void };
+    FinalizationRegistry: new (
+      gone: (held: undefined) => void,
+    ) => {
+      register(what: object, held: undefined): void;
+    };
+    Deno: {
+      unrefTimer?(timer: unknown): void;
+      readonly build?: { readonly os?: string };
+      readonly permissions?: unknown;
+      readonly dlopen?: unknown;
+    };
+    Bun: { readonly FFI?: unknown };
+    process: {
+      readonly platform?: string;
+      readonly argv?: readonly string[];
+      getBuiltinModule?(name: string): unknown;
+    };
   }
 > = globalThis as object;
 
@@ -25,6 +41,11 @@ interface Port {
 const { setImmediate, setTimeout, clearTimeout, queueMicrotask, performance, MessageChannel } =
   host;
 const { AbortController } = host;
+const Registry = host.FinalizationRegistry;
+/** What runtimes have of their own, where they are these. */
+export const Bun: typeof host.Bun = host.Bun;
+export const Deno: typeof host.Deno = host.Deno;
+export const process: typeof host.process = host.process;
 const { now: dateNow } = Date;
 
 /** Milliseconds since some moment; they never go back where the host has such a clock. */
@@ -84,9 +105,24 @@ export function afterQuietly(ms: number, then: () => void): () => void {
   if (typeof setTimeout !== "function") return () => {};
   const timer: unknown = setTimeout(then, ms);
   if (typeof timer === "object") (timer as { unref?(): void } | null)?.unref?.();
-  else host.Deno?.unrefTimer?.(timer);
+  else Deno?.unrefTimer?.(timer);
   return () => clearTimeout?.(timer as number);
 }
+
+/** Has `then` called some time after `what` was collected as garbage. Says whether this host can tell. */
+export function whenGone(what: object, then: () => void): boolean {
+  if (typeof Registry !== "function") return false;
+  const registry = new Registry(() => {
+    kept.delete(registry);
+    then();
+  });
+  // One that nobody holds tells nobody.
+  kept.add(registry);
+  registry.register(what, undefined);
+  return true;
+}
+
+const kept = new Set<object>();
 
 /** A message to oneself, on a channel that ends with it: an open one would keep a process alive. */
 function post({ port1, port2 }: { port1: Port; port2: Port }, then: () => void): void {

@@ -53,6 +53,8 @@ export type {
   SwapRun,
   SyncSwapDevice,
 } from "./swap/types.ts";
+export type { Declined, TrimMeans, Trimmed, TrimOptions } from "./trim/options.ts";
+export type { Rss, TrimStats } from "./trim/trimmer.ts";
 export type { Caching } from "./ttm/caching.ts";
 export type { FaultOptions, FaultSite } from "./ttm/fault.ts";
 export type {

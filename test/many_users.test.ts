@@ -167,6 +167,11 @@ const shrinks: Act = async ({ random, devices }, { bo }, options) => {
   });
 };
 
+const trim: Act = ({ random, devices }) => {
+  const means = random.chance(0.2) ? "move" : "madvise";
+  return random.pick(devices).trim({ means: [means], budget: "64 MiB" });
+};
+
 const ACTS: readonly [number, Act][] = [
   [30, write],
   [45, read],
@@ -175,6 +180,7 @@ const ACTS: readonly [number, Act][] = [
   [6, advise],
   [6, sync],
   [3, destroy],
+  [4, trim],
 ];
 
 function pickAct(random: Random): Act {

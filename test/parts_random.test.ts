@@ -264,7 +264,20 @@ function expectFault(error: unknown, faults: boolean): void {
   throw error;
 }
 
-async function run(random: Random, device: Device, { isAsync, faults }: Kind): Promise<void> {
+/** Frames go back to the host between any two steps: in place, or by moving all to another memory. */
+async function trim(random: Random, device: Device, isAsync: boolean): Promise<void> {
+  const means = random.chance(0.1) ? "move" : "madvise";
+  const options = { means: [means], budget: "64 MiB" } as const;
+  if (isAsync) await device.trim(options);
+  else device.trimSync(options);
+}
+
+async function run(
+  random: Random,
+  device: Device,
+  { isAsync, faults }: Kind,
+  trims: boolean,
+): Promise<void> {
   const subjects = Array.from({ length: 10 }, (_, i) => {
     const pages = [17 + random.below(100), 1 + random.below(40), 1 + random.below(40)];
     if (i === 0) pages[0] = FRAMES + random.below(3 * FRAMES);
@@ -279,6 +292,7 @@ async function run(random: Random, device: Device, { isAsync, faults }: Kind): P
       const looks = own.chance(0.2) ? own.below(own.pick([4, 30])) + 1 : undefined;
       try {
         await subject.step(own, new CountingSignal(looks));
+        if (trims) await trim(own, device, isAsync);
       } catch (error) {
         expectFault(error, faults);
       }
@@ -288,13 +302,17 @@ async function run(random: Random, device: Device, { isAsync, faults }: Kind): P
   }
 }
 
-describe.each([true, false])("with clean pages kept: %s", (keepClean) => {
+describe.each([
+  { keepClean: true, trims: false },
+  { keepClean: true, trims: true },
+  { keepClean: false, trims: false },
+])("with clean pages kept: $keepClean, and trims: $trims", ({ keepClean, trims }) => {
   test.each(Object.entries(KINDS))("%s", (_, kind) =>
     seeded(async (random) => {
       const swap = kind.swap(random);
       const memory = FRAMES * PAGE_SIZE;
       const device = createDeviceSync({ memory, swap, keepClean, transferPages: 16 });
-      await run(random, device, kind);
+      await run(random, device, kind, trims);
       expect((swap as MapSwap).broken).toBeUndefined();
       await device.close({ force: true });
     }),

@@ -27,21 +27,46 @@ const OFTEN: readonly (keyof Exports)[] = [
 /** Entries that neither are pages nor have one held for them. */
 const GAP = abi.KIND_SWAPPED | abi.KIND_EMPTY;
 
+/** What giving memory back needs of an engine (trim.ts). */
+interface EngineParts {
+  readonly module: WebAssembly.Module;
+  readonly wasm: Exports;
+  /** A word of the header. */
+  word(field: number): number;
+  /** As they are now: `slot` is the page or the slot that is named. */
+  extents(): Extent[];
+  /** Goes over to another instance, in whose memory everything lies at the same addresses. */
+  use(wasm: Exports): void;
+}
+
+export let partsOf: (engine: Engine) => EngineParts;
+
 /**
  * The one place that sees WebAssembly. Linear memory is sized once and never grows, so views on it
  * stay valid; still nobody else keeps one beyond a transfer or a mapping.
  */
 export class Engine {
   readonly geometry: EngineGeometry;
-  readonly #wasm: Exports;
+  readonly #module: WebAssembly.Module;
   readonly #trap = new Trap();
-  readonly #buffer: ArrayBuffer;
-  readonly #header: Uint32Array;
-  readonly #exchange: Exchange;
-  readonly #entries: Uint32Array;
-  readonly #shadows: Uint32Array;
-  readonly #pages: Uint8Array;
+  #wasm!: Exports;
+  #buffer!: ArrayBuffer;
+  #header!: Uint32Array;
+  #exchange!: Exchange;
+  #entries!: Uint32Array;
+  #shadows!: Uint32Array;
+  #pages!: Uint8Array;
   #keyed = false;
+
+  static {
+    partsOf = (engine) => ({
+      module: engine.#module,
+      wasm: engine.#wasm,
+      word: (field) => engine.#word(field),
+      extents: () => engine.extents(),
+      use: (wasm) => engine.#use(engine.#trap.watch(wasm, OFTEN)),
+    });
+  }
 
   /**
    * @throws RangeError when the sizes do not fit one memory
@@ -56,18 +81,23 @@ export class Engine {
     const rc = wasm.init(frames, slots, entries, Number(ram), dma32);
     if (rc < 0) throw new RangeError(`engine sizes are out of range (errno ${rc})`);
     this.geometry = Object.freeze(geometry);
-    this.#wasm = wasm;
-    this.#buffer = wasm.memory.buffer as ArrayBuffer;
-    this.#header = new Uint32Array(this.#buffer, abi.HEADER, abi.HEADER_WORDS);
-    this.#exchange = new Exchange(this.#buffer);
-    this.#entries = new Uint32Array(this.#buffer, this.#word(abi.H_ENTRY), entries);
-    this.#shadows = new Uint32Array(this.#buffer, this.#word(abi.H_SHADOW), entries);
-    this.#pages = new Uint8Array(
-      this.#buffer,
-      this.#word(abi.H_PAGE_TABLE),
-      abi.PAGE_STRUCT_BYTES * frames,
-    );
+    this.#module = module;
+    this.#use(wasm);
     Object.freeze(this);
+  }
+
+  /** From now on all is in the memory of that instance. */
+  #use(wasm: Exports): void {
+    const { frames, entries } = this.geometry;
+    const buffer = wasm.memory.buffer as ArrayBuffer;
+    this.#wasm = wasm;
+    this.#buffer = buffer;
+    this.#header = new Uint32Array(buffer, abi.HEADER, abi.HEADER_WORDS);
+    this.#exchange = new Exchange(buffer);
+    this.#entries = new Uint32Array(buffer, this.#word(abi.H_ENTRY), entries);
+    this.#shadows = new Uint32Array(buffer, this.#word(abi.H_SHADOW), entries);
+    const table = this.#word(abi.H_PAGE_TABLE);
+    this.#pages = new Uint8Array(buffer, table, abi.PAGE_STRUCT_BYTES * frames);
   }
 
   /** What is said of it once it has trapped. */
@@ -161,6 +191,16 @@ export class Engine {
   /** Pages whose caching was changed so far, and in how many runs. */
   get cachingChanges(): { readonly pages: number; readonly runs: number } {
     return { pages: this.#word(abi.H_CACHING_PAGES), runs: this.#word(abi.H_CACHING_RUNS) };
+  }
+
+  /** Frames that the host has memory for, as far as is known: they were handed out since it last got them back. */
+  get residentFrames(): number {
+    return this.#word(abi.H_FRESH_PFN) - this.#word(abi.H_FIRST_PFN) - this.#word(abi.H_REPORTED);
+  }
+
+  /** Bytes before the first frame: metadata, most of which may never have been touched. */
+  get metadataBytes(): number {
+    return this.#word(abi.H_FIRST_PFN) * abi.PAGE_SIZE;
   }
 
   /** Bytes of linear memory in all: metadata, page frames and RAM swap. */

@@ -36,6 +36,8 @@ export interface Exports {
   shrinkCommit(items: number, moved: number): number;
   shrinkNeeds(items: number, budget: number): number;
   shrinkSaved(vector: number, entries: number, start: number, count: number): number;
+  trimRun(from: number, least: number, most: number): number;
+  livePages(from: number): number;
   ramTransfer(out: number, sums?: number): number;
   sumPages(pfn: number, count: number): number;
   verifyPages(pfn: number, count: number): number;

@@ -9,6 +9,7 @@ import {
   CHECK_PAGE_COUNT,
   CHECK_PAGE_TABLE,
   CHECK_POOL,
+  CHECK_REPORTED,
   CHECK_SLOT,
   CHECK_SLOT_COUNT,
   CHECK_VECTOR,
@@ -29,4 +30,5 @@ export const INVARIANTS: Readonly<Record<number, string>> = {
   [CHECK_MOVING]: "the count of pages being moved is wrong",
   [CHECK_HELD]: "the count of held frames is wrong",
   [CHECK_ASIDE]: "what swap has taken or refused does not add up",
+  [CHECK_REPORTED]: "a frame given back to the host is in use or no zeros, or their count is wrong",
 };

@@ -43,6 +43,10 @@ export interface Store {
   readonly discard:
     | ((ranges: readonly SlotRange[], end: number) => void | Promise<void>)
     | undefined;
+  /** Gives memory of its own back that it does not need. Returns bytes. */
+  readonly trim: (() => unknown) | undefined;
+  /** Memory that it has (bytes). */
+  readonly memoryBytes: (() => number) | undefined;
   readonly close: (() => void | Promise<void>) | undefined;
 }
 
@@ -68,6 +72,8 @@ const RAM = Object.freeze({
   write: NONE,
   open: undefined,
   discard: undefined,
+  trim: undefined,
+  memoryBytes: undefined,
   close: undefined,
 });
 
@@ -127,6 +133,8 @@ export function adopt(device: SwapDevice): Store {
     discard:
       (methods.discard && ((ranges, end) => given.discard?.(ranges, end))) ??
       (methods.truncate && ((_, end) => given.truncate?.(end))),
+    trim: methods.trim && (() => given.trim?.()),
+    memoryBytes: "memoryBytes" in given ? () => bytesOf(given.memoryBytes) : undefined,
     close: methods.close && (() => given.close?.()),
   } satisfies Store);
   sources.set(store, device);
@@ -146,9 +154,10 @@ function taken({
   open,
   discard,
   truncate,
+  trim,
   close,
 }: Given) {
-  const methods = { read, write, readSync, writeSync, open, discard, truncate, close };
+  const methods = { read, write, readSync, writeSync, open, discard, truncate, trim, close };
   return { name, slots, queueDepth, async, ...methods };
 }
 
@@ -156,7 +165,13 @@ function isPair(read: unknown, write: unknown): boolean {
   return typeof read === "function" && typeof write === "function";
 }
 
-type Calls = Omit<Store, "name" | "slots" | "ram" | "inMemory" | "open" | "discard" | "close">;
+type Common = "name" | "slots" | "ram" | "inMemory" | "open" | "discard" | "trim" | "memoryBytes" | "close";
+type Calls = Omit<Store, Common>;
+
+/** What cannot be is none. */
+function bytesOf(value: unknown): number {
+  return typeof value === "number" && value >= 0 ? value : 0;
+}
 
 /** One run a call, one call of an operation at a time, and as many operations as there are. */
 function firstEdition(given: Given, waits: boolean): Calls {

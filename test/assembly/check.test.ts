@@ -34,7 +34,7 @@ import {
   H_VECTOR_MAP,
   NR_ORDERS,
   P_CACHING,
-  P_MOVING,
+  P_FLAGS,
   P_NEXT,
   P_ORDER,
   P_OWNER,
@@ -333,7 +333,7 @@ describe("clean pages", () => {
 
 describe("what is being moved", () => {
   const move = (s: Scene, pfn: number, moving: number) => {
-    s.e.bytes[s.e.pageStruct(pfn) + P_MOVING] = moving;
+    s.e.bytes[s.e.pageStruct(pfn) + P_FLAGS] = moving;
   };
   breaks([
     ["its count", CHECK_MOVING, (s) => s.setHeader(H_MOVING, (n) => n - 1)],

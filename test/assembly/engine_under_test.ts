@@ -102,6 +102,13 @@ export class EngineUnderTest {
     return this.words[this.headerIndex(field)]!;
   }
 
+  /** What a host does with the frames that trimRun named: they are zeros then. */
+  releaseExtents(): void {
+    for (const { slot: pfn, pages } of this.extents()) {
+      this.bytes.fill(0, pfn * abi.PAGE_SIZE, (pfn + pages) * abi.PAGE_SIZE);
+    }
+  }
+
   get firstPfn(): number {
     return this.header(abi.H_FIRST_PFN);
   }
