@@ -110,6 +110,11 @@ export function releaseSlots(engine: Engine, release: Release, unit: number): nu
   return bytes;
 }
 
+/** A linear memory that nobody has touched, and which therefore takes addresses only. */
+export function untouchedMemory(bytes: number): object {
+  return new WebAssembly.Memory({ initial: bytes / WASM_PAGE });
+}
+
 /** What a move came to. */
 interface Left {
   /** Bytes that the old memory had, of frames and slots that hold nothing. */

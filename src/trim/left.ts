@@ -1,14 +1,16 @@
 /*
- * The memory that a move has left: the host has it until its garbage collector sees that nobody else does.
- * JavaScriptCore looks soon, and by itself. V8 looks when much more memory was asked for than at its last look; what
- * is asked for here nobody touches, so it takes addresses only, and it is let go of when the old memory is gone. With
- * each piece V8 marks for a few milliseconds at most; 3 to 8 of them are enough, whatever the size of the memory.
+ * The memory that a move has left: the host has it until its garbage collector sees that nobody else does. A collector
+ * looks when much more memory was asked for than at its last look; what is asked for here nobody touches, so it takes
+ * addresses only, and it is let go of when the old memory is gone. JavaScriptCore (Bun) counts linear memories that are
+ * made, V8 array buffers that are kept. 3 to 8 pieces are enough, whatever the size of the memory; each has the collector
+ * mark for a few milliseconds at most.
  */
+import { untouchedMemory } from "../engine/trim.ts";
 import { after, Bun, whenGone } from "../host.ts";
 
 /** More than a C library keeps for itself: what it keeps is cleared, and so touched, when it is asked for (bytes). */
 const PIECE = 64 * 2 ** 20;
-const PIECES_MAX = 40;
+const PIECES_MAX = Bun ? 10 : 40;
 /** Between two pieces others have their turn, and the collector its own (milliseconds). */
 const PAUSE_MS = 1;
 
@@ -25,11 +27,12 @@ export class LeftMemory {
 
   /** Has the host find out. Settles, never rejecting, when it has, or there is no more to be done. */
   async letGo(): Promise<void> {
-    if (Bun || !this.#known) return;
-    const pieces: ArrayBuffer[] = [];
+    if (!this.#known) return;
+    const kept: object[] = [];
     try {
-      while (!this.#gone && pieces.length < PIECES_MAX) {
-        pieces.push(new ArrayBuffer(PIECE));
+      for (let pieces = 0; !this.#gone && pieces < PIECES_MAX; pieces++) {
+        if (Bun) untouchedMemory(PIECE);
+        else kept.push(new ArrayBuffer(PIECE));
         await new Promise<void>((resolve) => after(PAUSE_MS, resolve));
       }
     } catch {
