@@ -34,6 +34,8 @@ export interface RunOptions {
   readonly fault: number;
   /** `undefined`: all that are there. */
   readonly runtimes: readonly RuntimeName[] | undefined;
+  /** Whether to give memory back to the host in between, and look at what it has then. */
+  readonly trim: boolean;
   readonly json: boolean;
 }
 
@@ -59,6 +61,7 @@ const OPTIONS = {
   help: { type: "boolean", short: "h" },
   version: { type: "boolean" },
   json: { type: "boolean" },
+  trim: { type: "boolean" },
   size: { type: "string" },
   "object-size": { type: "string" },
   memory: { type: "string" },
@@ -88,7 +91,7 @@ export function parseCommand(argv: readonly string[]): Command {
   if (name !== "run") {
     throw new UsageError(`${quote(name)} is not a command; there is only run, see ttm-wasm --help`);
   }
-  return { name: "run", options: runOptions(texts, flags.has("json"), paths) };
+  return { name: "run", options: runOptions(texts, flags, paths) };
 }
 
 interface Tokens {
@@ -132,7 +135,7 @@ function isOption(name: string): name is OptionName {
 
 function runOptions(
   texts: ReadonlyMap<OptionName, string>,
-  json: boolean,
+  flags: Tokens["flags"],
   paths: readonly string[],
 ): RunOptions {
   const text = (name: keyof typeof DEFAULTS) => texts.get(name) ?? DEFAULTS[name];
@@ -170,7 +173,8 @@ function runOptions(
     poolSize: poolSize === undefined ? undefined : size(poolSize, "--pool-size"),
     fault: share(text("fault"), "--fault", FAULT_MAX),
     runtimes: runtimes(texts.get("runtime")),
-    json,
+    trim: flags.has("trim"),
+    json: flags.has("json"),
   };
 }
 

@@ -41,7 +41,7 @@ export async function child(): Promise<void> {
     const request = JSON.parse(await text(process.stdin)) as Request;
     const events = eventsTo(send);
     if (request.kind === "job") {
-      send({ kind: "job", report: runJob(request.input, rss, idle, events) });
+      send({ kind: "job", report: await runJob(request.input, rss, idle, events) });
     } else {
       send({ kind: "ram", measured: ramMeasurements(request.input, events) });
     }

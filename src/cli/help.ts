@@ -31,6 +31,8 @@ runtime, one table for all. Exit code 0 only if nothing mismatched.
   --fault P           share of allocations, mappings, reads, writes and so on that fail on purpose
                       and are done again, 0 to 0.5 (${DEFAULTS.fault})
   --runtime LIST      of node, deno and bun, with commas (all that are there)
+  --trim              before measuring, shrink everything, give memory back to the host, read all of
+                      it again, and say what the process had of the host's memory each time
   --json              print one JSON object and nothing else
   --help
 

@@ -1,6 +1,6 @@
 /*
  * What one runtime does, in a process of its own: load, read back in sequence, read in zipf order,
- * measure. All of it synchronous: nothing else runs here, and a synchronous call costs least.
+ * measure. All of it but the trim is synchronous: nothing else runs here, and a synchronous call costs least.
  */
 import process from "node:process";
 import { PAGE_SIZE } from "../../assembly/abi.ts";
@@ -19,7 +19,7 @@ import { Garbage } from "./garbage.ts";
 import { measureFile, measureRam } from "./measure.ts";
 import { ChangedError, type LoadTarget, loadFile, Objects } from "./objects.ts";
 import { type ReadCounts, Reader, salvage } from "./reader.ts";
-import type { JobReport, Measurements } from "./report.ts";
+import type { JobReport, Measurements, TrimReport } from "./report.ts";
 import { Retry } from "./retry.ts";
 import type { Rss } from "./rss.ts";
 import { zipf } from "./zipf.ts";
@@ -40,11 +40,13 @@ export interface JobInput {
   readonly poolSize: number | undefined;
   /** Share of calls that fail on purpose, 0..1. */
   readonly fault: number;
+  /** Whether to give memory back to the host in between. */
+  readonly trim: boolean;
   /** The swap file at its path is ours, from the runtime before. */
   readonly overwrite: boolean;
 }
 
-export type Phase = "load" | "sequential" | "zipf" | "measure";
+export type Phase = "load" | "sequential" | "zipf" | "trim" | "measure";
 
 /** Where a job says how it is going. */
 export interface JobEvents {
@@ -60,7 +62,12 @@ const INTERRUPT_SALT = 0x5bd1e995;
  *
  * @throws CommandError for all that the user can mend
  */
-export function runJob(input: JobInput, rss: Rss, idle: number, said: JobEvents): JobReport {
+export async function runJob(
+  input: JobInput,
+  rss: Rss,
+  idle: number,
+  said: JobEvents,
+): Promise<JobReport> {
   const device = openDevice(input);
   const retry = new Retry(input.fault > 0);
   const garbage = new Garbage();
@@ -92,6 +99,9 @@ export function runJob(input: JobInput, rss: Rss, idle: number, said: JobEvents)
     const { pagesOut, pagesIn, pagesClean, faults } = device.stats();
     const counts: ReadCounts = { ...reader.counts };
     const { count, bytes } = objects;
+    const trim = input.trim
+      ? await trimAndRead(device, reader, objects.count, rss, events)
+      : undefined;
     garbage.collect();
     const measured = measure(device, objects, input, events);
     device.check();
@@ -111,6 +121,7 @@ export function runJob(input: JobInput, rss: Rss, idle: number, said: JobEvents)
       rssIdleBytes: idle,
       rssPeakBytes: peak.bytes,
       rssSource: peak.source,
+      ...(trim && { trim }),
       measured,
     };
   } finally {
@@ -178,6 +189,34 @@ function readInSequence(reader: Reader, count: number, events: JobEvents): void 
     reader.read(index);
     events.progress("sequential", index + 1, count);
   }
+}
+
+/** So long a host may take to let go of memory that it was told of (milliseconds). */
+const LET_GO_MS = 500;
+
+/** Everything leaves, and its memory goes back to the host; and everything is read again. */
+async function trimAndRead(
+  device: Device,
+  reader: Reader,
+  count: number,
+  rss: Rss,
+  events: JobEvents,
+): Promise<TrimReport> {
+  const rssBeforeBytes = rss.now();
+  try {
+    await device.shrink();
+  } catch (error) {
+    if (!(error instanceof TtmError) || error.code !== "ENOSPC") throw error;
+  }
+  const { means = null, by = null, bytes, declined } = await device.trim();
+  await new Promise((resolve) => setTimeout(resolve, LET_GO_MS));
+  const rssAfterBytes = rss.now();
+  for (let index = 0; index < count; index++) {
+    reader.read(index);
+    events.progress("trim", index + 1, count);
+  }
+  const rssRestoredBytes = rss.now();
+  return { means, by, bytes, declined, rssBeforeBytes, rssAfterBytes, rssRestoredBytes };
 }
 
 /** Returns the milliseconds of each access. */

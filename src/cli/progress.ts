@@ -5,6 +5,7 @@ const PHASES: Readonly<Record<Phase, string>> = {
   load: "loading",
   sequential: "reading in sequence",
   zipf: "reading in zipf order",
+  trim: "trimming and reading again",
   measure: "measuring",
 };
 

@@ -23,6 +23,21 @@ export interface Measurements {
   readonly ramRestore?: Measured;
 }
 
+/** Memory given back to the host, and what the process had of it. */
+export interface TrimReport {
+  /** By which means frames went back, and whose call that was; `null`: by none. */
+  readonly means: string | null;
+  readonly by: string | null;
+  /** Given back. */
+  readonly bytes: number;
+  /** Why other means were not used. */
+  readonly declined: readonly { readonly means: string; readonly why: string }[];
+  /** Resident: before all was shrunk, after it was given back, and after all was read again. */
+  readonly rssBeforeBytes: number;
+  readonly rssAfterBytes: number;
+  readonly rssRestoredBytes: number;
+}
+
 /** What one runtime did: the main job. */
 export interface JobReport {
   readonly runtime: string;
@@ -46,6 +61,8 @@ export interface JobReport {
   readonly rssIdleBytes: number;
   readonly rssPeakBytes: number;
   readonly rssSource: RssSource;
+  /** `undefined`: not asked for. */
+  readonly trim?: TrimReport;
   readonly measured: Measurements;
 }
 

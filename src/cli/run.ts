@@ -27,9 +27,9 @@ export async function run(options: RunOptions, script: string): Promise<number> 
   const planned = plan(files, options.objectSize, options.size);
   const swapSize = options.swapSize ?? swapFor(planned);
   const { size, objectSize, memory, accesses, seed, interrupt, swap } = options;
-  const { caching, poolSize, fault } = options;
+  const { caching, poolSize, fault, trim } = options;
   const job = { files, size, objectSize, memory, accesses, seed, interrupt, swap, swapSize };
-  const common = { ...job, caching, poolSize, fault };
+  const common = { ...job, caching, poolSize, fault, trim };
   const cleanUp = prepareSwapFile(swap);
   const reports: JobReport[] = [];
   try {

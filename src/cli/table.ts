@@ -3,7 +3,7 @@ import { formatSize } from "../size.ts";
 import type { RunOptions } from "./args.ts";
 import type { Plan } from "./files.ts";
 import { ROUNDS } from "./measure.ts";
-import type { JobReport, Measured } from "./report.ts";
+import type { JobReport, Measured, TrimReport } from "./report.ts";
 
 /** What the table is about, besides the reports. */
 interface Setting {
@@ -72,6 +72,7 @@ function rowsOf({ options }: Setting, reports: readonly JobReport[]): string[][]
     row("access p99", ({ p99us }) => microseconds(p99us)),
     row("idle RSS", ({ rssIdleBytes }) => formatSize(rssIdleBytes)),
     row("peak RSS", ({ rssPeakBytes }) => formatSize(rssPeakBytes)),
+    ...(options.trim ? trimRows(row) : []),
     ...(swapped ? rate("shrink to file", ({ measured }) => measured.shrink) : []),
     ...(swapped ? rate("restore from file", ({ measured }) => measured.restore) : []),
     ...(swapped ? rate("shrink, checksums", ({ measured }) => measured.shrinkSums) : []),
@@ -80,6 +81,18 @@ function rowsOf({ options }: Setting, reports: readonly JobReport[]): string[][]
     ...rate("restore from RAM", ({ measured }) => measured.ramRestore),
     ...rate("populate", ({ measured }) => measured.populate),
     row("mismatches", ({ mismatches }) => count(mismatches)),
+  ];
+}
+
+function trimRows(row: (label: string, cell: (report: JobReport) => string) => string[]) {
+  const size = (label: string, pick: (trim: TrimReport) => number) =>
+    row(label, ({ trim }) => (trim ? formatSize(pick(trim)) : NONE));
+  return [
+    row("trimmed by", ({ trim }) => trim?.by ?? NONE),
+    size("given back", ({ bytes }) => bytes),
+    size("RSS before the trim", ({ rssBeforeBytes }) => rssBeforeBytes),
+    size("RSS after it", ({ rssAfterBytes }) => rssAfterBytes),
+    size("RSS, all read again", ({ rssRestoredBytes }) => rssRestoredBytes),
   ];
 }
 

@@ -36,12 +36,14 @@ describe("parseCommand", () => {
       poolSize: undefined,
       fault: 0,
       runtimes: undefined,
+      trim: false,
       json: false,
     });
   });
 
   test("takes every option, in any order with the paths", () => {
-    const argv = "a --size 1GiB --object-size=64KiB b --memory 8MiB --accesses 0 --seed -7 --json";
+    const argv =
+      "a --size 1GiB --object-size=64KiB b --memory 8MiB --accesses 0 --seed -7 --json --trim";
     const more = "--interrupt 1 --swap file:/x/y --swap-size 2GiB --runtime bun,node,bun";
     const kernel = "--caching wc --pool-size 1MiB --fault 0.25";
     expect(optionsOf(...`${argv} ${more} ${kernel}`.split(" "))).toEqual({
@@ -58,6 +60,7 @@ describe("parseCommand", () => {
       poolSize: MIB,
       fault: 0.25,
       runtimes: ["bun", "node"],
+      trim: true,
       json: true,
     });
   });

@@ -171,10 +171,11 @@ describe("runJob", () => {
       caching: "cached",
       poolSize: undefined,
       fault: 0,
+      trim: false,
     };
   }
 
-  test("warns of files that changed, leaves them out and goes on", () => {
+  test("warns of files that changed, leaves them out and goes on", async () => {
     const stays = writeNoise(join(folder, "stays"), 500 * KIB);
     const grew = writeNoise(join(folder, "grew"), 300 * KIB);
     const files = [
@@ -184,7 +185,7 @@ describe("runJob", () => {
     ];
     const warnings: string[] = [];
     const phases = new Set<string>();
-    const report = runJob(jobOf(files), new Rss(), 0, {
+    const report = await runJob(jobOf(files), new Rss(), 0, {
       progress: (phase) => phases.add(phase),
       warning: (text) => warnings.push(text),
     });
@@ -202,9 +203,10 @@ describe("runJob", () => {
     expect(report.pagesIn).toBeGreaterThan(0);
   });
 
-  test("is an error when no file is as it was", () => {
+  test("is an error when no file is as it was", async () => {
     const files = [{ path: join(folder, "vanished"), size: 10 }];
     const events = { progress: () => {}, warning: () => {} };
-    expect(() => runJob(jobOf(files), new Rss(), 0, events)).toThrow("every file changed");
+    const run = runJob(jobOf(files), new Rss(), 0, events);
+    await expect(run).rejects.toThrow("every file changed");
   });
 });

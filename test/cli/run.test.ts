@@ -114,6 +114,23 @@ describe("run", () => {
     }
   });
 
+  test("--trim gives memory back, reads everything again, and says what that came to", () => {
+    const { code, stdout, stderr } = run("--json", "--trim");
+    expect(stderr).toBe("");
+    expect(code).toBe(0);
+    const [{ trim, mismatches }] = JSON.parse(stdout).runtimes;
+    expect(mismatches).toBe(0);
+    expect(trim).toMatchObject({ bytes: 8 * MIB });
+    expect(["move", "madvise"]).toContain(trim.means);
+    expect(trim.declined.length).toBeGreaterThan(0);
+    for (const at of ["Before", "After", "Restored"]) {
+      expect(trim[`rss${at}Bytes`]).toBeGreaterThan(0);
+    }
+    const { stdout: table } = run("--trim");
+    expect(table).toMatch(/^trimmed by +\w+$/m);
+    expect(table).toMatch(/^RSS after it +[\d.]+ MiB$/m);
+  });
+
   test("the same seed moves the same pages", () => {
     const counts = () => {
       const [report] = JSON.parse(run("--json", "--seed", "3").stdout).runtimes;
