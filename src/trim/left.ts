@@ -10,9 +10,7 @@ import { after, Bun, whenGone } from "../host.ts";
 
 /** More than a C library keeps for itself: what it keeps is cleared, and so touched, when it is asked for (bytes). */
 const PIECE = 64 * 2 ** 20;
-const PIECES_MAX = Bun ? 10 : 40;
-/** Between two pieces others have their turn, and the collector its own (milliseconds). */
-const PAUSE_MS = 1;
+const PIECES_MAX = 40;
 
 /** A memory that nobody uses any more, until the host has found that out. */
 export class LeftMemory {
@@ -33,7 +31,8 @@ export class LeftMemory {
       for (let pieces = 0; !this.#gone && pieces < PIECES_MAX; pieces++) {
         if (Bun) untouchedMemory(PIECE);
         else kept.push(new ArrayBuffer(PIECE));
-        await new Promise<void>((resolve) => after(PAUSE_MS, resolve));
+        // Others have their turn, and the collector its own: 1 ms, then 2, ..., as it may not come to its end soon.
+        await new Promise<void>((resolve) => after(pieces + 1, resolve));
       }
     } catch {
       // No addresses for so much: it will find out later.
