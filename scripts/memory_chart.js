@@ -1,5 +1,5 @@
 /**
- * Draws docs/memory.svg of what bench/rss/run.mjs left in build/bench/rss.json: `node scripts/memory_chart.js`. A panel a
+ * Draws bench/charts/memory.svg of what bench/rss/run.mjs left in build/bench/rss.json: `node scripts/memory_chart.js`. A panel a
  * runtime: what the process has of the host's memory above idle, over time, for each of those who hold the same blocks.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -110,6 +110,6 @@ export function memoryChart({ rows }) {
 
 if (isMain(import.meta.url)) {
   const results = JSON.parse(readFileSync(join(root, "build", "bench", "rss.json"), "utf8"));
-  writeFileSync(join(root, "docs", "memory.svg"), memoryChart(results));
-  process.stdout.write("memory_chart: wrote docs/memory.svg\n");
+  writeFileSync(join(root, "bench", "charts", "memory.svg"), memoryChart(results));
+  process.stdout.write("memory_chart: wrote bench/charts/memory.svg\n");
 }

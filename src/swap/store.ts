@@ -165,7 +165,16 @@ function isPair(read: unknown, write: unknown): boolean {
   return typeof read === "function" && typeof write === "function";
 }
 
-type Common = "name" | "slots" | "ram" | "inMemory" | "open" | "discard" | "trim" | "memoryBytes" | "close";
+type Common =
+  | "name"
+  | "slots"
+  | "ram"
+  | "inMemory"
+  | "open"
+  | "discard"
+  | "trim"
+  | "memoryBytes"
+  | "close";
 type Calls = Omit<Store, Common>;
 
 /** What cannot be is none. */

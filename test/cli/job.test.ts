@@ -14,7 +14,7 @@ const MIB = 2 ** 20;
 const folder = tempFolder();
 const path = writeNoise(join(folder, "noise"), 700 * KIB);
 
-function run(more: Partial<JobInput> = {}): JobReport {
+function run(more: Partial<JobInput> = {}): Promise<JobReport> {
   const input: JobInput = {
     files: [{ path, size: 700 * KIB }],
     size: 3 * MIB,
@@ -28,6 +28,7 @@ function run(more: Partial<JobInput> = {}): JobReport {
     caching: "cached",
     poolSize: undefined,
     fault: 0,
+    trim: false,
     overwrite: false,
     ...more,
   };
@@ -35,9 +36,9 @@ function run(more: Partial<JobInput> = {}): JobReport {
 }
 
 /** What it fails with. */
-function failureOf(more: Partial<JobInput>): string {
+async function failureOf(more: Partial<JobInput>): Promise<string> {
   try {
-    run(more);
+    await run(more);
   } catch (error) {
     expect(error).toBeInstanceOf(CommandError);
     return (error as CommandError).message;
@@ -46,8 +47,8 @@ function failureOf(more: Partial<JobInput>): string {
 }
 
 describe("a job", () => {
-  test("measures a file with and without checksums, and RAM elsewhere", () => {
-    const { measured, mismatches, pagesOut } = run();
+  test("measures a file with and without checksums, and RAM elsewhere", async () => {
+    const { measured, mismatches, pagesOut } = await run();
     expect(Object.keys(measured).sort()).toEqual([
       "restore",
       "restoreSums",
@@ -63,8 +64,8 @@ describe("a job", () => {
     expect(pagesOut).toBeGreaterThan(0);
   });
 
-  test("measures RAM swap, and new pages, against memory.copy", () => {
-    const { measured, pagesIn, p50us, p99us } = run({ swap: { kind: "ram" } });
+  test("measures RAM swap, and new pages, against memory.copy", async () => {
+    const { measured, pagesIn, p50us, p99us } = await run({ swap: { kind: "ram" } });
     const { populate, ramShrink, ramRestore } = measured;
     for (const one of [populate, ramShrink, ramRestore]) expect(one?.ratio).toBeGreaterThan(0);
     expect(measured.shrink).toBe(ramShrink);
@@ -73,31 +74,31 @@ describe("a job", () => {
     expect(p50us).toBeLessThanOrEqual(p99us as number);
   });
 
-  test("knows no times without accesses", () => {
-    expect(run({ accesses: 0 })).toMatchObject({ p50us: null, p99us: null, accesses: 0 });
+  test("knows no times without accesses", async () => {
+    expect(await run({ accesses: 0 })).toMatchObject({ p50us: null, p99us: null, accesses: 0 });
   });
 
-  test("does again what fails on purpose, and loses nothing", () => {
-    const { faults, mismatches } = run({ fault: 0.05, caching: "wc", poolSize: 64 * KIB });
+  test("does again what fails on purpose, and loses nothing", async () => {
+    const { faults, mismatches } = await run({ fault: 0.05, caching: "wc", poolSize: 64 * KIB });
     expect(faults).toBeGreaterThan(0);
     expect(mismatches).toBe(0);
   });
 
-  test("uses the file that it is told, and leaves nothing of it", () => {
+  test("uses the file that it is told, and leaves nothing of it", async () => {
     const swap = join(folder, "swap");
-    expect(run({ swap: { kind: "file", path: swap } }).mismatches).toBe(0);
+    expect((await run({ swap: { kind: "file", path: swap } })).mismatches).toBe(0);
     expect(() => statSync(swap)).toThrow("ENOENT");
   });
 
-  test("says what to do when swap is too small, and that all is there", () => {
-    const text = failureOf({ swapSize: MIB });
+  test("says what to do when swap is too small, and that all is there", async () => {
+    const text = await failureOf({ swapSize: MIB });
     expect(text).toMatch(/^ENOSPC.*; raise --swap-size \(now 1 MiB\); all \d+ objects/);
     expect(text).toContain("were read back and are intact");
   });
 
-  test("says which option is to blame when it cannot begin", () => {
+  test("says which option is to blame when it cannot begin", async () => {
     const nowhere = { kind: "file", path: join(folder, "none", "swap") } as const;
-    expect(failureOf({ swap: nowhere })).toMatch(/^--swap: ENOENT/);
-    expect(failureOf({ memory: 1 })).toMatch(/^--memory and --swap-size: memory/);
+    expect(await failureOf({ swap: nowhere })).toMatch(/^--swap: ENOENT/);
+    expect(await failureOf({ memory: 1 })).toMatch(/^--memory and --swap-size: memory/);
   });
 });

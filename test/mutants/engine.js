@@ -13,8 +13,8 @@ export const mutants = [
     name: "fresh-frames-off-by-one",
     what: "the last frame that was ever used counts as one that never was, and is not cleared",
     file: "assembly/fill.ts",
-    find: "page >> PAGE_SHIFT >= fresh;",
-    put: "page >> PAGE_SHIFT >= fresh - 1;",
+    find: "page >> PAGE_SHIFT >= fresh ||",
+    put: "page >> PAGE_SHIFT >= fresh - 1 ||",
   },
   {
     name: "commit-before-transfer",
