@@ -18,6 +18,7 @@ export const LAYERS = [
   [["src/create.ts"]],
   [["src/debug/"]],
   [["src/device.ts"]],
+  [["src/device_options.ts"]],
   [["src/buffer_object.ts", "src/hibernation.ts", "src/debugfs.ts"]],
   [["src/streamable.ts"]],
   [["src/streams/", "src/salvage.ts"]],

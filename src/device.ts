@@ -1,6 +1,16 @@
 import { Bdev, type Memory } from "./bdev.ts";
 import { BufferObject, type BufferOwner } from "./buffer_object.ts";
 import { type DebugfsName, debugfs } from "./debugfs.ts";
+import {
+  BUFFER_OPTIONS,
+  type BufferFromOptions,
+  type BufferOptions,
+  type CloseOptions,
+  type DeviceStats,
+  forced,
+  SHRINK_OPTIONS,
+  type ShrinkOptions,
+} from "./device_options.ts";
 import { show, TtmError } from "./errors.ts";
 import type { Hibernation } from "./hibernation.ts";
 import { ignoreOutcome } from "./host.ts";
@@ -22,78 +32,14 @@ import { bufferFrom } from "./streams/buffer_from.ts";
 import type { ByteSource } from "./streams/types.ts";
 import { Force, type Tasks } from "./tasks.ts";
 import { TRIM_DEFAULT, type Trimmed, type TrimOptions, trimRequest } from "./trim/options.ts";
-import { type Rss, rssOf, type Trimmer, type TrimStats } from "./trim/trimmer.ts";
-import { type Caching, cachingCode } from "./ttm/caching.ts";
+import { type Rss, rssOf, type Trimmer } from "./trim/trimmer.ts";
+import { cachingCode } from "./ttm/caching.ts";
 import type { FaultOptions, FaultSite } from "./ttm/fault.ts";
-import type { TraceEvent, TtmGlobal, TtmStats } from "./ttm/global.ts";
+import type { TraceEvent, TtmGlobal } from "./ttm/global.ts";
 import type { Pool, PoolOptions } from "./ttm/pool.ts";
 import { assertTarget, partial } from "./ttm/shrink.ts";
 import type { Shrunk } from "./ttm/shrinker.ts";
 import { run, runSync } from "./ttm/work.ts";
-
-/** Options of `createBuffer`. */
-export interface BufferOptions {
-  /** How the CPU caches its pages; simulated, and pooled by it. Default: cached. */
-  readonly caching?: Caching;
-  /** Gives its pages bus addresses while they are in memory; simulated. Default: no. */
-  readonly dma?: boolean;
-  /** 0..3, default 0; buffers of a lower priority are reclaimed first. */
-  readonly priority?: number;
-}
-
-/** Options of `bufferFrom`: those of the buffer, and these. */
-export interface BufferFromOptions extends BufferOptions {
-  /** Bytes that the source has at most; a buffer of that size is filled without a copy. */
-  readonly size?: Size;
-  /** Once aborted, all that was made is destroyed, and it fails with EINTR. */
-  readonly signal?: Signal | undefined;
-}
-
-/** Options of `shrink`. */
-export interface ShrinkOptions {
-  /** Pages to release; a chunk leaves whole, so it may be more. Default: all that can be. */
-  readonly pages?: number;
-  /** Looked at between two transfers; once aborted, it returns what left, or fails with EINTR. */
-  readonly signal?: Signal | undefined;
-  /** Give what is free then back to the host, as `trim` does. Default: no. */
-  readonly trim?: boolean;
-}
-
-/** What `stats()` tells: pages unless it says otherwise. */
-export interface DeviceStats extends TtmStats {
-  /** Frames: in all, free, in pools, and in memory with a valid copy in swap. */
-  readonly pages: {
-    readonly total: number;
-    readonly free: number;
-    readonly pooled: number;
-    readonly clean: number;
-  };
-  /** Swap slots: as many as the swap device promised, less those that it was too full for; and free ones. */
-  readonly slots: { readonly total: number; readonly free: number };
-  /** Buffers alive (a count). */
-  readonly buffers: number;
-  /** Pages whose caching was changed, and in how many runs. */
-  readonly caching: { readonly pages: number; readonly runs: number };
-  /** DMA mappings alive (a count). */
-  readonly mappings: number;
-  /** Linear memory (bytes): page frames, metadata and RAM swap. */
-  readonly memoryBytes: number;
-  /** What was given back to the host, and how. */
-  readonly trim: Readonly<TrimStats>;
-}
-
-/** Options of `close`. */
-export interface CloseOptions {
-  /**
-   * Destroy buffers that are alive, pinned and mapped ones too, and abort operations in flight (EINTR).
-   * Default: refuse while buffers are alive, and wait for operations.
-   */
-  readonly force?: boolean;
-}
-
-const BUFFER_OPTIONS: readonly (keyof BufferOptions)[] = ["caching", "dma", "priority"];
-const SHRINK_OPTIONS: readonly (keyof ShrinkOptions)[] = ["pages", "signal", "trim"];
-const CLOSE_OPTIONS: readonly (keyof CloseOptions)[] = ["force"];
 
 /** What the devices on one memory share. */
 interface Shared extends Memory {
@@ -554,11 +500,4 @@ export class Device implements Disposable, AsyncDisposable {
     global.removeDevice();
     return global.devices === 0;
   }
-}
-
-function forced(options: CloseOptions): boolean {
-  assertOptions(options, CLOSE_OPTIONS, "close");
-  const { force = false } = options;
-  assertBoolean(force, "force");
-  return force;
 }

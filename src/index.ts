@@ -14,14 +14,14 @@ export type { DeviceOptions } from "./create.ts";
 export type { MapMisuse } from "./debug/checked_mapping.ts";
 export type { DebugOptions } from "./debug/maps.ts";
 export type { DebugfsName } from "./debugfs.ts";
+export type { Device } from "./device.ts";
 export type {
   BufferFromOptions,
   BufferOptions,
   CloseOptions,
-  Device,
   DeviceStats,
   ShrinkOptions,
-} from "./device.ts";
+} from "./device_options.ts";
 export { TtmError, type TtmErrorCode, type TtmOperation } from "./errors.ts";
 export type { EngineModule, HostSignal, Signal, View } from "./host_types.ts";
 export type { MapOptions, Mapping } from "./mapping.ts";
