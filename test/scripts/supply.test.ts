@@ -21,7 +21,10 @@ test("who installs the package installs nothing else", () => {
     read("package.json"),
   );
   expect({ ...dependencies, ...optionalDependencies }).toEqual({});
-  expect(peerDependenciesMeta).toEqual({ unstorage: { optional: true } });
+  expect(peerDependenciesMeta).toEqual({
+    koffi: { optional: true },
+    unstorage: { optional: true },
+  });
   for (const name of ["preinstall", "install", "postinstall"])
     expect(scripts).not.toHaveProperty(name);
 });
