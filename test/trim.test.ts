@@ -262,10 +262,10 @@ describe("a move", () => {
     const mapping = buffers[0]!.mapSync({ offset: 0, length: 1 });
     device.shrinkSync();
     const { declined } = device.trimSync(by);
-    expect(declined).toEqual([{ means: "move", why: "64 pages are pinned or mapped" }]);
+    expect(declined).toEqual([{ means: "move", why: "256 KiB are pinned or mapped" }]);
     mapping.unmap();
     buffers[1]!.pinSync();
-    expect(device.trimSync(by).declined[0]!.why).toBe("64 pages are pinned or mapped");
+    expect(device.trimSync(by).declined[0]!.why).toBe("256 KiB are pinned or mapped");
     buffers[1]!.unpin();
     device.shrinkSync();
     expect(device.trimSync(by).means).toBe("move");

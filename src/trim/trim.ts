@@ -141,7 +141,7 @@ export class TrimWork implements Work {
     const { engine, frames, heldPages } = this.#global;
     const { budget } = this.#request;
     const { ram } = engine.geometry;
-    if (frames.stuck > 0) return `${frames.stuck} pages are pinned or mapped`;
+    if (frames.stuck > 0) return `${formatSize(frames.stuck * PAGE_SIZE)} are pinned or mapped`;
     const bytes = (engine.residentFrames - heldPages + (ram ? engine.backedFree : 0)) * PAGE_SIZE;
     const copied = (heldPages + (ram ? engine.usedSlots : 0)) * PAGE_SIZE;
     if (bytes <= 0) return "there is nothing to give back";
