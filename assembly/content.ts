@@ -2,7 +2,16 @@
  * What can be done to the bytes of pages: checksums of those on their way, the transfer of RAM swap,
  * and operations on single pages, by page number and checked.
  */
-import { EFAULT, EINVAL, H_EXTENTS, H_RAM, NONE, PAGE_SHIFT, PAGE_SIZE } from "./abi";
+import {
+  EFAULT,
+  EINVAL,
+  H_ENTRIES,
+  H_EXTENTS,
+  H_RAM,
+  NONE,
+  PAGE_SHIFT,
+  PAGE_SIZE,
+} from "./abi";
 import { DEBUGGING } from "./debug";
 import {
   entryAt,
@@ -94,8 +103,10 @@ function isNamed(i: u32, out: bool): bool {
   const pages = extentPages(i);
   let entry = extentPage(i);
   let shadow = slotToShadow(extentSlot(i));
-  if (!shadow) return false;
-  for (let index = extentEntry(i); index < extentEntry(i) + pages; index++) {
+  const first = extentEntry(i);
+  const entries = get(H_ENTRIES);
+  if (!shadow || first >= entries || pages > entries - first) return false;
+  for (let index = first; index < first + pages; index++) {
     const named = out
       ? entryAt(index) == entry && shadowAt(index) == shadow
       : shadowAt(index) == entry && entryAt(index) == toHandle(shadow);

@@ -7,6 +7,7 @@ import {
   ALLOCATED,
   EBUSY,
   EINVAL,
+  EXTENTS,
   FREE,
   H_CLEAN,
   H_FREE_HEAD,
@@ -22,6 +23,7 @@ import {
   PAGE_SIZE,
   SLOT_SHIFT,
   UNCACHED,
+  X_INDEX,
 } from "../../assembly/abi.ts";
 import { abortOf, DEBUGGING, EngineUnderTest, equal, how } from "./engine_under_test.ts";
 import {
@@ -232,6 +234,16 @@ describe("a transfer of extents that no longer hold", () => {
     e.words[at] = slot + 2;
     refused(1);
     e.words[at] = slot;
+    equal(e.wasm.ramTransfer(1), ENTRIES, "ramTransfer");
+  });
+
+  test.each([0x3fffffff, 0xffffffff])("whose first entry is %i, where there are none", (index) => {
+    equal(prepareShrink(v), ENTRIES, "shrinkPrepare");
+    const at = (EXTENTS >>> 2) + X_INDEX;
+    const entry = e.words[at]!;
+    e.words[at] = index;
+    refused(1);
+    e.words[at] = entry;
     equal(e.wasm.ramTransfer(1), ENTRIES, "ramTransfer");
   });
 
