@@ -15,6 +15,8 @@ import { install, isInstalled } from "./setup.js";
 
 const TOOLS = join(root, "test", "fuzz", "parsers");
 const OUT = join(root, "build", "fuzz");
+const USAGE =
+  "usage: npm run fuzz -- [--target api|engine|size|cli|trace] [--seconds 60] [--seed S]";
 
 /** @type {Record<string, (seconds: number, seed: string | undefined) => Promise<boolean>>} */
 const TARGETS = {
@@ -105,14 +107,18 @@ async function main(argv) {
       target: { type: "string", multiple: true },
       seconds: { type: "string", default: "60" },
       seed: { type: "string" },
+      help: { type: "boolean" },
     },
   });
+  if (values.help) {
+    console.log(USAGE);
+    return 0;
+  }
   const names = values.target ?? Object.keys(TARGETS);
   const unknown = names.find((name) => !Object.hasOwn(TARGETS, name));
   const seconds = Number(values.seconds);
   if (unknown !== undefined || !(seconds > 0)) {
-    const targets = Object.keys(TARGETS).join("|");
-    console.error(`usage: npm run fuzz -- [--target ${targets}] [--seconds N] [--seed S]`);
+    console.error(USAGE);
     return 2;
   }
   let failed = 0;

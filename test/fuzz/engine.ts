@@ -167,6 +167,8 @@ function hostileCall(e: Engine, name: string, call: () => number): void {
     return;
   }
   must(Number.isInteger(result), `it returned ${result}`);
+  // Frames that were named for being given back are zeros then, as a host makes them.
+  if (name === "trimRun" && result >= 0) e.releaseExtents();
   if (result < 0 && !UNSIGNED.has(name)) {
     equal(e.stateHash(), state, `state after it was refused (${result})`);
     equal(e.contentHash(), content, `content after it was refused (${result})`);

@@ -8,8 +8,9 @@ const CODES: ReadonlySet<TtmErrorCode> = new Set([
   ...(["EPERM", "EROFS", "ENOENT"] as const),
 ]);
 
-/** Of an error that was handed in, and what the kernel's layer says of a tt without pages. */
-const SOMEBODY_ELSES = /somebody else's|^EFAULT: this tt is not populated; populate it first$/;
+/** Of an error that was handed in, what the kernel's layer says of a tt without pages, and of faults that were asked for. */
+const SOMEBODY_ELSES =
+  /somebody else's|^EFAULT: (this tt is not populated; populate it first|injected fault: the IOMMU mapped no pages)$/;
 
 /** What hosts say of code that went wrong by accident. */
 const ACCIDENTS: RegExp = new RegExp(
