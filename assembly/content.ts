@@ -2,16 +2,7 @@
  * What can be done to the bytes of pages: checksums of those on their way, the transfer of RAM swap,
  * and operations on single pages, by page number and checked.
  */
-import {
-  EFAULT,
-  EINVAL,
-  H_ENTRIES,
-  H_EXTENTS,
-  H_RAM,
-  NONE,
-  PAGE_SHIFT,
-  PAGE_SIZE,
-} from "./abi";
+import { EFAULT, EINVAL, H_ENTRIES, H_EXTENTS, H_RAM, NONE, PAGE_SHIFT, PAGE_SIZE } from "./abi";
 import { DEBUGGING } from "./debug";
 import {
   entryAt,
