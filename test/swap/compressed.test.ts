@@ -317,6 +317,20 @@ describe("memory given back", () => {
     expect(swap.trim()).toBe(0);
   });
 
+  test("slots whose new content is refused hold nothing any more", () => {
+    const swap = opened({ size: "4 MiB", refuse: true });
+    const blank = new Uint8Array(64 * PAGE_SIZE);
+    swap.writeSync([{ slot: 1, views: [blank] }]);
+    swap.writeSync([{ slot: 101, views: [blank] }]);
+    const rest = noise(1, 63);
+    const refused = swap.writeSync([
+      { slot: 1, views: [blank.subarray(0, PAGE_SIZE), rest] },
+      { slot: 101, views: [blank] },
+    ]);
+    expect(refused).toMatchObject({ pages: 1, error: { code: "ENOSPC" } });
+    expect(swap.stats().pages).toBe(1);
+  });
+
   test("pages that were written again elsewhere leave no room taken in their block", () => {
     const bytes = corpus(6 * MiB, 16 * PAGE_SIZE);
     const pages = bytes.length / PAGE_SIZE;

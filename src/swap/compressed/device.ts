@@ -150,7 +150,22 @@ function write(blocks: Blocks, runs: readonly SwapRun[], full: string): ShortWri
       return { pages, error: coded("ENOSPC", "the host has no more memory for swap", error) };
     }
     pages += stored;
-    if (stored < bytesOf(run.views) / PAGE_SIZE) return { pages, error: coded("ENOSPC", full) };
+    if (stored < bytesOf(run.views) / PAGE_SIZE) {
+      forget(blocks, runs, pages);
+      return { pages, error: coded("ENOSPC", full) };
+    }
   }
   return undefined;
+}
+
+/** What the slots beyond the first `pages` had counts no more, and nobody will discard slots that were refused. */
+function forget(blocks: Blocks, runs: readonly SwapRun[], pages: number): void {
+  let stored = pages;
+  const ranges = runs.map(({ slot, views }) => {
+    const count = bytesOf(views) / PAGE_SIZE;
+    const kept = Math.min(stored, count);
+    stored -= kept;
+    return { slot: slot + kept, pages: count - kept };
+  });
+  blocks.discard(ranges);
 }
