@@ -40,8 +40,10 @@ export function sealedDevice(
     },
   };
   const sync = now !== undefined && store.sync;
-  return {
+  const { trim, memoryBytes } = store;
+  const swap = {
     ...base,
+    ...(trim && { trim }),
     ...(sync && {
       readSync: (runs) => open().readSync(runs),
       writeSync: (runs) => open().writeSync(runs),
@@ -52,6 +54,10 @@ export function sealedDevice(
       write: async (runs, signal) => open().write(runs, signal),
     }),
   } as SyncSwapDevice | AsyncSwapDevice;
+  // Only what has it: a device with it is told of slots earlier.
+  if (memoryBytes)
+    Object.defineProperty(swap, "memoryBytes", { get: memoryBytes, enumerable: true });
+  return swap;
 }
 
 /** A store that is called: linear memory is not, so its pages go elsewhere. */

@@ -12,6 +12,7 @@ import {
   type SyncSwapDevice,
 } from "../../src/index.ts";
 import { type Ciphers, hostCiphers } from "../../src/swap/aes.ts";
+import { compressedSwap } from "../../src/swap/compressed.ts";
 import { encryptedSwap } from "../../src/swap/encrypted.ts";
 import { fileSwap } from "../../src/swap/file.ts";
 import { SealedStore } from "../../src/swap/sealed.ts";
@@ -319,6 +320,28 @@ describe("what the inner device has, the encrypted one has", () => {
       expect(shape(sealedDevice(device, ciphers as Ciphers))).toEqual(expected);
     }
     expect(encryptedSwap(openSwap(9)).name).toBe("encrypted open");
+  });
+
+  test("what it has of the host's memory, and gives back", () => {
+    const inner = compressedSwap({ size: "4 MiB" });
+    const swap = encryptedSwap(inner);
+    const device = createDeviceSync({ memory: "2 MiB", swap });
+    const bo = device.createBuffer("1 MiB");
+    bo.writeSync(0, new Uint8Array(bo.size).fill(7));
+    device.shrinkSync();
+    expect(inner.memoryBytes).toBeGreaterThanOrEqual(bo.size);
+    expect(device.rss().swap).toBe(inner.memoryBytes);
+    const before = inner.memoryBytes;
+    bo.destroy();
+    const { swapBytes } = device.trimSync({ means: [] });
+    expect(device.rss().swap).toBe(inner.memoryBytes);
+    expect(inner.memoryBytes).toBeLessThan(before);
+    expect(swapBytes).toBeGreaterThanOrEqual(0);
+    device.closeSync();
+    const given = { ...openSwap(9), trim: () => 4096 };
+    expect(encryptedSwap(given).trim?.()).toBe(4096);
+    for (const field of ["trim", "memoryBytes"])
+      expect(field in encryptedSwap(openSwap(9))).toBe(false);
   });
 
   test("signals, discards, open and close", async () => {
