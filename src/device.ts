@@ -169,7 +169,7 @@ export class Device implements Disposable, AsyncDisposable {
       }),
     );
     const released = partial(shrunk as Shrunk);
-    if (trim) await this.#trimAfterwards();
+    if (trim) await this.#trimAfterwards(signal);
     return released;
   }
 
@@ -341,7 +341,7 @@ export class Device implements Disposable, AsyncDisposable {
     } finally {
       noteHibernated();
     }
-    await this.#trimAfterwards();
+    await this.#trimAfterwards(signal);
     return released;
   }
 
@@ -443,9 +443,9 @@ export class Device implements Disposable, AsyncDisposable {
   }
 
   /** What was to be done has been: that the host gets nothing back changes nothing. */
-  async #trimAfterwards(): Promise<void> {
+  async #trimAfterwards(signal: Signal | undefined): Promise<void> {
     if (this.closed) return;
-    await this.#shared.trimmer.later(this.tasks, TRIM_DEFAULT).catch(() => {});
+    await this.#shared.trimmer.later(this.tasks, TRIM_DEFAULT, signal).catch(() => {});
   }
 
   #assertClosable(force: boolean): void {

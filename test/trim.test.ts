@@ -329,6 +329,8 @@ describe("the swap device", () => {
     expect(device.trimSync()).toMatchObject({ bytes: 4096, swapBytes: 4096 });
     swap.trim = async () => 8192;
     expect(await device.trim()).toMatchObject({ bytes: 8192, swapBytes: 8192 });
+    swap.trim = () => Number.POSITIVE_INFINITY;
+    expect(device.trimSync().bytes).toBe(0);
     swap.trim = () => {
       throw new Error("not now");
     };
@@ -350,6 +352,45 @@ describe("the swap device", () => {
     expect(device.trimSync(BY[means]).bytes).toBe(0);
     expectAll(buffers);
     device.closeSync({ force: true });
+  });
+});
+
+describe("a trim that does not come to its end", () => {
+  test("counts what it had given back when the caller's collector threw", async () => {
+    const device = deviceOf(4 * MIB, ramSwap());
+    for (const bo of filled(device, 8)) bo.destroy();
+    const collect = () => {
+      throw new Error("mine");
+    };
+    await expect(device.trim({ ...BY.move, collect })).rejects.toThrow("mine");
+    expect(device.rss()).toMatchObject({ frames: 0, released: 2 * MIB });
+    expect(device.stats().trim).toMatchObject({ trims: 1, bytes: 2 * MIB, means: "move" });
+    device.closeSync();
+  });
+
+  test("ends with the signal of the call that it comes after", async () => {
+    for (const op of ["shrink", "hibernate"] as const) {
+      let reached = () => {};
+      const begun = new Promise<void>((resolve) => {
+        reached = resolve;
+      });
+      const trim = () => {
+        reached();
+        return new Promise<number>(() => {});
+      };
+      const swap = Object.assign(new MapSwap({ slots: 1024 }), { trim });
+      const device = deviceOf(4 * MIB, swap);
+      const buffers = filled(device, 4);
+      const controller = new AbortController();
+      const { signal } = controller;
+      const released =
+        op === "shrink" ? device.shrink({ trim: true, signal }) : device.hibernate({ signal });
+      await begun;
+      controller.abort();
+      expect(await released).toBe(256);
+      expectAll(buffers);
+      await device.close({ force: true });
+    }
   });
 });
 

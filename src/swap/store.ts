@@ -179,7 +179,7 @@ type Calls = Omit<Store, Common>;
 
 /** What cannot be is none. */
 function bytesOf(value: unknown): number {
-  return typeof value === "number" && value >= 0 ? value : 0;
+  return Number.isFinite(value) && (value as number) >= 0 ? (value as number) : 0;
 }
 
 /** One run a call, one call of an operation at a time, and as many operations as there are. */

@@ -61,7 +61,7 @@ export class TrimWork implements Work {
   #trimSwap(): Pending | undefined {
     const { store } = this.#global;
     const count = (bytes: unknown) => {
-      if (typeof bytes === "number" && bytes > 0) this.#swapBytes += bytes;
+      if (Number.isFinite(bytes) && (bytes as number) > 0) this.#swapBytes += bytes as number;
     };
     const failed = (error: unknown) => this.#decline("swap", messageOf(error));
     this.#steps[0] = () => undefined;

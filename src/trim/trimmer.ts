@@ -1,5 +1,6 @@
 import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { afterQuietly } from "../host.ts";
+import type { Signal } from "../host_types.ts";
 import type { Tasks } from "../tasks.ts";
 import type { TtmGlobal } from "../ttm/global.ts";
 import { run, runSync } from "../ttm/work.ts";
@@ -43,17 +44,26 @@ export class Trimmer {
   now(request: TrimRequest): Trimmed {
     const task = { op: "trim", signal: undefined } as const;
     const work = new TrimWork(this.#global, task, request);
-    runSync(this.#global, task, work);
-    return this.#note(work.trimmed);
+    try {
+      runSync(this.#global, task, work);
+    } finally {
+      // What went back before it was stopped is gone all the same.
+      this.#note(work.trimmed);
+    }
+    return work.trimmed;
   }
 
-  /** In steps, as an operation of whose `tasks` these are. */
-  async later(tasks: Tasks, request: TrimRequest): Promise<Trimmed> {
+  /** In steps, as an operation of whose `tasks` these are; until `signal` is aborted. */
+  async later(tasks: Tasks, request: TrimRequest, signal?: Signal): Promise<Trimmed> {
     // It is let in at once: it takes nothing, and whoever waits to be alone is one that a move may wait for.
-    return tasks.start("trim", undefined, undefined, async (task) => {
+    return tasks.start("trim", signal, undefined, async (task) => {
       const work = new TrimWork(this.#global, task, request);
-      await run(task, work);
-      return this.#note(work.trimmed);
+      try {
+        await run(task, work);
+      } finally {
+        this.#note(work.trimmed);
+      }
+      return work.trimmed;
     });
   }
 
@@ -62,7 +72,7 @@ export class Trimmer {
     this.#cancel();
   }
 
-  #note(trimmed: Trimmed): Trimmed {
+  #note(trimmed: Trimmed): void {
     const stats = this.#stats;
     if (trimmed.bytes > 0) stats.trims++;
     stats.bytes += trimmed.bytes;
@@ -70,7 +80,6 @@ export class Trimmer {
       stats.means = trimmed.means;
       stats.by = trimmed.by;
     }
-    return trimmed;
   }
 
   /** A look each `rest` milliseconds, which costs a comparison: whoever takes pages or gives them up pays nothing. */
