@@ -65,8 +65,8 @@ export class BufferObject extends Streamable implements Disposable {
   #windows: readonly Window[];
   /** Pins of the user's. */
   #pins = 0;
-  /** Operations that take one window after the other, or wait to (a count). */
-  #takes = 0;
+  /** What takes one window after the other, or waits to. */
+  readonly #takes = new Set<Held>();
   #destroyed = false;
   /** Its windows are being changed: nobody may use them. */
   #resizing = false;
@@ -462,8 +462,13 @@ export class BufferObject extends Streamable implements Disposable {
    */
   destroy(): void {
     this.assertAlive();
-    this.#assertUnpinned("destroy");
+    // What somebody holds until all is there is nothing that the user could unpin.
+    const takes = [...this.#takes];
+    const isPinned = (window: Window) =>
+      window.holds > takes.filter((held) => held.holds(window)).length;
+    if (this.#windows.some(isPinned)) this.#assertUnpinned("destroy");
     assertStack();
+    for (const held of takes) held.letGo();
     this.#owner.removed(this);
     this.#owner.dropped(this.#windows);
     this.end();
@@ -506,27 +511,30 @@ export class BufferObject extends Streamable implements Disposable {
 
   /** Has `held` take its windows, which stay the same until it has come to its end. */
   async #take(held: Held, task: Task, range: Range): Promise<void> {
-    this.#takes++;
+    this.#takes.add(held);
     try {
       await held.take(this.#bdev, this.#windows, task, range);
+      // It may have been destroyed after the last one was taken.
+      this.assertAlive();
     } finally {
-      this.#takes--;
+      this.#takes.delete(held);
     }
   }
 
   /** The same, at once. */
   #takeSync(held: Held, task: Task, range: Range): void {
-    this.#takes++;
+    this.#takes.add(held);
     try {
       held.takeSync(this.#bdev, this.#windows, task, range);
+      this.assertAlive();
     } finally {
-      this.#takes--;
+      this.#takes.delete(held);
     }
   }
 
   /** Its windows for another size. A pin is one of all of them, so of those that would be kept, too. */
   #next(size: number): Resized {
-    assertIdle(this.#pins > 0, this.#takes > 0);
+    assertIdle(this.#pins > 0, this.#takes.size > 0);
     return resized(this.#bdev, this.#windows, size);
   }
 
@@ -571,7 +579,7 @@ export class BufferObject extends Streamable implements Disposable {
   #released(shrunk: Released): number {
     const released = partial(shrunk);
     // Who brings several windows in holds them until all are there: nobody has to unpin these.
-    if (released === 0 && this.#takes === 0) this.#assertUnpinned("shrink");
+    if (released === 0 && this.#takes.size === 0) this.#assertUnpinned("shrink");
     return released;
   }
 }

@@ -128,6 +128,12 @@ export class Held {
     };
   };
 
+  /** Whether it holds a window. */
+  holds(window: Window): boolean {
+    const index = this.#windows.indexOf(window);
+    return index >= 0 && index < this.#count;
+  }
+
   /** Lets go of all that is held. */
   readonly letGo = (): void => {
     for (; this.#count > 0; this.#count--) (this.#windows[this.#count - 1] as Window).unhold();

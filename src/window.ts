@@ -60,7 +60,6 @@ export class Window implements Accessed {
   readonly #bdev: Bdev;
   readonly #frames: Frames;
   readonly #loose: Loose;
-  /** Pins and mappings (a count). */
   #held = 0;
 
   constructor(bdev: Bdev, start: number, size: number, { priority, ...options }: WindowOptions) {
@@ -79,6 +78,11 @@ export class Window implements Accessed {
   /** True while it is pinned or mapped: its pages stay where they are. */
   get pinned(): boolean {
     return this.#held > 0;
+  }
+
+  /** Pins and mappings (a count). */
+  get holds(): number {
+    return this.#held;
   }
 
   get gone(): boolean {

@@ -152,6 +152,23 @@ describe("also reported:", () => {
     device.closeSync({ force: true });
   });
 
+  test("that write, too, when the options are others by the time that it is mapped", async () => {
+    const { device, misuses } = watched();
+    const bo = device.createBuffer(4 * PAGE_SIZE);
+    bo.writeSync(0, pattern(1, bo.size));
+    const options = { write: false, offset: PAGE_SIZE, length: PAGE_SIZE };
+    const mapped = bo.map(options);
+    Object.assign(options, { write: true, offset: 0 });
+    const mapping = await mapped;
+    viewOf(mapping)[5] = 1 + (viewOf(mapping)[5] as number);
+    mapping.unmap();
+    expect(misuses.map(({ message }) => message)).toEqual([
+      expect.stringContaining(`(at byte ${PAGE_SIZE + 5} of the buffer)`),
+    ]);
+    expectSame(contentSync(bo), pattern(1, bo.size), "content");
+    await device.close({ force: true });
+  });
+
   test("a write beyond the end of a view, and before it", () => {
     const { device, misuses } = watched();
     const bo = device.createBuffer(100);

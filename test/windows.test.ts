@@ -455,6 +455,56 @@ test("pages of a window that is mapped stay, the others leave", async () => {
   await device.close({ force: true });
 });
 
+describe.each(["populate", "map", "pin"] as const)(
+  "destroy during a %s of several windows",
+  (name) => {
+    test("lets go of those that it has already", async () => {
+      const gate = new Gate();
+      gate.open();
+      const device = create(new MapSwap({ slots: SLOTS, delay: gate.pass }), 1024);
+      const bo = device.createBuffer(600 * PAGE_SIZE);
+      await bo.write(0, pattern(1, bo.size));
+      await bo.shrink();
+      // The first window is there, others are to come.
+      await bo.populate({ offset: 0, length: bo.windows[0]?.size as number });
+      gate.close();
+      const taking = bo[name]();
+      await until(() => gate.waiting > 0);
+      expect(bo.pinned).toBe(true);
+      bo.destroy();
+      gate.open();
+      await expect(taking).rejects.toThrow("destroyed");
+      await until(() => device.stats().pages.free === 1024);
+      device.check();
+      expectAllFree(device);
+      await device.close();
+    });
+  },
+);
+
+test("destroy during a map of several windows leaves what else is mapped", async () => {
+  const gate = new Gate();
+  gate.open();
+  const device = create(new MapSwap({ slots: SLOTS, delay: gate.pass }));
+  const bo = device.createBuffer(LARGE * PAGE_SIZE);
+  await bo.write(0, pattern(1, bo.size));
+  await bo.shrink();
+  const kept = await bo.map({ offset: 0, length: PAGE_SIZE });
+  gate.close();
+  const taking = bo.map({ offset: 0, length: 2 * WINDOW * PAGE_SIZE });
+  await until(() => gate.waiting > 0);
+  failsSync("EBUSY", () => bo.destroy());
+  gate.open();
+  const mapping = await taking;
+  expectSame(kept.segments[0] as Uint8Array, pattern(1, PAGE_SIZE), "view");
+  kept.unmap();
+  failsSync("EBUSY", () => bo.destroy());
+  mapping.unmap();
+  bo.destroy();
+  expectAllFree(device);
+  await device.close();
+});
+
 test.each(["write", "map"] as const)(
   "advice that is given while a %s is under way comes later",
   async (name) => {

@@ -2,7 +2,7 @@ import type { BufferObject } from "../buffer_object.ts";
 import type { Device } from "../device.ts";
 import { show } from "../errors.ts";
 import { afterQuietly, report } from "../host.ts";
-import type { MapOptions, Mapping } from "../mapping.ts";
+import { type Mapping, type MapRequest, mapOptions } from "../mapping.ts";
 import { assertOptions } from "../options.ts";
 import { CheckedMapping, type MapMisuse } from "./checked_mapping.ts";
 
@@ -50,8 +50,7 @@ class Watch {
   }
 
   /** What the user gets instead of a mapping of pages. */
-  hold(bo: BufferObject, pages: Mapping, options: MapOptions | undefined): Mapping {
-    const { write = true, offset = 0 } = options ?? {};
+  hold(bo: BufferObject, pages: Mapping, { write, offset }: MapRequest): Mapping {
     const mapping = new CheckedMapping(bo, pages, offset, write, this.#tell, () =>
       this.#end(mapping),
     );
@@ -174,11 +173,16 @@ function watchBuffer(bo: BufferObject, watch: Watch): void {
     });
   }
   override(bo, "mapSync", (map) => (options) => {
+    bo.assertAlive();
+    const asked = mapOptions(options, bo);
     watch.sync(bo);
-    return watch.hold(bo, map(options), options);
+    return watch.hold(bo, map(asked), asked);
   });
   override(bo, "map", (map) => async (options) => {
+    bo.assertAlive();
+    // They may be others by the time that it is mapped.
+    const asked = mapOptions(options, bo);
     watch.sync(bo);
-    return watch.hold(bo, await map(options), options);
+    return watch.hold(bo, await map(asked), asked);
   });
 }

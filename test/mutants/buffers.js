@@ -146,7 +146,7 @@ export const mutants = [
     name: "resize-of-pinned",
     what: "a buffer is resized although it is pinned",
     file: "src/buffer_object.ts",
-    find: "    assertIdle(this.#pins > 0, this.#takes > 0);\n",
+    find: "    assertIdle(this.#pins > 0, this.#takes.size > 0);\n",
     put: "",
     was: "048b6d7",
   },
