@@ -39,7 +39,7 @@ export {
 } from "./swap_space";
 
 // What holds nothing, and can be given back to the host.
-export { livePages, trimRun } from "./trim";
+export { livePages, trimRefused, trimRun } from "./trim";
 
 // Content.
 export {

@@ -77,6 +77,16 @@ export function trimRun(from: u32, least: u32, most: u32): i32 {
   return pfn < used ? pfn : 0;
 }
 
+/**
+ * The host has kept frames [pfn, pfn + count) of a run that it was to take: it still has memory for them, zeros by now.
+ * -EINVAL: no such frames.
+ */
+export function trimRefused(pfn: u32, count: u32): i32 {
+  if (!isFrame(pfn) || count == 0 || count > get(H_FIRST_PFN) + get(H_FRAMES) - pfn) return -EINVAL;
+  mark(pfn, count, false);
+  return 0;
+}
+
 /** Frames [pfn, pfn + count) are handed out: whatever they are now, they may have other content soon. */
 // @ts-ignore: decorator
 @inline

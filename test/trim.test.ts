@@ -424,6 +424,32 @@ describe("who else trims", () => {
     await device.close({ force: true });
   });
 
+  test("what the host refuses counts as not given back, and the next means gives it", () => {
+    haveDiscard();
+    const { discard } = prototype;
+    let calls = 0;
+    prototype.discard = function (at, bytes) {
+      // It does what it should when it is tried.
+      if (++calls > 1) throw new RangeError("not now");
+      discard?.call(this, at, bytes);
+    };
+    const device = deviceOf(4 * MIB, new MapSwap({ slots: 2048 }));
+    const buffers = filled(device, 12);
+    expect(device.shrinkSync()).toBe(768);
+    const { frames } = device.rss();
+    const refused = device.trimSync({ means: ["discard"] });
+    const declined = [{ means: "discard", why: "discard was refused" }];
+    expect(refused).toMatchObject({ bytes: 0, means: undefined, declined });
+    expect(device.rss().frames).toBe(frames);
+    device.check();
+    expect(device.trimSync({ means: ["discard", "move"], budget: "1 GiB" })).toMatchObject({
+      ...{ bytes: 3 * MIB, means: "move", declined },
+    });
+    device.check();
+    expectAll(buffers);
+    device.closeSync({ force: true });
+  });
+
   test("options that cannot be meant are refused", async () => {
     const device = deviceOf(MIB, ramSwap());
     expect(() => device.trimSync({ means: ["munmap"] as never })).toThrow(RangeError);

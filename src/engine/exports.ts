@@ -37,6 +37,7 @@ export interface Exports {
   shrinkNeeds(items: number, budget: number): number;
   shrinkSaved(vector: number, entries: number, start: number, count: number): number;
   trimRun(from: number, least: number, most: number): number;
+  trimRefused(pfn: number, count: number): number;
   livePages(from: number): number;
   ramTransfer(out: number, sums?: number): number;
   sumPages(pfn: number, count: number): number;

@@ -82,14 +82,16 @@ export class FrameWalk {
     const engine = this.#engine;
     const from = Math.ceil(address / this.#unit) * this.#unit;
     const to = Math.floor((address + length) / this.#unit) * this.#unit;
-    const { memory } = partsOf(engine).wasm;
-    if (from < to && released(this.#release, engine.view(from, to - from), memory)) {
+    const { wasm } = partsOf(engine);
+    if (from < to && released(this.#release, engine.view(from, to - from), wasm.memory)) {
       engine.view(address, from - address).fill(0);
       engine.view(to, address + length - to).fill(0);
       return;
     }
-    this.refused = from < to;
     engine.view(address, length).fill(0);
+    if (from >= to) return;
+    this.refused = true;
+    wasm.trimRefused(address / PAGE_SIZE, length / PAGE_SIZE);
   }
 }
 

@@ -7,14 +7,18 @@ import type { Release } from "../engine/trim.ts";
 /** It gives back whole pages of WebAssembly (bytes). */
 export const DISCARD_UNIT = 65536;
 
-type Discarding = { discard?(offset: number, bytes: number): void };
+type Discard = (this: WebAssembly.Memory, offset: number, bytes: number) => void;
 
-/** Undefined where there is none. */
-export function findDiscard(): Release | undefined {
-  const { discard } = WebAssembly.Memory.prototype as Discarding;
-  if (typeof discard !== "function") return undefined;
+/** The method, as it is now; undefined where there is none. */
+export function discardMethod(): Discard | undefined {
+  const { discard } = WebAssembly.Memory.prototype as { discard?: Discard };
+  return typeof discard === "function" ? discard : undefined;
+}
+
+/** What releases by it, whatever becomes of the prototype. */
+export function discardBy(discard: Discard): Release {
   return (view, memory) => {
-    (memory as Discarding).discard?.(view.byteOffset, view.byteLength);
+    discard.call(memory, view.byteOffset, view.byteLength);
     return true;
   };
 }

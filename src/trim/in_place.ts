@@ -1,5 +1,5 @@
 import { isFit, type Release } from "../engine/trim.ts";
-import { DISCARD_UNIT, findDiscard } from "./discard.ts";
+import { DISCARD_UNIT, discardBy, discardMethod } from "./discard.ts";
 import { findMadvise } from "./madvise.ts";
 
 /** A means to give memory back where it lies. */
@@ -10,24 +10,25 @@ export interface InPlace {
   readonly unit: number;
 }
 
-/** Those that were found, and do what they should. */
-const found = new Map<"discard" | "madvise", InPlace>();
+/** Those that were found, and do what they should, by what they call. */
+const found = new Map<unknown, InPlace>();
 
 /** The means of that name, or why this host has none. What is not there is looked for again: it may be permitted by then. */
 export function inPlace(means: "discard" | "madvise"): InPlace | string {
-  const known = found.get(means);
+  const called = means === "discard" ? discardMethod() : means;
+  const known = found.get(called);
   if (known) return known;
   const candidate = means === "discard" ? discard() : madvise();
   if (typeof candidate === "string") return candidate;
   if (!isFit(candidate.release)) return `${candidate.by} does not give zeros back`;
-  found.set(means, candidate);
+  found.set(called, candidate);
   return candidate;
 }
 
 function discard(): InPlace | string {
-  const release = findDiscard();
-  if (!release) return "this host's WebAssembly.Memory has no discard";
-  return { by: "discard", release, unit: DISCARD_UNIT };
+  const method = discardMethod();
+  if (!method) return "this host's WebAssembly.Memory has no discard";
+  return { by: "discard", release: discardBy(method), unit: DISCARD_UNIT };
 }
 
 function madvise(): InPlace | string {

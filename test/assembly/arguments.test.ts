@@ -114,6 +114,7 @@ const SIGNATURES: Record<Name, readonly Kind[]> = {
   shrinkNeeds: ["items", "budget"],
   shrinkSaved: ["vector", "entries", "offset", "count"],
   trimRun: ["pfn", "count", "count"],
+  trimRefused: ["pfn", "count"],
   livePages: ["count"],
   ramTransfer: ["flag", "flag"],
   sumPages: ["pfn", "count"],

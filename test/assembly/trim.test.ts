@@ -82,6 +82,9 @@ describe("frames that hold nothing", () => {
     const e = engine();
     equal(e.wasm.trimRun(e.firstPfn + 1, 1, 1), -EINVAL, "of a tail");
     equal(e.wasm.trimRun(e.firstPfn + FRAMES, 1, 1), -EINVAL, "behind all");
+    equal(e.wasm.trimRefused(e.firstPfn + FRAMES, 1), -EINVAL, "refused behind all");
+    equal(e.wasm.trimRefused(e.firstPfn + 1, FRAMES), -EINVAL, "refused beyond all");
+    equal(e.wasm.trimRefused(e.firstPfn, 0), -EINVAL, "none refused");
   });
 
   test("are known to be broken when one is in use, or is no zeros", () => {
