@@ -25,7 +25,7 @@ const packageDir = join(workDir, "package");
  * @type {Record<"core" | "engine" | "codec" | "bundle", { most: number, what: string }>}
  */
 const BUDGETS = {
-  core: { most: 614_000, what: "unpacked, without further subpaths" },
+  core: { most: 615_000, what: "unpacked, without further subpaths" },
   engine: { most: 20.5 * 1024, what: "engine.wasm" },
   codec: { most: 8 * 1024, what: "codec.wasm" },
   bundle: { most: 55 * 1024, what: "createDevice, bundled, minified and gzipped" },

@@ -450,6 +450,21 @@ describe("who else trims", () => {
     device.closeSync({ force: true });
   });
 
+  test.each([
+    () => Number.POSITIVE_INFINITY,
+    () => -1,
+    () => "much",
+    () => {
+      throw new Error("not now");
+    },
+  ])("a swap device that cannot say what it has counts for nothing: %s", (said) => {
+    const swap = new MapSwap({ slots: 64 });
+    Object.defineProperty(swap, "memoryBytes", { get: said });
+    const device = deviceOf(MIB, swap);
+    expect(device.rss()).toMatchObject({ swap: 0, ratio: 0 });
+    device.closeSync();
+  });
+
   test("options that cannot be meant are refused", async () => {
     const device = deviceOf(MIB, ramSwap());
     expect(() => device.trimSync({ means: ["munmap"] as never })).toThrow(RangeError);

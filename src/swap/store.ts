@@ -134,7 +134,7 @@ export function adopt(device: SwapDevice): Store {
       (methods.discard && ((ranges, end) => given.discard?.(ranges, end))) ??
       (methods.truncate && ((_, end) => given.truncate?.(end))),
     trim: methods.trim && (() => given.trim?.()),
-    memoryBytes: "memoryBytes" in given ? () => bytesOf(given.memoryBytes) : undefined,
+    memoryBytes: "memoryBytes" in given ? () => bytesOf(() => given.memoryBytes) : undefined,
     close: methods.close && (() => given.close?.()),
   } satisfies Store);
   sources.set(store, device);
@@ -177,9 +177,14 @@ type Common =
   | "close";
 type Calls = Omit<Store, Common>;
 
-/** What cannot be is none. */
-function bytesOf(value: unknown): number {
-  return Number.isFinite(value) && (value as number) >= 0 ? (value as number) : 0;
+/** What a device says that it has, for figures: what cannot be is none, and so is what it fails to say. */
+function bytesOf(said: () => unknown): number {
+  try {
+    const bytes = said();
+    return Number.isFinite(bytes) && (bytes as number) >= 0 ? (bytes as number) : 0;
+  } catch {
+    return 0;
+  }
 }
 
 /** One run a call, one call of an operation at a time, and as many operations as there are. */

@@ -80,8 +80,8 @@ const REASONS: Readonly<Record<string, Reason>> = {
 
 /** Whether there was reason for `error`. */
 export function isExplained(world: World, running: Running, error: unknown): boolean {
-  const { library } = world;
-  if (error instanceof library.TtmError) {
+  const { built } = world;
+  if (error instanceof built.TtmError) {
     return REASONS[error.code]?.(world, running) ?? false;
   }
   if (!(error instanceof TypeError)) return false;

@@ -78,7 +78,7 @@ export interface Counts {
 
 export class World {
   readonly plan: Plan;
-  readonly library: Library;
+  readonly built: Library;
   readonly clock: Clock;
   readonly random: Random;
   readonly swap: SimSwap | undefined;
@@ -104,7 +104,7 @@ export class World {
 
   constructor(plan: Plan, library: Library) {
     this.plan = plan;
-    this.library = library;
+    this.built = library;
     // Apart from the plan's numbers: these depend on what is done.
     this.random = new Random(plan.seed ^ 0x5bd1e995);
     this.clock = new Clock(new Random(plan.seed ^ 0x1b873593), plan.tick);
@@ -136,7 +136,7 @@ export class World {
     try {
       content.expect(offset, bo.readSync(offset, new Uint8Array(1)), `${name}, from a trace`);
     } catch (error) {
-      if (error instanceof this.library.TtmError) return;
+      if (error instanceof this.built.TtmError) return;
       this.fail(error);
     }
   }

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { codecModule } from "../../src/codec/module.ts";
 import { codeOf } from "../../src/errors.ts";
-import { createDevice, createDeviceSync, PAGE_SIZE } from "../../src/index.ts";
+import { createDevice, createDeviceSync, PAGE_SIZE, type ShortWrite } from "../../src/index.ts";
 import { Extent } from "../../src/swap/compressed/extent.ts";
 import { Segment } from "../../src/swap/compressed/segment.ts";
 import { classBytes, sizeClass } from "../../src/swap/compressed/sizes.ts";
@@ -330,6 +330,26 @@ describe("memory given back", () => {
     expect(refused).toMatchObject({ pages: 1, error: { code: "ENOSPC" } });
     expect(swap.stats().pages).toBe(1);
   });
+
+  test.skipIf(!("resize" in ArrayBuffer.prototype))(
+    "slots whose new content the host has no memory for hold nothing any more",
+    () => {
+      const swap = opened({ size: "8 MiB" });
+      swap.writeSync([{ slot: 1, views: [noise(1, 16)] }]);
+      swap.writeSync([{ slot: 101, views: [new Uint8Array(400 * PAGE_SIZE)] }]);
+      const none = () => {
+        throw new RangeError("no memory");
+      };
+      const prototype = ArrayBuffer.prototype as unknown as { resize(bytes: number): void };
+      const resize = vi.spyOn(prototype, "resize").mockImplementation(none);
+      const refused = swap.writeSync([{ slot: 101, views: [noise(2, 400)] }]) as ShortWrite;
+      resize.mockRestore();
+      expect(refused.error).toMatchObject({ code: "ENOSPC" });
+      expect(swap.stats().pages).toBe(16 + refused.pages);
+      expectSame(readBack(swap, 1, 16), noise(1, 16), "what was there");
+      expectSame(readBack(swap, 101, refused.pages), noise(2, refused.pages), "what was taken");
+    },
+  );
 
   test("pages that were written again elsewhere leave no room taken in their block", () => {
     const bytes = corpus(6 * MiB, 16 * PAGE_SIZE);

@@ -310,7 +310,8 @@ export class Blocks {
     this.#repack(HALF);
     objects.compact(1);
     objects.dropSpares();
-    return before - objects.storage;
+    // To move things together may need another extent at first.
+    return Math.max(before - objects.storage, 0);
   }
 
   #repack(part: number): void {

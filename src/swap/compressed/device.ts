@@ -142,20 +142,26 @@ function write(blocks: Blocks, runs: readonly SwapRun[], full: string): ShortWri
   let pages = 0;
   for (const run of runs) {
     let stored = 0;
+    let why: Error | undefined;
     try {
       stored = blocks.write(run);
     } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
       // The host has no memory for more of them: that is where it ends.
-      return { pages, error: coded("ENOSPC", "the host has no more memory for swap", error) };
+      why = coded("ENOSPC", "the host has no more memory for swap", noMemory(error));
     }
     pages += stored;
-    if (stored < bytesOf(run.views) / PAGE_SIZE) {
+    if (why || stored < bytesOf(run.views) / PAGE_SIZE) {
       forget(blocks, runs, pages);
-      return { pages, error: coded("ENOSPC", full) };
+      return { pages, error: why ?? coded("ENOSPC", full) };
     }
   }
   return undefined;
+}
+
+/** What a host says that has no more memory; anything else is thrown on. */
+function noMemory(error: unknown): RangeError {
+  if (error instanceof RangeError) return error;
+  throw error;
 }
 
 /** What the slots beyond the first `pages` had counts no more, and nobody will discard slots that were refused. */
@@ -167,5 +173,10 @@ function forget(blocks: Blocks, runs: readonly SwapRun[], pages: number): void {
     stored -= kept;
     return { slot: slot + kept, pages: count - kept };
   });
-  blocks.discard(ranges);
+  try {
+    blocks.discard(ranges);
+  } catch (error) {
+    // They are gone; what is left is to be moved together when there is memory for that.
+    noMemory(error);
+  }
 }
