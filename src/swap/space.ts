@@ -167,18 +167,23 @@ export class SwapSpace {
 
   /**
    * Pages came back. The space of their slots stays with the device, as it does where they keep them: what came back
-   * leaves again, and then a file would have to grow anew. Slots that were lost are tried again.
+   * leaves again, and then a file would have to grow anew. Memory that others could use does not stay.
    */
   cameBack(): void {
+    if (this.#store.inMemory) this.trim();
+    else this.#tryLost();
+  }
+
+  /** Slots that were lost are tried again when nothing is in swap only: pages that keep slots can do without them. */
+  #tryLost(): void {
     const engine = this.#engine;
-    // Pages that keep slots can do without them.
     if (engine.lostSlots > 0 && engine.swappedPages === 0 && !this.#closed) engine.slotsBack();
   }
 
   /** Content was given up, and its slots: so is their space, if it is much, or all. */
   trim(): void {
     if (this.#closed) return;
-    this.cameBack();
+    this.#tryLost();
     const engine = this.#engine;
     const { usedSlots } = engine;
     if (engine.slotsEnd === 0 || !this.#store.discard) return;

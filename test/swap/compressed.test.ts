@@ -351,6 +351,19 @@ describe("memory given back", () => {
     },
   );
 
+  test("what came back takes no memory twice, where it gave its slots up", () => {
+    const swap = compressedSwap({ size: "4 MiB" });
+    const device = createDeviceSync({ memory: "2 MiB", swap, keepClean: false });
+    const bo = device.createBuffer(MiB);
+    const bytes = noise(3, MiB / PAGE_SIZE);
+    bo.writeSync(0, bytes);
+    bo.shrinkSync();
+    expect(swap.stats().pages).toBe(MiB / PAGE_SIZE);
+    expectSame(contentSync(bo), bytes, "content");
+    expect(swap.stats().pages).toBe(0);
+    device.closeSync({ force: true });
+  });
+
   test("pages that were written again elsewhere leave no room taken in their block", () => {
     const bytes = corpus(6 * MiB, 16 * PAGE_SIZE);
     const pages = bytes.length / PAGE_SIZE;
