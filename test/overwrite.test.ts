@@ -157,19 +157,19 @@ test("pages in memory, holes and pages in swap are overwritten together", () =>
     }
   }));
 
-describe("a chunk that is half read", () => {
-  /** Pages 40 to 56 are held, of which the first 4 are read. */
-  async function halfRead(): Promise<Scene> {
-    const scene = await shrunken(size(100), {}, { transferPages: 4, keepClean: false });
-    const { bo, swap } = scene;
-    swap.before = failAt(false, 2, systemError("EIO"));
-    failsSync("EIO", () => bo.populateSync({ offset: size(40), length: size(16) }));
-    swap.before = undefined;
-    expect(bo.tt.restore).toMatchObject({ cursor: 40, read: 4 });
-    swap.forget();
-    return scene;
-  }
+/** Pages 40 to 56 are held, of which the first 4 are read. */
+async function halfRead(): Promise<Scene> {
+  const scene = await shrunken(size(100), {}, { transferPages: 4, keepClean: false });
+  const { bo, swap } = scene;
+  swap.before = failAt(false, 2, systemError("EIO"));
+  failsSync("EIO", () => bo.populateSync({ offset: size(40), length: size(16) }));
+  swap.before = undefined;
+  expect(bo.tt.restore).toMatchObject({ cursor: 40, read: 4 });
+  swap.forget();
+  return scene;
+}
 
+describe("a chunk that is half read", () => {
   test.each([
     ["right before it", 30, 10],
     ["right behind it", 56, 10],
@@ -203,6 +203,29 @@ describe("a chunk that is half read", () => {
     expectSame(contentSync(bo), bytes, "content");
   });
 });
+
+test.each(["sync", "async"])(
+  "a chunk that is half read counts as released by a shrink that is stopped at any look: %s",
+  async (form) => {
+    for (let look = 1; look <= 8; look++) {
+      const { bo, device } = await halfRead();
+      const before = bo.residentPages;
+      const signal = new CountingSignal(look);
+      const stopped = (error: unknown) => {
+        expect(error).toMatchObject({ code: "EINTR" });
+        return 0;
+      };
+      let released: number;
+      try {
+        released = form === "sync" ? bo.shrinkSync({ signal }) : await bo.shrink({ signal });
+      } catch (error) {
+        released = stopped(error);
+      }
+      expect(before - bo.residentPages).toBe(released);
+      device.check();
+    }
+  },
+);
 
 describe("what it leaves in swap", () => {
   test("are the slots of a buffer that is written in part, to which it leaves again", async () => {
