@@ -431,12 +431,8 @@ export function giveUpSync<T extends Accessed>(
     lockSync(bo, task.op);
     try {
       const work = begun(bo, task);
-      try {
-        if (work instanceof Shrink) runSync(bdev.global, task, work);
-      } finally {
-        // A chunk that was half read has left by being begun.
-        released += work.released;
-      }
+      if (work instanceof Shrink) runSync(bdev.global, task, work);
+      released += work.released;
       failure = work.failure;
     } finally {
       unlockPages(bdev, bo);
@@ -474,11 +470,8 @@ export async function giveUp<T extends Accessed>(
       await lockPages(bo, own);
       try {
         const work = begun(bo, own);
-        try {
-          if (work instanceof Shrink) await run(own, work);
-        } finally {
-          released += work.released;
-        }
+        if (work instanceof Shrink) await run(own, work);
+        released += work.released;
         failure = work.failure;
       } finally {
         unlockPages(bdev, bo);

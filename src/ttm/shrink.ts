@@ -93,6 +93,7 @@ export class Shrink implements Work, Released {
   #flying: Set<Promise<void>> | undefined = undefined;
   #flyingPages = 0;
   #transit = false;
+  #begun = false;
   released = 0;
   failure: unknown = undefined;
 
@@ -102,12 +103,11 @@ export class Shrink implements Work, Released {
     this.#tts = tts;
     this.#target = target;
     this.#claim = claim;
-    for (const tt of tts) this.released += dropHeld(tt);
-    this.#skip();
   }
 
   attempt(): Pending | undefined {
     try {
+      if (!this.#begun) this.#giveHeldBack();
       const pending = this.#walk();
       if (pending) return pending;
     } catch (error) {
@@ -116,6 +116,13 @@ export class Shrink implements Work, Released {
     }
     this.#over();
     return undefined;
+  }
+
+  /** Not before it is sure that it is not stopped at once: then nothing is to have changed. */
+  #giveHeldBack(): void {
+    this.#begun = true;
+    for (const tt of this.#tts) this.released += dropHeld(tt);
+    this.#skip();
   }
 
   #walk(): Pending | undefined {

@@ -35,7 +35,7 @@ export const mutants = [
     name: "held-chunk-forgotten",
     what: "a shrink does not give the chunk back that an interrupted restore holds",
     file: "src/ttm/shrink.ts",
-    find: "for (const tt of tts) this.released += dropHeld(tt);",
+    find: "for (const tt of this.#tts) this.released += dropHeld(tt);",
     put: "",
   },
   {

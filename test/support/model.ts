@@ -161,7 +161,7 @@ export class Model {
   }
 
   #act({ action, b, c }: Step, entry: Entry): void {
-    const { id, bo, bytes, mappings } = entry;
+    const { bo, bytes, mappings } = entry;
     const options = { signal: this.#signal };
     const from = b % bo.size;
     const to = from + (c % (bo.size - from)) + 1;
