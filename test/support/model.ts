@@ -124,10 +124,11 @@ export class Model {
     }
     while (this.#entries.length > 0) {
       this.#settle();
-      const { id, bo, bytes } = this.#entries.shift() as Entry;
+      const entry = this.#entries.shift() as Entry;
+      const { bo } = entry;
       // With a full swap space not all can be brought back while all are alive.
       if (this.device.stats().slots.free > bo.size / PAGE_SIZE) {
-        expectSame(bo.readSync(0, new Uint8Array(bo.size)), bytes, `buffer ${id} at the end`);
+        this.#expectRead(entry, 0, bo.readSync(0, new Uint8Array(bo.size)));
       }
       bo.destroy();
     }
