@@ -23,6 +23,7 @@ import { checksums, writeCorpus } from "./corpus.mjs";
 import { installLibrary } from "./install.mjs";
 import { PEERS } from "./peers.mjs";
 import { jsonOf, markdownOf, PHASES, rowsOf, textOf, verdictsOf } from "./report.mjs";
+import { bytesOf, MIB } from "./sizes.mjs";
 
 const HELP = `node run.mjs [options]
 
@@ -37,16 +38,6 @@ const HELP = `node run.mjs [options]
   --runs FILE             every single run, as JSON
   --markdown FILE         tables, as markdown
 `;
-
-const UNITS = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
-const MIB = UNITS.MiB;
-
-/** Bytes of a size such as 64KiB. */
-function bytesOf(text) {
-  const [, count, unit] = /^(\d+)\s*(KiB|MiB|GiB)$/.exec(text) ?? [];
-  if (!unit) throw new RangeError(`${text} is not a size such as 64KiB, 128MiB or 1GiB`);
-  return Number(count) * UNITS[unit];
-}
 
 const { values: args } = parseArgs({
   options: {

@@ -14,15 +14,7 @@ import { parseArgs, promisify } from "node:util";
 import { writeCorpus } from "../corpus.mjs";
 import { installLibrary } from "../install.mjs";
 import { median } from "../report.mjs";
-
-const MIB = 1024 * 1024;
-const UNITS = { KiB: 1024, MiB: MIB, GiB: 1024 * MIB };
-
-function bytesOf(text) {
-  const [, count, unit] = /^(\d+)(KiB|MiB|GiB)$/.exec(text) ?? [];
-  if (!unit) throw new RangeError(`${text} is not a size such as 64KiB, 128MiB or 1GiB`);
-  return Number(count) * UNITS[unit];
-}
+import { bytesOf, MIB } from "../sizes.mjs";
 
 const { values: args } = parseArgs({
   options: {
