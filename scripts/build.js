@@ -147,7 +147,7 @@ function readManifest() {
 const sourceOf = (name) => `src/${name.replaceAll("-", "_")}`;
 
 /** Entries that belong to the core; each other one is a swap device, or for those who write one. */
-export const CORE = ["index", "ttm", "swap/file", "swap/ram"];
+export const CORE = ["index", "ttm", "swap/file", "swap/ram", "swap/compressed"];
 
 /** What workers are started with, by a URL beside the module that does it: whole files, which import nothing. */
 const WORKERS = ["swap/opfs_worker"];

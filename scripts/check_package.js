@@ -25,10 +25,10 @@ const packageDir = join(workDir, "package");
  * @type {Record<"core" | "engine" | "codec" | "bundle", { most: number, what: string }>}
  */
 const BUDGETS = {
-  core: { most: 615_000, what: "unpacked, without further subpaths" },
+  core: { most: 660_000, what: "unpacked, without further subpaths" },
   engine: { most: 20.5 * 1024, what: "engine.wasm" },
   codec: { most: 8 * 1024, what: "codec.wasm" },
-  bundle: { most: 55 * 1024, what: "createDevice, bundled, minified and gzipped" },
+  bundle: { most: 61 * 1024, what: "createDevice, bundled, minified and gzipped" },
 };
 
 /**
@@ -38,7 +38,6 @@ const BUDGETS = {
  * @type {Record<string, number>}
  */
 const SUBPATHS = {
-  "./swap/compressed": 44_000,
   "./swap/durable-object": 24_000,
   "./swap/encrypted": 24_000,
   "./swap/opfs": 24_000,

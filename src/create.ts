@@ -11,6 +11,7 @@ import { Kswapd } from "./kswapd.ts";
 import { assertWhole, takeOptions } from "./options.ts";
 import { Reclaim } from "./reclaim.ts";
 import { formatSize, parseSize, type Size } from "./size.ts";
+import { LIMIT_MIN, makeSwap } from "./swap/compressed/device.ts";
 import { ramSwap } from "./swap/ram.ts";
 import { closeSwap, openSwap } from "./swap/space.ts";
 import { adopt } from "./swap/store.ts";
@@ -23,7 +24,10 @@ import type { PoolOptions } from "./ttm/pool.ts";
 export interface DeviceOptions extends TtmGlobalOptions {
   /** Page frames in bytes, all there will ever be: 64 KiB up to nearly 4 GiB; whole pages of it. */
   readonly memory: Size;
-  /** Where pages go under pressure. Default: `ramSwap()`. */
+  /**
+   * Where pages go under pressure. Default: `compressedSwap` for four times `memory`, which takes as many bytes as
+   * `memory` at most (1 MiB where that is less); `ramSwap()` where `module` is given.
+   */
   readonly swap?: SwapDevice;
   /** First bytes of the memory that are its DMA32 zone, a multiple of 2 MiB. Default: all of it. */
   readonly dma32?: Size;
@@ -51,6 +55,12 @@ export interface DeviceOptions extends TtmGlobalOptions {
   readonly module?: EngineModule;
 }
 
+/** The modules of WebAssembly that a build of the package brings along, compiled when they are asked for. */
+export interface BuiltIn {
+  readonly engine: () => WebAssembly.Module;
+  readonly codec: () => unknown;
+}
+
 const MEMORY_MIN = 64 * 1024;
 /**
  * Spare vector entries: as many as needed, up to 24 MiB of untouched linear memory; 768 KiB in any case. A vector has
@@ -59,15 +69,17 @@ const MEMORY_MIN = 64 * 1024;
  */
 const SLACK_MAX = 2 ** 21;
 const SLACK_MIN = 2 ** 16;
+/** Swap that nobody chose, in parts of the memory: content that compresses to a quarter fills its limit by then. */
+const SWAP_SIZE = 4;
 
 const DEVICE_OPTIONS = [
   ...GLOBAL_OPTIONS,
   ...(["memory", "swap", "dma32", "pool", "debug", "trimAfter", "module"] as const),
 ];
 
-/** `createDeviceSync` of index.ts, with the engine that its build brings along. */
-export function createDeviceSync(options: DeviceOptions, engine: () => WebAssembly.Module): Device {
-  const { device, opening } = make(options, engine);
+/** `createDeviceSync` of index.ts, with what its build brings along. */
+export function createDeviceSync(options: DeviceOptions, builtIn: BuiltIn): Device {
+  const { device, opening } = make(options, builtIn);
   if (!opening) return device;
   const { store } = device.global;
   // Once it is open, nobody is there to use it.
@@ -79,12 +91,12 @@ export function createDeviceSync(options: DeviceOptions, engine: () => WebAssemb
 /** What `createDevice` and `createDeviceSync` begin with: `opening` while the swap device is being opened. */
 function make(
   options: DeviceOptions,
-  engine: () => WebAssembly.Module,
+  builtIn: BuiltIn,
 ): { device: Device; opening: void | Promise<void> } {
   const given = takeOptions(options, DEVICE_OPTIONS, "createDevice");
   const {
     memory: size,
-    swap: device = ramSwap(),
+    swap: device,
     dma32: zone,
     pool = {},
     debug = false,
@@ -101,7 +113,7 @@ function make(
       `memory of ${formatSize(memory)} is too small; the least is ${formatSize(MEMORY_MIN)}${hint}`,
     );
   }
-  const store = adopt(device);
+  const store = adopt(device ?? defaultSwap(memory, given.module === undefined, builtIn));
   const frames = Math.floor(memory / PAGE_SIZE);
   const slots = store.slots || frames;
   // Vectors of all that can be in memory or in swap, and as much again for pages that are neither.
@@ -109,7 +121,7 @@ function make(
   const entries = slots + frames + slack;
   const dma32 = zone === undefined ? frames : dma32Frames(zone, frames);
   const geometry = { frames, slots, entries, ram: store.ram, dma32 };
-  const module: unknown = given.module ?? engine();
+  const module: unknown = given.module ?? builtIn.engine();
   assertModule(module, "module");
   const { module: _, ...settings } = rest;
   const global = new TtmGlobal(new Engine(geometry, module), store, settings);
@@ -123,14 +135,19 @@ function make(
   return { device: made, opening: openSwap(store) };
 }
 
-/** `createDevice` of index.ts, with the engine that its build brings along. */
-export async function createDevice(
-  options: DeviceOptions,
-  engine: () => WebAssembly.Module,
-): Promise<Device> {
-  const { device, opening } = make(options, engine);
+/** `createDevice` of index.ts, with what its build brings along. */
+export async function createDevice(options: DeviceOptions, builtIn: BuiltIn): Promise<Device> {
+  const { device, opening } = make(options, builtIn);
   await opening;
   return device;
+}
+
+/** Where pages go when nobody says. Who has to bring the engine along cannot have the codec compiled either. */
+function defaultSwap(memory: number, compiles: boolean, { codec }: BuiltIn): SwapDevice {
+  if (!compiles) return ramSwap();
+  // A memory of more will be refused, by its name.
+  const bytes = Math.min(memory, 2 ** 32);
+  return makeSwap({ size: SWAP_SIZE * bytes, limit: Math.max(bytes, LIMIT_MIN) }, codec);
 }
 
 function dma32Frames(size: Size, frames: number): number {

@@ -1,4 +1,6 @@
+import { codecModule } from "./codec/module.ts";
 import {
+  type BuiltIn,
   createDevice as create,
   createDeviceSync as createSync,
   type DeviceOptions,
@@ -67,6 +69,8 @@ export type {
 export type { Limits, Watermarks } from "./ttm/limits.ts";
 export type { PoolOptions } from "./ttm/pool.ts";
 
+const BUILT_IN: BuiltIn = { engine: engineModule, codec: codecModule };
+
 /**
  * Creates a device: its memory, sized once and for all, on a swap device.
  *
@@ -75,7 +79,7 @@ export type { PoolOptions } from "./ttm/pool.ts";
  *   or forbids to compile it; what the swap device fails with when it is opened, such as `EACCES`
  */
 export async function createDevice(options: DeviceOptions): Promise<Device> {
-  return create(options, engineModule);
+  return create(options, BUILT_IN);
 }
 
 /**
@@ -86,5 +90,5 @@ export async function createDevice(options: DeviceOptions): Promise<Device> {
  *   or forbids to compile it; what the swap device fails with when it is opened, such as `EACCES`
  */
 export function createDeviceSync(options: DeviceOptions): Device {
-  return createSync(options, engineModule);
+  return createSync(options, BUILT_IN);
 }

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { engineModule } from "../src/engine/module.ts";
 import {
   type BlockSwapDevice,
+  type BufferObject,
   createDevice,
   createDeviceSync,
   type DeviceOptions,
@@ -14,10 +15,17 @@ import { contentSync, expectSame, pattern } from "./support/bytes.ts";
 import { blockDevice, expectAllFree, filled, ramDevice } from "./support/devices.ts";
 import { fails, failsSync, systemError } from "./support/errors.ts";
 import { MapSwap } from "./support/map_swap.ts";
+import { Random } from "./support/random.ts";
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
+
+/** Bytes that do not compress. */
+function noise(seed: number, length: number): Uint8Array<ArrayBuffer> {
+  const random = new Random(seed);
+  return new Uint8Array(Uint32Array.from({ length: length / 4 }, () => random.next()).buffer);
+}
 
 /** The error of both ways to make a device, which has to be the same. */
 async function refusal(options: unknown): Promise<Error> {
@@ -120,7 +128,7 @@ describe("sizes that do not fit one memory of 4 GiB", () => {
     ],
     [
       "frames and as much RAM swap",
-      { memory: "2.5 GiB" },
+      { memory: "2.5 GiB", swap: ramSwap() },
       /2\.5 GiB of RAM swap.*make the memory or the RAM swap smaller by/,
     ],
     [
@@ -204,9 +212,52 @@ describe("swap", () => {
     expect(() => ramSwap({ size })).toThrow(/^ramSwap size/);
   });
 
-  test("is as large as the memory when none is given, and rounded up to pages", () => {
+  test("is compressed, and four times the memory, when none is given", () => {
     using device = createDeviceSync({ memory: "1 MiB" });
-    expect(device.stats().slots).toEqual({ total: 256, free: 256 });
+    expect(device.stats().slots).toEqual({ total: 1024, free: 1024 });
+    // Twice of each word, so it shrinks to half.
+    const content = (seed: number) => noise(seed, MIB).map((_, i, all) => all[i & ~64] as number);
+    const bos = [0, 1].map((seed) => {
+      const bo = device.createBuffer(256 * PAGE_SIZE);
+      bo.writeSync(0, content(seed));
+      return bo;
+    });
+    device.shrinkSync();
+    const { swap, ratio } = device.rss();
+    expect(swap).toBeGreaterThan(0);
+    expect(ratio).toBeGreaterThan(1.5);
+    for (const [seed, bo] of bos.entries()) {
+      expectSame(contentSync(bo), content(seed), "content");
+      bo.destroy();
+    }
+  });
+
+  test("takes no more than the memory when none is given, of content that does not compress", () => {
+    using device = createDeviceSync({ memory: "4 MiB" });
+    const bos: BufferObject[] = [];
+    const error = failsSync("ENOSPC", () => {
+      for (;;) {
+        const bo = device.createBuffer("64 KiB");
+        bos.push(bo);
+        bo.writeSync(0, noise(bos.length, bo.size));
+      }
+    });
+    expect(error.message).toContain("4 MiB");
+    bos.pop()?.destroy();
+    // As much as the memory has, and seven eighths of that in swap: the last eighth is for exchange.
+    expect(bos.length).toBeGreaterThan(64 * 1.8);
+    for (const [i, bo] of bos.entries()) {
+      expectSame(contentSync(bo), noise(i + 1, bo.size), "content");
+      bo.destroy();
+    }
+  });
+
+  test("stays in linear memory when the engine is given, and none else", () => {
+    using device = createDeviceSync({ memory: "1 MiB", module: engineModule() });
+    expect(device.stats().slots.total).toBe(256);
+  });
+
+  test("in linear memory is as large as the memory by default, and rounded up to pages", () => {
     using second = createDeviceSync({ memory: "1 MiB", swap: ramSwap() });
     expect(second.stats().slots.total).toBe(256);
     using third = createDeviceSync({ memory: "1 MiB", swap: ramSwap({ size: 4097 }) });

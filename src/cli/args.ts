@@ -8,7 +8,7 @@ export const RUNTIMES: readonly RuntimeName[] = ["node", "deno", "bun"];
 
 /** Where pages go: linear memory, or a file; a private one in the temp folder unless it has a path. */
 export interface SwapChoice {
-  readonly kind: "ram" | "file";
+  readonly kind: "ram" | "compressed" | "file";
   readonly path?: string;
 }
 
@@ -212,10 +212,10 @@ function caching(text: string): Caching {
 }
 
 function swapChoice(text: string): SwapChoice {
-  if (text === "ram" || text === "file") return { kind: text };
+  if (text === "ram" || text === "compressed" || text === "file") return { kind: text };
   const path = /^file:(.+)$/s.exec(text)?.[1];
   if (path !== undefined && !path.includes("\0")) return { kind: "file", path };
-  throw new UsageError(`--swap is ${quote(text)}: use ram, file or file:PATH`);
+  throw new UsageError(`--swap is ${quote(text)}: use ram, compressed, file or file:PATH`);
 }
 
 function runtimes(text: string | undefined): RuntimeName[] | undefined {

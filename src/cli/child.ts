@@ -6,7 +6,7 @@ import { closeSync, writeSync } from "node:fs";
 import process from "node:process";
 import { text } from "node:stream/consumers";
 import { messageOf } from "../errors.ts";
-import { createDeviceSync } from "../index.ts";
+import { createDeviceSync, ramSwap } from "../index.ts";
 import { CommandError, firstLine, systemCode } from "./errors.ts";
 import { type Part, partsUpTo } from "./files.ts";
 import { type JobEvents, type JobInput, type Phase, runJob } from "./job.ts";
@@ -69,7 +69,7 @@ function eventsTo(send: (message: Message) => void): JobEvents {
 /** Objects of the size and content of the main job's, spread over all of them, and RAM swap. */
 function ramMeasurements(input: JobInput, events: JobEvents): Measurements {
   const { files, objectSize, size, memory } = input;
-  const device = createDeviceSync({ memory });
+  const device = createDeviceSync({ memory, swap: ramSwap() });
   const parts = [...partsUpTo(files, objectSize, size)];
   const sizes = parts.map((part) => part.size);
   const budget = Math.floor(device.stats().pages.total * SHARE_RAM);

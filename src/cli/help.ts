@@ -24,7 +24,8 @@ runtime, one table for all. Exit code 0 only if nothing mismatched.
   --accesses N        reads in the zipf order (${DEFAULTS.accesses})
   --seed N            of the zipf order and the interruptions (${DEFAULTS.seed})
   --interrupt P       share of restores that are interrupted and retried, 0 to 1 (${DEFAULTS.interrupt})
-  --swap WHERE        ram, file (a private one in the temp folder) or file:PATH (${DEFAULTS.swap})
+  --swap WHERE        ram, compressed (in memory beside the pool's), file (a private one in the temp
+                      folder) or file:PATH (${DEFAULTS.swap})
   --swap-size SIZE    most bytes in swap (what the objects need, and an eighth more)
   --caching KIND      cached, wc or uc: how pages are cached, simulated (${DEFAULTS.caching})
   --pool-size SIZE    bytes of free pages that pools may keep with their caching (half of --memory)

@@ -7,6 +7,7 @@ import { PAGE_SIZE } from "../../assembly/abi.ts";
 import { TtmError } from "../errors.ts";
 import { createDeviceSync, type Device } from "../index.ts";
 import { formatSize } from "../size.ts";
+import { compressedSwap } from "../swap/compressed.ts";
 import { fileSwap } from "../swap/file.ts";
 import { ramSwap } from "../swap/ram.ts";
 import type { SwapDevice } from "../swap/types.ts";
@@ -133,6 +134,7 @@ function openDevice(input: JobInput): Device {
   const { swap, swapSize, memory, overwrite, poolSize } = input;
   let device: SwapDevice;
   if (swap.kind === "ram") device = ramSwap({ size: swapSize });
+  else if (swap.kind === "compressed") device = compressedSwap({ size: swapSize });
   else if (swap.path === undefined) device = fileSwap({ size: swapSize });
   else device = fileSwap({ size: swapSize, path: swap.path, overwrite });
   try {
@@ -248,6 +250,8 @@ function measure(
       ? { populate, shrink: ramShrink, restore: ramRestore, ramShrink, ramRestore }
       : {};
   }
+  // There is no bare call that does the same.
+  if (swap.kind === "compressed") return {};
   try {
     return measureFile(device, objects, swap.path, progress);
   } catch (error) {

@@ -35,10 +35,17 @@ export function table(setting: Setting, reports: readonly JobReport[]): string {
   return [...header(setting), "", ...lines, "", ...footer(setting, reports), ""].join("\n");
 }
 
+/** Where swap without a path is. */
+const PLACES = {
+  ram: "in linear memory",
+  compressed: "in memory beside the pages",
+  file: "private file",
+} as const;
+
 function header({ options, paths, plan, filesListed, swapSize }: Setting): string[] {
   const { swap, memory, objectSize, seed, interrupt } = options;
   const [cpu] = cpus();
-  const place = swap.kind === "ram" ? "in linear memory" : (swap.path ?? "private file");
+  const place = swap.path ?? PLACES[swap.kind];
   const some = plan.files < filesListed ? `${count(plan.files)} of ` : "";
   return [
     `files    ${some}${count(filesListed)} in ${paths.join(", ")}`,
@@ -101,7 +108,7 @@ function footer({ options }: Setting, reports: readonly JobReport[]): string[] {
     "roof, file: bare writeSync / readSync of the same bytes to and from a file of the same folder,",
     "            one call an object, 1 MiB a call at most; without checksums, then with them, as by default",
   ];
-  const apart = options.swap.kind === "file" ? ", in a process of their own" : "";
+  const apart = options.swap.kind !== "ram" ? ", in a process of their own" : "";
   const sampled = reports.some(({ rssSource }) => rssSource === "samples");
   return [
     `ratios: our throughput by the roof's, in turns in one process; medians of ${ROUNDS} rounds (min-max)`,

@@ -2,7 +2,9 @@
  * The codec as the store of compressed swap uses it. One instance for each module, so mostly one, serves all devices: its
  * calls are done when they return.
  */
-import { messageOf, show, TtmError } from "../errors.ts";
+import { CODEC_BYTES } from "../../assembly/abi.ts";
+import { show } from "../errors.ts";
+import { noMemory } from "../wasm/memory.ts";
 
 /** Compresses and decompresses what lies in its own memory. */
 export interface Codec {
@@ -58,6 +60,6 @@ function instantiate(module: unknown): CodecExports | undefined {
     return exports as unknown as CodecExports;
   } catch (error) {
     if (error instanceof TypeError || error instanceof WebAssembly.LinkError) return undefined;
-    throw new TtmError("ENOMEM", "open", `the host gave no memory: ${messageOf(error)}`, error);
+    throw noMemory("open", CODEC_BYTES, error);
   }
 }

@@ -2,9 +2,8 @@
  * Where the host's WebAssembly is asked for something: to instantiate, for memory. What it may refuse there is said
  * in a way that tells what to do.
  */
-import { messageOf, TtmError } from "../errors.ts";
-import { formatSize } from "../size.ts";
 import { assertWebAssembly } from "../wasm/compile.ts";
+import { noMemory } from "../wasm/memory.ts";
 import type { Exports } from "./exports.ts";
 
 const WASM_PAGE = 65536;
@@ -59,10 +58,6 @@ function allocated<T>(bytes: number, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    const text =
-      `the host gave no WebAssembly memory of ${formatSize(bytes)} (${messageOf(error)}); use a ` +
-      "smaller memory, or fewer devices; V8 reserves 8 GiB of addresses or more for each memory, " +
-      "so where these are limited (ulimit -v), start Node with --disable-wasm-trap-handler";
-    throw new TtmError("ENOMEM", "create", text, error);
+    throw noMemory("create", bytes, error);
   }
 }

@@ -74,6 +74,13 @@ describe("a job", () => {
     expect(p50us).toBeLessThanOrEqual(p99us as number);
   });
 
+  test("loses nothing in compressed swap", async () => {
+    const { measured, mismatches, pagesIn } = await run({ swap: { kind: "compressed" } });
+    expect(measured).toEqual({});
+    expect(pagesIn).toBeGreaterThan(0);
+    expect(mismatches).toBe(0);
+  });
+
   test("knows no times without accesses", async () => {
     expect(await run({ accesses: 0 })).toMatchObject({ p50us: null, p99us: null, accesses: 0 });
   });

@@ -159,6 +159,15 @@ describe("run", () => {
     ).toEqual([]);
   });
 
+  test("swaps to compressed memory, and measures RAM swap beside it", () => {
+    const { code, stdout } = run("--swap", "compressed", "--interrupt", "0.5");
+    expect(code).toBe(0);
+    expect(stdout).toContain("swap: compressed (in memory beside the pages)");
+    expect(stdout).toMatch(/^mismatches +0$/m);
+    expect(stdout).toMatch(/^shrink to RAM +[\d.]+ GB\/s$/m);
+    expect(stdout).not.toContain("file:");
+  });
+
   test("a named swap file is left as it was found", () => {
     const path = join(folder, "swap");
     expect(run("--json", "--swap", `file:${path}`).code).toBe(0);
@@ -204,7 +213,7 @@ describe("run", () => {
 });
 
 describe("full swap", () => {
-  test.each(["ram", "file"])("of %s: says so, and that nothing is lost", (swap) => {
+  test.each(["ram", "compressed", "file"])("of %s: says so, and that nothing is lost", (swap) => {
     const { code, stdout, stderr } = run("--swap", swap, "--swap-size", "2MiB");
     expect(code).toBe(1);
     expect(stdout).toBe("");

@@ -440,6 +440,20 @@ test("a pool says early what it needs no more, since that takes memory", () => {
   expect(swap.stats().pages).toBeGreaterThanOrEqual(2400);
 });
 
+describe("without a limit", () => {
+  test.each([1, 16, 300, 2048])("there is room for all of %d pages that do not shrink", (pages) => {
+    for (const each of [1, 16]) {
+      const swap = opened({ size: pages * PAGE_SIZE });
+      const content = noise(pages, pages);
+      for (let slot = 0; slot < pages; slot += each) {
+        const views = [content.subarray(slot * PAGE_SIZE, (slot + each) * PAGE_SIZE)];
+        expect(swap.writeSync([{ slot, views }])).toBeUndefined();
+      }
+      expectSame(readBack(swap, 0, pages), content, `pages, ${each} at a time`);
+    }
+  });
+});
+
 describe("a pool whose compressed swap is full", () => {
   test("says so, has lost nothing, and goes on when there is room again", () => {
     const swap = compressedSwap({ size: 64 * MiB, limit: 2 * MiB });

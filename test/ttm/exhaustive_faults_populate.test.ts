@@ -4,7 +4,7 @@
  * can only be populated and purged, among them.
  */
 import { describe, expect, test } from "vitest";
-import { createDeviceSync, PAGE_SIZE } from "../../src/index.ts";
+import { createDeviceSync, PAGE_SIZE, ramSwap } from "../../src/index.ts";
 import {
   type FaultSite,
   finiTt,
@@ -49,7 +49,7 @@ const cases = SIZES.flatMap((pages) =>
 const TITLE = "$name: $pages pages, $caching, dma: $dma";
 
 function memory() {
-  return createDeviceSync({ memory: 2048 * PAGE_SIZE }).global;
+  return createDeviceSync({ memory: 2048 * PAGE_SIZE, swap: ramSwap() }).global;
 }
 
 describe.each(SITES)("$site refused, $times times", ({ site, times }) => {

@@ -18,7 +18,8 @@ export interface CompressedSwapOptions {
   readonly size: Size;
   /**
    * Most bytes of memory that the pages may take, 1 MiB and up. Beyond it the space is full: for new pages with an
-   * eighth of it left, in which those that it has can be exchanged for others. Default: `size`.
+   * eighth of it left, in which those that it has can be exchanged for others. Default: `size`, a quarter of that, and
+   * 1 MiB, in which as many pages find room that do not compress.
    */
   readonly limit?: Size;
   /** How pages are compressed. Default: `"lz4"`. */
@@ -59,7 +60,8 @@ export interface CompressedSwap extends SyncSwapDevice {
 }
 
 const OPTIONS: readonly string[] = ["size", "limit", "algorithm", "refuse", "module"];
-const LIMIT_MIN = 2 ** 20;
+/** The least that `limit` can be (bytes). */
+export const LIMIT_MIN: number = 2 ** 20;
 
 /** `compressedSwap`, with the codec that its build brings along. */
 export function makeSwap(options: CompressedSwapOptions, codec: () => unknown): CompressedSwap {
@@ -67,10 +69,13 @@ export function makeSwap(options: CompressedSwapOptions, codec: () => unknown): 
     throw new TypeError('compressedSwap needs at least a size: compressedSwap({ size: "1 GiB" })');
   }
   assertOptions(options, OPTIONS, "compressedSwap");
-  const { size, limit = size, algorithm = "lz4", refuse = false, module } = options;
+  const { size, limit, algorithm = "lz4", refuse = false, module } = options;
   const slots = pagesOf(parseSize(size, "compressedSwap size"));
-  const most = parseSize(limit, "compressedSwap limit");
-  if (options.limit !== undefined && most < LIMIT_MIN) {
+  const most =
+    limit === undefined
+      ? 1.25 * slots * PAGE_SIZE + LIMIT_MIN
+      : parseSize(limit, "compressedSwap limit");
+  if (most < LIMIT_MIN) {
     throw new RangeError(
       `compressedSwap limit must be ${formatSize(LIMIT_MIN)} or more, not ${show(limit)}`,
     );
@@ -81,7 +86,7 @@ export function makeSwap(options: CompressedSwapOptions, codec: () => unknown): 
   assertBoolean(refuse, "compressedSwap refuse");
   const settings = {
     slots,
-    limit: Math.max(most, LIMIT_MIN),
+    limit: most,
     compress: algorithm === "lz4",
     raw: !refuse,
   };
