@@ -19,6 +19,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join, posix, relative, sep } from "node:path";
 import process from "node:process";
+import { DIST, inlineAbi, sourceOf, workerd } from "./build_plugins.js";
 import { rollUp } from "./declarations.js";
 import { moduleText } from "./module_text.js";
 import { isMain, root } from "./paths.js";
@@ -37,6 +38,7 @@ const INPUTS = [
   "package.json",
   "package-lock.json",
   "scripts/build.js",
+  "scripts/build_plugins.js",
   "scripts/declarations.js",
   "scripts/module_text.js",
   "tsconfig.json",
@@ -143,9 +145,6 @@ function readManifest() {
   return { names, commands: Object.values(manifest.bin) };
 }
 
-/** @param {string} name of an entry, which may have dashes; @returns {string} its source, without the suffix */
-const sourceOf = (name) => `src/${name.replaceAll("-", "_")}`;
-
 /** Entries that belong to the core; each other one is a swap device, or for those who write one. */
 export const CORE = ["index", "ttm", "swap/file", "swap/ram", "swap/compressed"];
 
@@ -157,56 +156,6 @@ const WORKERD = ["index", "swap/compressed"];
 
 /** @param {string} name of an entry; @returns {string} of its second build */
 const workerdOf = (name) => `${name}.workerd`;
-
-/** Stands for the folder of those files until it is known where each importing file is. */
-const DIST = "ttm-wasm-dist:";
-
-/**
- * Makes the second builds, with the modules of src/ replaced that differ between runtimes.
- *
- * @type {import("esbuild").Plugin}
- */
-const workerd = {
-  name: "workerd",
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /\.workerd$/ }, ({ path }) => ({ path, namespace: "workerd" }));
-    onResolve({ filter: /\.wasm$/ }, ({ path }) => {
-      return { path: `${DIST}${basename(path)}`, external: true };
-    });
-    onLoad({ filter: /./, namespace: "workerd" }, ({ path }) => {
-      const file = join(root, `${sourceOf(path.replace(/\.workerd$/, ""))}.ts`);
-      const text = readFileSync(file, "utf8");
-      const contents = text.replaceAll('/module.ts"', '/module.workerd.ts"');
-      if (contents === text) throw new Error(`${file} imports no module of WebAssembly`);
-      return { contents, loader: "ts", resolveDir: dirname(file) };
-    });
-  },
-};
-
-/**
- * Puts the numbers of assembly/abi.ts where their names are used: else each chunk would import them, and look
- * them up in another module whenever it runs.
- *
- * @type {import("esbuild").Plugin}
- */
-const inlineAbi = {
-  name: "inline-abi",
-  setup({ initialOptions, onLoad }) {
-    const abi = readFileSync(join(root, "assembly", "abi.ts"), "utf8");
-    const numbers = [...abi.matchAll(/^export const (\w+) = (-?\w+);$/gm)];
-    initialOptions.define = Object.fromEntries(
-      numbers.flatMap(([, name, text]) => {
-        const number = String(Number(text));
-        return [`${name}`, `abi.${name}`].map((each) => [each, number]);
-      }),
-    );
-    // Names that nothing declares: those are what esbuild replaces.
-    const IMPORT = /^import (?:\* as abi|\{[^}]*\}) from "[./]*\/assembly\/abi\.ts";$/m;
-    onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, ({ path }) => {
-      return { contents: readFileSync(path, "utf8").replace(IMPORT, ""), loader: "ts" };
-    });
-  },
-};
 
 /** What runs everywhere that runs WebAssembly with SIMD. */
 const TARGET = "es2022";

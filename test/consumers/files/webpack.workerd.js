@@ -1,8 +1,10 @@
-/* workerd compiles the engine, which lies beside the bundle as a module of its own. */
+/* workerd compiles the engine and the codec, which lie beside the bundle as modules of their own. */
 import { copyFileSync, mkdirSync } from "node:fs";
 
 mkdirSync("dist", { recursive: true });
-copyFileSync("node_modules/ttm-wasm/dist/engine.wasm", "dist/engine.wasm");
+for (const file of ["engine.wasm", "codec.wasm"]) {
+  copyFileSync(`node_modules/ttm-wasm/dist/${file}`, `dist/${file}`);
+}
 
 export default {
   mode: "production",
