@@ -56,58 +56,70 @@ export class Trims {
   }
 
   /**
-   * Trims between two steps.
+   * Trims between two steps, or in the midst of a Sync operation: that it is declined there, and frames stay where they
+   * are, whatever the swap device gives back.
    *
-   * @throws Error when it changed what is in use, or was declined without a reason
+   * @throws Error when it changed what is in use, or was or was not declined without a reason
    */
-  between(): void {
-    const before = stateOf(this.#device);
-    const trimmed = this.#trim();
-    this.#expectSame(before, trimmed);
-    if (trimmed.means === undefined) this.#expectReason(trimmed);
-    const { frames, live } = this.#device.rss();
-    if (trimmed.means === "move" && frames !== live) {
-      throw new Error(`${frames} bytes of frames are left of a move, ${live} are in use`);
-    }
-    if (trimmed.bytes > trimmed.swapBytes) this.given++;
+  now(): void {
+    const device = this.#device;
+    const nested = device.global.busy > 0;
+    const before = stateOf(device);
+    const { frames } = device.rss();
+    const trimmed = device.trimSync(this.#options);
+    expectSame(stateOf(device), before, trimmed);
+    if (nested) this.#expectNone(trimmed, device.rss().frames - frames);
+    else this.#expectDone(trimmed);
   }
 
-  /**
-   * Tries to trim in the midst of an operation: frames stay where they are, whatever the swap device gives back.
-   *
-   * @throws Error when it was not declined, or changed anything
-   */
-  within(): void {
+  /** As `now`, in the async form; `alone`: nothing else goes on meanwhile. */
+  async later(alone: boolean): Promise<void> {
     const before = stateOf(this.#device);
-    const { frames } = this.#device.rss();
-    const trimmed = this.#trim();
-    this.#expectSame(before, trimmed);
-    const { means, bytes, swapBytes, declined } = trimmed;
-    if (means !== undefined || bytes !== swapBytes || declined.length !== 1) {
-      throw new Error(`not declined in the midst of it: ${JSON.stringify(trimmed)}`);
+    const trimmed = await this.#device.trim(this.#options);
+    if (!alone) return;
+    expectSame(stateOf(this.#device), before, trimmed);
+    this.#expectDone(trimmed);
+  }
+
+  get #options(): TrimOptions {
+    return { ...BY[this.#means], collect };
+  }
+
+  #expectDone(trimmed: Trimmed): void {
+    const { means, bytes, swapBytes } = trimmed;
+    if (means === undefined) this.#expectReason(trimmed);
+    const { frames, live } = this.#device.rss();
+    if (means === "move" && frames !== live) {
+      throw new Error(`${frames} bytes of frames are left of a move, ${live} are in use`);
     }
-    if (this.#device.rss().frames !== frames) throw new Error("frames went back all the same");
-    this.declined++;
+    if (bytes > swapBytes) this.given++;
   }
 
   /** Whatever is pinned or mapped, in place it can always be done. */
   #expectReason({ declined }: Trimmed): void {
-    const { stuck } = this.#device.global.frames;
-    const reason = stuck > 0 ? /pinned or mapped/ : /nothing to give back/;
+    const { frames, engine } = this.#device.global;
+    const reason =
+      engine.movingPages > 0
+        ? /on their way/
+        : frames.stuck > 0
+          ? /pinned or mapped/
+          : /nothing to give back/;
     const [{ why }] = declined as [Declined];
     if (this.#means === "move" && reason.test(why)) return;
     throw new Error(`no reason to decline it: ${why}`);
   }
 
-  #trim(): Trimmed {
-    return this.#device.trimSync({ ...BY[this.#means], collect });
+  #expectNone({ means, bytes, swapBytes, declined }: Trimmed, frames: number): void {
+    if (means !== undefined || bytes !== swapBytes || declined.length !== 1 || frames !== 0) {
+      throw new Error(`not declined in the midst of an operation: ${bytes} bytes by ${means}`);
+    }
+    this.declined++;
   }
+}
 
-  #expectSame(before: string, trimmed: Trimmed): void {
-    const after = stateOf(this.#device);
-    if (after === before) return;
-    throw new Error(`a trim changed ${before} to ${after}: ${JSON.stringify(trimmed)}`);
-  }
+function expectSame(after: string, before: string, trimmed: Trimmed): void {
+  if (after === before) return;
+  throw new Error(`a trim changed ${before} to ${after}: ${JSON.stringify(trimmed)}`);
 }
 
 /** Does one step, after which a trim comes, if any do, whatever came of it. */
@@ -115,6 +127,6 @@ export function stepWith<T>(trims: Trims | undefined, work: () => T): T {
   try {
     return work();
   } finally {
-    trims?.between();
+    trims?.now();
   }
 }

@@ -152,7 +152,7 @@ export class Subject {
   #trimsBy(means: TrimMeans): Trims {
     const trims = new Trims(this.device, means);
     trims.soil();
-    this.swap.during = () => trims.within();
+    this.swap.during = () => trims.now();
     return trims;
   }
 
