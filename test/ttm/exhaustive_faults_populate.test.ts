@@ -40,7 +40,7 @@ const POOLS: readonly { name: string; options: PoolOptions }[] = [
 // Of single pages a thousand would be refused one by one, with nothing new; trims at every step take longer.
 const cases = ["no", ...HERE].flatMap((trims) =>
   (trims === "no" ? SIZES : [19]).flatMap((pages) =>
-    CACHINGS.flatMap((caching) =>
+    (trims === "no" ? CACHINGS : ["wc" as const]).flatMap((caching) =>
       [false, true].flatMap((dma) =>
         POOLS.filter(({ name }) => pages < 100 || name !== "single pages").map((pool) => {
           return { pages, caching, dma, trims, ...pool };

@@ -7,7 +7,7 @@ import {
 } from "../../../src/index.ts";
 import { FAULT_SITES } from "../../../src/ttm.ts";
 import type { ArraySwap } from "../../support/array_swap.ts";
-import { expectSame, mixedPattern } from "../../support/bytes.ts";
+import { expectSame, mixedPattern, pattern } from "../../support/bytes.ts";
 import { systemError } from "../../support/errors.ts";
 import { purged } from "../../support/model.ts";
 import type { Random } from "../../support/random.ts";
@@ -320,7 +320,8 @@ export class DeviceModel {
     const { bo, bytes } = entry;
     const [from, to] = this.#range(bo);
     const zeros = this.#random.chance(0.2);
-    const source = zeros ? new Uint8Array(to - from) : mixedPattern(this.#steps, to - from);
+    const patternOf = this.#options.fills ? pattern : mixedPattern;
+    const source = zeros ? new Uint8Array(to - from) : patternOf(this.#steps, to - from);
     const options = { signal: this.#signal };
     await this.#form(
       () => bo.writeSync(from, source, options),

@@ -49,7 +49,6 @@ const packed = (slots: number) => new PackedSwap(slots);
 
 export const GROUNDS: Readonly<Record<string, Ground>> = {
   [PLAIN]: { swap: (slots, content) => new ArraySwap(slots, content) },
-  "compressed swap": { swap: packed },
   ...Object.fromEntries(
     HERE.map((trims) => [`compressed swap, with trims by ${trims}`, { swap: packed, trims }]),
   ),
@@ -89,11 +88,10 @@ const PLAIN_SHAPES = SIZES.flatMap((pages) =>
 /** On the other grounds, where each step takes longer: each state once, of one chunk, of a few, and of single pages. */
 const FEW: readonly Omit<Shape, "on">[] = [
   { pages: 1, caching: "cached", dma: false, partly: false, keepClean: true },
-  { pages: 19, caching: "cached", dma: false, partly: false, keepClean: false },
-  { pages: 19, caching: "wc", dma: true, partly: true, keepClean: true },
+  { pages: 19, caching: "cached", dma: false, partly: true, keepClean: false },
+  { pages: 19, caching: "wc", dma: true, partly: false, keepClean: false },
   { pages: 19, caching: "uc", dma: true, partly: false, keepClean: true },
-  { pages: 19, caching: "uc", dma: false, partly: true, keepClean: false },
-  { pages: 35, caching: "wc", dma: true, partly: true, keepClean: false },
+  { pages: 35, caching: "wc", dma: true, partly: true, keepClean: true },
 ];
 
 export const SHAPES: readonly Shape[] = [
