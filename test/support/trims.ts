@@ -8,6 +8,7 @@ import {
   type Trimmed,
   type TrimOptions,
 } from "../../src/index.ts";
+import type { Random } from "./random.ts";
 
 /** By one means each. A move is made whatever it costs. */
 export const BY: Readonly<Record<TrimMeans, TrimOptions>> = {
@@ -22,6 +23,12 @@ export const HERE: readonly TrimMeans[] =
 
 /** Thousands of moves: the old memories are left to the collector, which comes when it comes. */
 const collect = (): void => {};
+
+/** One of this host's means, for tests that only do it: a move, which costs most, the least often. */
+export function someTrim(random: Random): TrimOptions {
+  const means = random.chance(0.2) ? "move" : (HERE[0] as TrimMeans);
+  return { ...BY[means], collect };
+}
 
 /** What is the same before a trim and after it. */
 function stateOf({ global }: Device): string {
