@@ -31,7 +31,9 @@ async function run(
     const { slots } = global.engine.geometry;
     let full = 0; // steps after which the store had less room than it promised
     const crumbs = new Crumbs(global, 4);
-    for (let i = 0; i < OPS; i++) {
+    // How soon a store is full is up to chance: as long as it takes.
+    const wanted = () => options.fills === true && full === 0;
+    for (let i = 0; i < OPS || (wanted() && i < 20 * OPS); i++) {
       if (i % SCATTER_STEPS === 0) crumbs.scatter();
       await model.step();
       if (global.space.slots.total < slots) full++;
