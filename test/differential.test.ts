@@ -9,6 +9,7 @@ import { fileSwap } from "../src/swap/file.ts";
 import { defaultDevice, scatterSlots } from "./support/devices.ts";
 import { MapSwap } from "./support/map_swap.ts";
 import { Model, randomSteps, type Step } from "./support/model.ts";
+import { roomySwap } from "./support/packed_swap.ts";
 import { seeded } from "./support/random.ts";
 
 const STEPS = 6000;
@@ -54,6 +55,7 @@ const kinds: [string, () => Model][] = [
   ["a block device whose free slots lie scattered, and that fails", withScatteredSlots],
   ["a block device that is too small, and fails now and then", () => withMap(1400)],
   ["a file", withFile],
+  ["compressed swap", () => new Model(defaultDevice(1024, roomySwap(20_000)))],
 ];
 
 test.each(kinds)(`${STEPS} random steps on %s show what the model shows`, (_, create) => {

@@ -23,7 +23,9 @@ import { randomDelay } from "./support/delays.ts";
 import { systemError } from "./support/errors.ts";
 import { TempFolder } from "./support/files.ts";
 import { MapSwap } from "./support/map_swap.ts";
+import { roomySwap } from "./support/packed_swap.ts";
 import { type Random, seeded } from "./support/random.ts";
+import { someTrim } from "./support/trims.ts";
 
 const FRAMES = 48;
 const SLOTS = 256;
@@ -66,11 +68,13 @@ const NOW: Readonly<Record<string, () => Place>> = {
   "a device that fails": () => mapPlace(new MapSwap({ slots: SLOTS })),
   "an encrypted one that fails": () => mapPlace(new MapSwap({ slots: SLOTS }), encryptedSwap),
   "a file that was there before": reusedFile,
+  "compressed swap": () => ({ swap: roomySwap(SLOTS) }),
 };
 
 const LATER: Readonly<Record<string, (random: Random) => Place>> = {
   "a slow device that fails": (random) =>
     mapPlace(new MapSwap({ slots: SLOTS, delay: randomDelay(random) })),
+  "compressed swap": () => ({ swap: roomySwap(SLOTS) }),
   "a slow, encrypted one that fails": (random) =>
     mapPlace(new MapSwap({ slots: SLOTS, delay: randomDelay(random) }), encryptedSwap),
 };
@@ -248,6 +252,7 @@ describe.each(Object.entries(NOW))("on %s nobody is shown what is not theirs", (
           place.fail?.(random, random.chance(0.3) ? 0.2 : 0);
           const at = random.below(all.length);
           const one = all[at] as Owned;
+          if (random.chance(0.1)) device.trimSync(someTrim(random));
           if (random.chance(0.03)) {
             one.bo.destroy();
             all[at] = create(random, device);
@@ -298,6 +303,11 @@ async function begin(random: Random, one: Owned): Promise<void> {
   expectOwn(one, kept, "an operation");
 }
 
+/** Goes on at once with the others. */
+async function trim(random: Random, device: Device): Promise<void> {
+  await device.trim(someTrim(random));
+}
+
 describe.each(Object.entries(LATER))("on %s nobody is shown what is not theirs", (_, placeOf) => {
   test("whatever is done at the same time", () =>
     seeded(async (random) => {
@@ -311,6 +321,7 @@ describe.each(Object.entries(LATER))("on %s nobody is shown what is not theirs",
           const crowd = Array.from({ length: 8 }, () =>
             begin(random, all[random.below(all.length)] as Owned),
           );
+          if (random.chance(0.3)) crowd.push(trim(random, device));
           if (random.chance(0.2)) {
             const at = random.below(all.length);
             const { bo } = all[at] as Owned;

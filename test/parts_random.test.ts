@@ -11,16 +11,19 @@ import {
   ramSwap,
   type SwapDevice,
 } from "../src/index.ts";
+import { compressedSwap } from "../src/swap/compressed.ts";
 import { fileSwap } from "../src/swap/file.ts";
 import { scriptedSwap } from "../src/testing.ts";
 import { piecesOf } from "../src/window.ts";
-import { content, expectSame, pattern } from "./support/bytes.ts";
+import { content, expectSame, mixedPattern } from "./support/bytes.ts";
 import { randomDelay } from "./support/delays.ts";
 import { expectAllFree } from "./support/devices.ts";
 import { systemError } from "./support/errors.ts";
 import { MapSwap } from "./support/map_swap.ts";
+import { roomySwap } from "./support/packed_swap.ts";
 import { Random, seeded } from "./support/random.ts";
 import { CountingSignal } from "./support/signals.ts";
+import { someTrim } from "./support/trims.ts";
 
 const FRAMES = 160;
 const SLOTS = 2048;
@@ -72,6 +75,17 @@ const KINDS: Record<string, Kind> = {
     isAsync: true,
     faults: false,
     swap: () => fileSwap({ size: "8 MiB" }),
+  },
+  "compressed swap": { isAsync: false, faults: false, swap: () => roomySwap(SLOTS) },
+  "compressed swap, in the async form": {
+    isAsync: true,
+    faults: false,
+    swap: () => roomySwap(SLOTS),
+  },
+  "compressed swap that has less memory than slots": {
+    isAsync: false,
+    faults: true,
+    swap: () => compressedSwap({ size: SLOTS * PAGE_SIZE, limit: "1 MiB" }),
   },
   "a scripted device": { isAsync: false, faults: true, swap: (random) => scripted("sync", random) },
   "a scripted device that takes time": {
@@ -139,7 +153,7 @@ class Subject {
     length: number,
     signal: CountingSignal,
   ): Promise<void> {
-    const bytes = pattern(seed, length);
+    const bytes = mixedPattern(seed, length);
     try {
       if (this.#isAsync) await this.#bo.write(offset, bytes, { signal });
       else this.#bo.writeSync(offset, bytes, { signal });
@@ -181,7 +195,7 @@ class Subject {
   async #map(seed: number, offset: number, length: number, signal: CountingSignal): Promise<void> {
     const options = { offset, length, signal, write: seed % 2 === 0 };
     using mapping = this.#isAsync ? await this.#bo.map(options) : this.#bo.mapSync(options);
-    const bytes = pattern(seed, length);
+    const bytes = mixedPattern(seed, length);
     let at = 0;
     for (const segment of mapping.segments) {
       this.#expect(segment, offset + at);
@@ -264,10 +278,9 @@ function expectFault(error: unknown, faults: boolean): void {
   throw error;
 }
 
-/** Frames go back to the host between any two steps: in place, or by moving all to another memory. */
+/** Frames go back to the host between any two steps. */
 async function trim(random: Random, device: Device, isAsync: boolean): Promise<void> {
-  const means = random.chance(0.1) ? "move" : "madvise";
-  const options = { means: [means], budget: "64 MiB" } as const;
+  const options = someTrim(random);
   if (isAsync) await device.trim(options);
   else device.trimSync(options);
 }

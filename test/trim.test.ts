@@ -19,16 +19,11 @@ import { fileSwap } from "../src/swap/file.ts";
 import { content, contentSync, expectSame, expectZeros, pattern } from "./support/bytes.ts";
 import { systemError } from "./support/errors.ts";
 import { MapSwap } from "./support/map_swap.ts";
+import { roomySwap } from "./support/packed_swap.ts";
 import { seeded } from "./support/random.ts";
+import { BY, HERE } from "./support/trims.ts";
 
 const MIB = 2 ** 20;
-
-/** A move is made whatever it costs. */
-const BY: Record<TrimMeans, TrimOptions> = {
-  discard: { means: ["discard"] },
-  madvise: { means: ["madvise"] },
-  move: { means: ["move"], budget: "1 GiB" },
-};
 
 type Discarding = { discard?: (this: WebAssembly.Memory, at: number, bytes: number) => void };
 const prototype = WebAssembly.Memory.prototype as unknown as Discarding;
@@ -45,9 +40,7 @@ function haveDiscard(): void {
   };
 }
 
-/** Those of this host: madvise is on Linux only. */
-const HERE: TrimMeans[] = process.platform === "linux" ? ["madvise", "move"] : ["move"];
-const MEANS: TrimMeans[] = ["discard", ...HERE];
+const MEANS: readonly TrimMeans[] = ["discard", ...HERE];
 
 function prepare(means: TrimMeans): TrimOptions {
   if (means === "discard") haveDiscard();
@@ -77,6 +70,7 @@ const SWAPS: Record<string, () => SwapDevice> = {
   RAM: () => ramSwap({ size: "16 MiB" }),
   file: () => fileSwap({ size: "16 MiB" }),
   map: () => new MapSwap({ slots: 4096 }),
+  compressed: () => roomySwap(4096),
 };
 
 describe.each(MEANS)("by %s", (means) => {

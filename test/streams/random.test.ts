@@ -15,8 +15,10 @@ import { randomDelay, turn, until } from "../support/delays.ts";
 import { expectAllFree } from "../support/devices.ts";
 import { systemError } from "../support/errors.ts";
 import { MapSwap } from "../support/map_swap.ts";
+import { roomySwap } from "../support/packed_swap.ts";
 import { Random, seeded } from "../support/random.ts";
 import { bytesOf, Given, joined } from "../support/streams.ts";
+import { someTrim } from "../support/trims.ts";
 
 const FRAMES = 256;
 const SLOTS = 4096;
@@ -77,6 +79,7 @@ class User {
     else if (chosen < 75) await this.#leave(buffer, offset);
     else if (chosen < 85) await this.#blob(buffer, offset, length);
     else if (chosen < 90) await this.#zip(buffer);
+    else if (chosen < 95) await this.#device.trim(someTrim(random));
     else await this.#abortedFrom();
   }
 
@@ -217,6 +220,10 @@ const KINDS: Record<string, Kind> = {
     create: async () => ({
       device: await createDevice({ memory, swap: fileSwap({ size: "32 MiB" }) }),
     }),
+  },
+  "compressed swap": {
+    faults: false,
+    create: async () => ({ device: createDeviceSync({ memory, swap: roomySwap(SLOTS) }) }),
   },
   "a map that takes time, and fails now and then": {
     faults: true,

@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from "../../src/index.ts";
-import { FakeSwap } from "./fake_swap.ts";
+import { FakeSwap, type SwapCall } from "./fake_swap.ts";
 
 /**
  * A swap device over one array: fast enough for millions of transfers of a page. It counts how often
@@ -14,6 +14,8 @@ export class ArraySwap extends FakeSwap {
   /** What every write, or every read, fails with. */
   writeFailure: unknown;
   readFailure: unknown;
+  /** Runs in the midst of each call. */
+  during: (() => void) | undefined;
   readonly #written: Uint8Array;
   readonly #keeps: boolean;
   /** Pages written, and pages read, since the last `forget()`. */
@@ -29,9 +31,14 @@ export class ArraySwap extends FakeSwap {
     this.#written = new Uint8Array(slots + 1);
   }
 
+  protected override admit(_call: SwapCall, _views: readonly Uint8Array[]): void {
+    this.during?.();
+  }
+
   protected override put(slot: number, view: Uint8Array): void {
     const pages = view.length / PAGE_SIZE;
-    if (this.#keeps) this.#store(view, slot);
+    if (this.writeFailure !== undefined) this.fail(slot, view.length);
+    if (this.#keeps) this.bytes.set(view, (slot - 1) * PAGE_SIZE);
     this.#written.fill(1, slot, slot + pages);
     this.pagesOut += pages;
   }
@@ -52,13 +59,10 @@ export class ArraySwap extends FakeSwap {
     this.pagesIn += pages;
   }
 
-  #store(view: Uint8Array, slot: number): void {
+  /** Leaves garbage in slots, and fails. */
+  protected fail(slot: number, length: number): never {
     const at = (slot - 1) * PAGE_SIZE;
-    if (this.writeFailure === undefined) {
-      this.bytes.set(view, at);
-      return;
-    }
-    this.bytes.fill(0xbd, at, at + view.length);
+    if (this.#keeps) this.bytes.fill(0xbd, at, at + length);
     throw this.writeFailure;
   }
 

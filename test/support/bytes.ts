@@ -23,6 +23,20 @@ export function pattern(seed: number, length: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+/** The same, but of three pages one is short when it is compressed, and one a word over and over. */
+export function mixedPattern(seed: number, length: number): Uint8Array<ArrayBuffer> {
+  const bytes = pattern(seed, length);
+  for (let at = 0, page = 0; at < length; at += PAGE_SIZE, page++) {
+    const end = Math.min(at + PAGE_SIZE, length);
+    const part = page % 3 === 1 ? 256 : 4;
+    if (page % 3 === 0) continue;
+    bytes[at] = (bytes[at] as number) | 1; // lest it is zeros
+    for (let to = at + part; to < end; to += part)
+      bytes.copyWithin(to, at, Math.min(at + part, at + end - to));
+  }
+  return bytes;
+}
+
 /** @throws Error naming the first byte that differs */
 export function expectSame(actual: Uint8Array, expected: Uint8Array, what: string): void {
   if (Buffer.compare(actual, expected) === 0) return;

@@ -6,9 +6,9 @@ import {
   ramSwap,
   type SwapDevice,
 } from "../../src/index.ts";
-import { compressedSwap } from "../../src/swap/compressed.ts";
 import { expectSame, pattern } from "./bytes.ts";
 import { MapSwap } from "./map_swap.ts";
+import { roomySwap } from "./packed_swap.ts";
 
 /** Sizes of a device, in pages. */
 export interface Pages {
@@ -42,14 +42,9 @@ export const KINDS: readonly Kind[] = [
   },
   {
     kind: "compressed",
-    create: ({ memory, swap }) => blockDevice(memory, compressed(swap)),
+    create: ({ memory, swap }) => blockDevice(memory, roomySwap(swap)),
   },
 ];
-
-/** As many slots, and room in them for whatever is written. */
-function compressed(slots: number): SwapDevice {
-  return compressedSwap({ size: slots * PAGE_SIZE, limit: 2 * slots * PAGE_SIZE + 2 ** 20 });
-}
 
 /** The same, with all options as they are by default: for tests that look at content only. */
 export const DEFAULT_KINDS: readonly Kind[] = [
@@ -63,7 +58,7 @@ export const DEFAULT_KINDS: readonly Kind[] = [
   },
   {
     kind: "compressed",
-    create: ({ memory, swap }) => defaultDevice(memory, compressed(swap)),
+    create: ({ memory, swap }) => defaultDevice(memory, roomySwap(swap)),
   },
 ];
 

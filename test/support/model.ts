@@ -6,11 +6,12 @@ import {
   TtmError,
 } from "../../src/index.ts";
 import { piecesOf } from "../../src/window.ts";
-import { expectSame, pattern } from "./bytes.ts";
+import { expectSame, mixedPattern } from "./bytes.ts";
 import { systemError } from "./errors.ts";
 import type { MapSwap } from "./map_swap.ts";
 import type { Random } from "./random.ts";
 import { CountingSignal } from "./signals.ts";
+import { HERE, Trims } from "./trims.ts";
 
 /** What a step does, and how often it is chosen. */
 const ACTIONS = {
@@ -26,6 +27,7 @@ const ACTIONS = {
   dontneed: 2,
   willneed: 2,
   populate: 4,
+  trim: 8,
   destroy: 5,
 };
 
@@ -87,6 +89,7 @@ export class Model {
   readonly device: Device;
   readonly #swap: MapSwap | undefined;
   readonly #others: readonly BufferObject[];
+  readonly #trims: readonly Trims[];
   readonly #entries: Entry[] = [];
   #created = 0;
   #signal = new CountingSignal();
@@ -100,6 +103,7 @@ export class Model {
     this.device = device;
     this.#swap = swap;
     this.#others = others;
+    this.#trims = HERE.map((means) => new Trims(device, means));
   }
 
   /** @throws Error when the device does, or shows, what it must not */
@@ -168,7 +172,7 @@ export class Model {
     const to = from + (c % (bo.size - from)) + 1;
     switch (action) {
       case "write": {
-        const source = pattern(b ^ c, to - from);
+        const source = mixedPattern(b ^ c, to - from);
         try {
           bo.writeSync(from, source, options);
         } catch (error) {
@@ -229,6 +233,9 @@ export class Model {
       case "populate":
         bo.populateSync(options);
         if (bo.residentPages !== Math.ceil(bo.size / PAGE_SIZE)) throw new Error("not populated");
+        break;
+      case "trim":
+        this.#trims[c % this.#trims.length]?.now();
         break;
       case "destroy":
         bo.destroy();

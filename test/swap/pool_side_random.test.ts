@@ -25,6 +25,7 @@ import { expectRest } from "../support/crowd.ts";
 import { turn, until } from "../support/delays.ts";
 import { systemError } from "../support/errors.ts";
 import { type Random, seeded } from "../support/random.ts";
+import { someTrim } from "../support/trims.ts";
 import { expectContent as expectTt, writeContent } from "../ttm/support/subject.ts";
 
 /** Operations in all. */
@@ -303,7 +304,7 @@ async function use(world: World, user: User): Promise<void> {
   }
 }
 
-/** What else happens: a store that gets room and loses it, faults, hibernation. */
+/** What else happens: a store that gets room and loses it, faults, hibernation, trims. */
 async function disturb(world: World): Promise<void> {
   const { random, device, trouble, swap } = world;
   while (world.left > 0) {
@@ -318,6 +319,8 @@ async function disturb(world: World): Promise<void> {
       await device.hibernate({ signal: abort }).catch((error) => judge(error, world, abort));
       await device.resume({ signal: abort }).catch((error) => judge(error, world, abort));
     }
+    if (random.percent(15)) await device.trim(someTrim(random));
+    if (random.percent(15)) device.trimSync(someTrim(random));
     for (let i = random.below(6); i >= 0; i--) await turn();
   }
 }

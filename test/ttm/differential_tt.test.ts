@@ -8,6 +8,7 @@ import { fileSwap } from "../../src/swap/file.ts";
 import type { SwapDevice } from "../../src/swap/types.ts";
 import { Pool, type TtmGlobalOptions } from "../../src/ttm.ts";
 import { ArraySwap } from "../support/array_swap.ts";
+import { PackedSwap } from "../support/packed_swap.ts";
 import { seeded } from "../support/random.ts";
 import { Crumbs } from "./support/crumbs.ts";
 import { OPS, OPS_TIMEOUT, SCATTER_STEPS } from "./support/ops.ts";
@@ -29,7 +30,7 @@ async function run(swap: SwapDevice, options: TtmGlobalOptions, fails?: ArraySwa
       { coherent: true },
       { coherent: true, dma32: true },
     ].map((kind) => new Pool(global, kind));
-    const model = new TtModel(pools, random, fails);
+    const model = new TtModel(device, pools, random, fails);
     const crumbs = new Crumbs(global, 4);
     for (let i = 0; i < OPS; i++) {
       if (i % SCATTER_STEPS === 0) crumbs.scatter();
@@ -44,6 +45,7 @@ async function run(swap: SwapDevice, options: TtmGlobalOptions, fails?: ArraySwa
     expect(Math.min(pagesOut, pagesIn)).toBeGreaterThan(OPS / 4);
     expect(Math.min(interrupted, resumed, faults, pagesPurged, pagesZero)).toBeGreaterThan(0);
     expect(pagesClean > 0).toBe(options.keepClean !== false);
+    expect(device.stats().trim.trims).toBeGreaterThan(OPS / 200);
   });
 }
 
@@ -59,6 +61,11 @@ test("on a block device that fails", { timeout: OPS_TIMEOUT }, () => {
 test("on a block device, with clean pages given up", { timeout: OPS_TIMEOUT }, () =>
   run(new ArraySwap(SLOTS), { transferPages: 5, keepClean: false }),
 );
+
+test("on compressed swap that fails", { timeout: OPS_TIMEOUT }, () => {
+  const swap = new PackedSwap(SLOTS);
+  return run(swap, { transferPages: 32 }, swap);
+});
 
 test("on a file", { timeout: OPS_TIMEOUT }, () =>
   run(fileSwap({ size: SLOTS * PAGE_SIZE }), { transferPages: 8 }),

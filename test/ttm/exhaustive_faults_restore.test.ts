@@ -4,7 +4,7 @@
  * does.
  */
 import { describe, expect, test } from "vitest";
-import { type FaultSite, populateTtSync } from "../../src/ttm.ts";
+import type { FaultSite } from "../../src/ttm.ts";
 import { ALL_ORDERS, type Attempt, FAULT_CODES, withFault } from "./support/faults.ts";
 import { SHAPES, type Shape, SMALLER_SHAPES, Subject, TITLE } from "./support/subject.ts";
 
@@ -27,9 +27,9 @@ function shrunken(shape: Shape, content = true): Subject {
 
 /** Restores with a fault; says whether it was stopped by it. */
 function attempt(subject: Subject, site: FaultSite, times: number, k: number): Attempt {
-  const { global, pool, tt } = subject;
+  const { global, tt } = subject;
   const before = { ...global.stats };
-  const result = withFault(global, { site, k, times }, () => populateTtSync(pool, tt));
+  const result = withFault(global, { site, k, times }, () => subject.populateTt());
   const { interrupted } = global.stats;
   expect(interrupted - before.interrupted).toBe(result.code === undefined ? 0 : 1);
   if (result.code !== undefined) {
@@ -82,12 +82,12 @@ describe.each(SITES)(
 describe("a restore to which something is refused in every attempt", () => {
   test.each(SMALLER_SHAPES)(`gets one page further each time: ${TITLE}`, (shape) => {
     const subject = shrunken(shape);
-    const { swap, leaving, global, pool, tt } = subject;
+    const { swap, leaving, global } = subject;
     swap.forget();
     let attempts = 0;
     for (let done = false; !done; attempts++) {
       const fault = { site: "read", k: 1 } as const;
-      const { code } = withFault(global, fault, () => populateTtSync(pool, tt));
+      const { code } = withFault(global, fault, () => subject.populateTt());
       done = code === undefined;
       subject.expectInvariants();
     }
@@ -99,12 +99,12 @@ describe("a restore to which something is refused in every attempt", () => {
 
   test.each(SMALLER_SHAPES)(`gets one chunk further each time: ${TITLE}`, (shape) => {
     const subject = shrunken(shape);
-    const { swap, leaving, global, pool, tt } = subject;
+    const { swap, leaving, global, tt } = subject;
     swap.forget();
     for (let done = false; !done; ) {
       const before = tt.restore?.cursor ?? 0;
       const fault = { site: "alloc", k: 1, times: -1 } as const;
-      const { code } = withFault(global, fault, () => populateTtSync(pool, tt));
+      const { code } = withFault(global, fault, () => subject.populateTt());
       done = code === undefined;
       if (!done) expect(tt.restore?.cursor).toBeGreaterThan(before);
       subject.expectInvariants();

@@ -35,12 +35,13 @@ function ready(subject: Subject): void {
 }
 
 /** Shrinks; what it returns is what left and what came into swap, and an error means: nothing. */
-function shrinkWhole({ tt, pool, global }: Subject): { released: number; code?: string } {
+function shrinkWhole(subject: Subject): { released: number; code?: string } {
+  const { tt, global } = subject;
   const { resident } = tt;
   const stored = global.stats.pagesOut + global.stats.pagesClean;
   let released = 0;
   const error = ttmErrorOf(() => {
-    released = shrinkTtSync(pool, tt);
+    released = subject.shrinkTt();
     expect(released).toBeGreaterThan(0);
   });
   expect(resident - tt.resident).toBe(released);
@@ -119,7 +120,7 @@ describe("a shrink stopped at every look at its signal", () => {
       let released = 0;
       const signal = new CountingSignal(look);
       const error = ttmErrorOf(() => {
-        released = shrinkTtSync(pool, tt, { signal });
+        released = subject.shrinkTt({ signal });
       });
       if (error) expect(error.code).toBe("EINTR");
       expect(error === undefined).toBe(released > 0);
@@ -166,7 +167,7 @@ describe("a shrink for which there are too few slots, by every number of them,",
         subject.restore();
         expectContent(global, tt, subject.bytes);
         pool.dirty(tt, 0, shape.pages, false);
-        finiTt(pool, others.pop() as Tt);
+        subject.step(() => finiTt(pool, others.pop() as Tt));
         if (shape.partly) break;
       }
       for (const other of others) finiTt(pool, other);
@@ -192,7 +193,7 @@ describe("a swapout that cannot move all moves nothing", () => {
       subject.populate();
       for (let k = 0, fired = true; fired; k++) {
         const attempt = withFault(global, { site, k }, () => {
-          expect(swapoutTtSync(pool, tt)).toBe(shape.pages);
+          expect(subject.step(() => swapoutTtSync(pool, tt))).toBe(shape.pages);
         });
         fired = attempt.fired;
         if (fired) expect(attempt.code).toBe(FAULT_CODES[site]);
@@ -209,7 +210,7 @@ describe("a swapout that cannot move all moves nothing", () => {
     for (let look = 1, stopped = true; stopped; look++) {
       const signal = new CountingSignal(look);
       const error = ttmErrorOf(() => {
-        expect(swapoutTtSync(pool, tt, { signal })).toBe(shape.pages);
+        expect(subject.step(() => swapoutTtSync(pool, tt, { signal }))).toBe(shape.pages);
       });
       stopped = error !== undefined;
       if (error) expect(error.code).toBe("EINTR");

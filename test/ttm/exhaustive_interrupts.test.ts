@@ -3,10 +3,12 @@
  * aborted from its k-th look on, for every k; a device that counts how often each slot is read.
  */
 import { describe, expect, test } from "vitest";
-import { finiTt, populateTtSync, shrinkTtSync } from "../../src/ttm.ts";
+import { finiTt } from "../../src/ttm.ts";
 import { CountingSignal } from "../support/signals.ts";
+import type { Trims } from "../support/trims.ts";
 import { expectUntouched } from "./support/invariants.ts";
 import {
+  GROUNDS,
   SHAPES,
   type Shape,
   SMALLER_SHAPES,
@@ -25,9 +27,10 @@ function shrunken(shape: Shape, content = true): Subject {
 }
 
 /** Interrupts a restore at look `look`; false when it came to its end before. */
-function interrupt({ pool, tt, global }: Subject, look: number): boolean {
+function interrupt(subject: Subject, look: number): boolean {
+  const { tt, global } = subject;
   const { interrupted } = global.stats;
-  const error = ttmErrorOf(() => populateTtSync(pool, tt, { signal: new CountingSignal(look) }));
+  const error = ttmErrorOf(() => subject.populateTt({ signal: new CountingSignal(look) }));
   expect(global.stats.interrupted - interrupted).toBe(tt.restore ? 1 : 0);
   if (!error) return false;
   expect(error.code).toBe("EINTR");
@@ -76,7 +79,7 @@ describe("interrupted at every look at the signal, a restore loses nothing", () 
 
   test.each(SHAPES)(`and gets one page further in each attempt: ${TITLE}`, (shape) => {
     const subject = shrunken(shape);
-    const { swap, pool, tt, leaving } = subject;
+    const { swap, leaving } = subject;
     swap.forget();
     let attempts = 0;
     for (let done = false; !done; ) {
@@ -86,7 +89,7 @@ describe("interrupted at every look at the signal, a restore loses nothing", () 
           return swap.pagesIn > pagesIn;
         },
       };
-      const error = ttmErrorOf(() => populateTtSync(pool, tt, { signal }));
+      const error = ttmErrorOf(() => subject.populateTt({ signal }));
       if (error) expect(error.code).toBe("EINTR");
       done = !error;
       attempts++;
@@ -102,11 +105,11 @@ describe("interrupted at every look at the signal, a restore loses nothing", () 
 describe("between an interruption of a restore and its resumption", () => {
   test.each(SMALLER_SHAPES)(`the tt can be shrunken by a page, or whole: ${TITLE}`, (shape) => {
     const subject = shrunken(shape);
-    const { pool, tt } = subject;
+    const { tt } = subject;
     for (let look = 1; interrupt(subject, look); look++) {
       for (const pages of [1, shape.pages]) {
         const { resident } = tt;
-        const released = subject.fast(() => shrinkTtSync(pool, tt, { pages }));
+        const released = subject.fast(() => subject.shrinkTt({ pages }));
         expect(resident - tt.resident).toBe(released);
         if (resident > 0) expect(released).toBeGreaterThan(0);
         // Nothing of the restore is left, or nothing was there yet.
@@ -126,13 +129,13 @@ describe("between an interruption of a restore and its resumption", () => {
   /** A shrink that fails at its first write; a restore goes on as if it had not been. */
   function failing(shape: Shape, fail: (subject: Subject, on: boolean) => void): void {
     const subject = shrunken(shape);
-    const { pool, tt } = subject;
+    const { tt } = subject;
     for (let look = 1; interrupt(subject, look); look++) {
       const { resident } = tt;
       fail(subject, true);
       let released = 0;
       const error = ttmErrorOf(() => {
-        released = shrinkTtSync(pool, tt);
+        released = subject.shrinkTt();
       });
       fail(subject, false);
       if (error) expect(error.code).toBe("EIO");
@@ -161,9 +164,9 @@ describe("between an interruption of a restore and its resumption", () => {
   test.each(SMALLER_SHAPES)(`the content can be thrown away: ${TITLE}`, (shape) => {
     const subject = shrunken(shape, false);
     for (let look = 1; interrupt(subject, look); look++) {
-      const { pool, tt, global } = subject;
+      const { tt, global } = subject;
       const { resident } = tt;
-      expect(shrinkTtSync(pool, tt, { purge: true })).toBe(resident);
+      expect(subject.shrinkTt({ purge: true })).toBe(resident);
       subject.expectInvariants();
       expect(tt.restore).toBeUndefined();
       expect(global.iommu.size).toBe(0);
@@ -174,4 +177,14 @@ describe("between an interruption of a restore and its resumption", () => {
     finiTt(subject.pool, subject.tt);
     expectUntouched(subject.global);
   });
+});
+
+const trimmed = SHAPES.filter(({ on, pages }) => GROUNDS[on]?.trims && pages === 35);
+
+test.each(trimmed)("trims found something to give back, and were declined within: $on", (shape) => {
+  const subject = shrunken(shape);
+  expect(interrupt(subject, subject.leaving)).toBe(true);
+  resume(subject);
+  const { given, declined } = subject.trims as Trims;
+  expect(Math.min(given, declined)).toBeGreaterThan(0);
 });

@@ -4,7 +4,7 @@
  * in, and for everything that can stop a shrink.
  */
 import { describe, expect, test } from "vitest";
-import { populateTtSync, shrinkTtSync, TT_FLAG_EXTERNAL, Tt } from "../../src/ttm.ts";
+import { shrinkTtSync, TT_FLAG_EXTERNAL, Tt } from "../../src/ttm.ts";
 import { CountingSignal } from "../support/signals.ts";
 import { SHAPES, type Shape, Subject, TITLE, ttmErrorOf } from "./support/subject.ts";
 
@@ -52,25 +52,25 @@ const STATES: Readonly<Record<string, (subject: Subject) => void>> = {
   },
   "shrunken by a page"(subject) {
     subject.populate();
-    const { pool, tt, swap } = subject;
+    const { swap } = subject;
     const signal = {
       get aborted() {
         return swap.pagesOut > 0;
       },
     };
-    shrinkTtSync(pool, tt, { signal });
+    subject.shrinkTt({ signal });
   },
   "stopped while it was restored"(subject) {
     subject.populate();
     subject.shrink();
     const signal = new CountingSignal(subject.leaving);
-    expect(ttmErrorOf(() => populateTtSync(subject.pool, subject.tt, { signal }))).toBeDefined();
+    expect(ttmErrorOf(() => subject.populateTt({ signal }))).toBeDefined();
   },
   "stopped before its last page"(subject) {
     subject.populate();
     subject.shrink();
     subject.global.faults.set("read", { probability: 100, space: subject.leaving - 1 });
-    expect(ttmErrorOf(() => populateTtSync(subject.pool, subject.tt))).toBeDefined();
+    expect(ttmErrorOf(() => subject.populateTt())).toBeDefined();
     subject.global.faults.set("read", {});
   },
 };
@@ -171,7 +171,7 @@ describe.each(Object.entries(STATES))("a tt that was %s", (_, enter) => {
       const { resident } = subject.tt;
       const held = subject.tt.restore !== undefined && subject.tt.restore.read > 0;
       const clean = subject.global.engine.cleanPages > 0;
-      const error = ttmErrorOf(() => run(subject));
+      const error = ttmErrorOf(() => subject.step(() => run(subject)));
       if (error) {
         expect(error.code, what).toBe(code);
         expect(snapshot(subject), what).toEqual(before);

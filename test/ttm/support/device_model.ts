@@ -7,11 +7,12 @@ import {
 } from "../../../src/index.ts";
 import { FAULT_SITES } from "../../../src/ttm.ts";
 import type { ArraySwap } from "../../support/array_swap.ts";
-import { expectSame, pattern } from "../../support/bytes.ts";
+import { expectSame, mixedPattern, pattern } from "../../support/bytes.ts";
 import { systemError } from "../../support/errors.ts";
 import { purged } from "../../support/model.ts";
 import type { Random } from "../../support/random.ts";
 import { CountingSignal } from "../../support/signals.ts";
+import { HERE, Trims } from "../../support/trims.ts";
 import { expectInvariants } from "./invariants.ts";
 
 /** A buffer, and beside it a plain array of what it has to show. */
@@ -46,6 +47,7 @@ const WEIGHTS = {
   destroy: 6,
   limits: 2,
   debugfs: 2,
+  trim: 10,
 } as const;
 
 type Action = keyof typeof WEIGHTS;
@@ -59,6 +61,8 @@ const BUFFERS_MAX = 20;
 export interface ModelOptions {
   /** The swap device, if it is one that can be made to fail. */
   readonly swap?: ArraySwap;
+  /** Whether it may be full although slots are free. */
+  readonly fills?: boolean;
   /** Largest buffer, in pages. */
   readonly pagesMax: number;
   /** Whether operations are synchronous, asynchronous or both. */
@@ -75,6 +79,7 @@ export class DeviceModel {
   readonly #random: Random;
   readonly #options: ModelOptions;
   readonly #entries: Entry[] = [];
+  readonly #trims: readonly Trims[];
   #created = 0;
   #steps = 0;
   #signal = new CountingSignal();
@@ -87,6 +92,7 @@ export class DeviceModel {
     this.#devices = devices;
     this.#random = random;
     this.#options = options;
+    this.#trims = HERE.map((means) => new Trims(devices[0] as Device, means));
   }
 
   get #global() {
@@ -165,6 +171,7 @@ export class DeviceModel {
     this.#abortAt = Number.POSITIVE_INFINITY;
     this.#faults = this.#global.stats.faults;
     this.#failing = false;
+    if (swap && random.chance(0.1)) swap.during = () => random.pick(this.#trims).now();
     switch (random.below(16)) {
       case 0:
       case 1:
@@ -194,7 +201,7 @@ export class DeviceModel {
   #disarm(): void {
     for (const site of FAULT_SITES) this.#global.faults.set(site, {});
     const { swap } = this.#options;
-    if (swap) swap.writeFailure = swap.readFailure = undefined;
+    if (swap) swap.writeFailure = swap.readFailure = swap.during = undefined;
   }
 
   #create(): void {
@@ -298,6 +305,14 @@ export class DeviceModel {
         if (name === "tt_shrink" && !/^\d+\n$/.test(text)) throw new Error(text);
         return;
       }
+      case "trim": {
+        const trims = random.pick(this.#trims);
+        const alone = device.global.watermarks.low === 0;
+        return this.#form(
+          () => trims.now(),
+          () => trims.later(alone),
+        );
+      }
     }
   }
 
@@ -305,7 +320,8 @@ export class DeviceModel {
     const { bo, bytes } = entry;
     const [from, to] = this.#range(bo);
     const zeros = this.#random.chance(0.2);
-    const source = zeros ? new Uint8Array(to - from) : pattern(this.#steps, to - from);
+    const patternOf = this.#options.fills ? pattern : mixedPattern;
+    const source = zeros ? new Uint8Array(to - from) : patternOf(this.#steps, to - from);
     const options = { signal: this.#signal };
     await this.#form(
       () => bo.writeSync(from, source, options),
@@ -422,6 +438,7 @@ export class DeviceModel {
       ENOSPC:
         injected ||
         crowded ||
+        this.#options.fills === true ||
         content >= zone + slots ||
         (limited && engine.freeSlots === 0) ||
         (action.startsWith("shrink") && engine.freeSlots === 0) ||

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, TtmError } from "../../../src/index.ts";
+import { type Device, PAGE_SIZE, TtmError } from "../../../src/index.ts";
 import {
   FAULT_SITES,
   finiTt,
@@ -23,10 +23,11 @@ import {
   unpopulateTt,
 } from "../../../src/ttm.ts";
 import type { ArraySwap } from "../../support/array_swap.ts";
-import { pattern } from "../../support/bytes.ts";
+import { mixedPattern } from "../../support/bytes.ts";
 import { systemError } from "../../support/errors.ts";
 import type { Random } from "../../support/random.ts";
 import { CountingSignal } from "../../support/signals.ts";
+import { HERE, Trims } from "../../support/trims.ts";
 import { expectInvariants } from "./invariants.ts";
 import { expectContent, writeContent } from "./subject.ts";
 
@@ -52,6 +53,7 @@ const WEIGHTS = {
   dontneed: 2,
   drain: 2,
   limits: 2,
+  trim: 10,
 } as const;
 
 type Action = keyof typeof WEIGHTS;
@@ -87,6 +89,9 @@ export class TtModel implements Shrinker {
   readonly #random: Random;
   readonly #swap: ArraySwap | undefined;
   readonly #entries: Entry[] = [];
+  readonly #trims: readonly Trims[];
+  /** Whether its tts may be moved, as those of buffers. */
+  readonly #moves: boolean;
   #created = 0;
   #steps = 0;
   #abortAt = 0;
@@ -96,8 +101,10 @@ export class TtModel implements Shrinker {
   #faults = 0;
 
   /** @param swap the device, if it can be made to fail */
-  constructor(pools: readonly Pool[], random: Random, swap?: ArraySwap) {
+  constructor(device: Device, pools: readonly Pool[], random: Random, swap?: ArraySwap) {
     this.#pools = pools;
+    this.#trims = HERE.map((means) => new Trims(device, means));
+    this.#moves = random.chance(0.5);
     this.#global = (pools[0] as Pool).global;
     this.#random = random;
     this.#swap = swap;
@@ -137,7 +144,8 @@ export class TtModel implements Shrinker {
       if (entry && this.#random.chance(0.7)) this.#failed = { action, entry };
     }
     for (const site of FAULT_SITES) this.#global.faults.set(site, {});
-    if (this.#swap) this.#swap.writeFailure = this.#swap.readFailure = undefined;
+    const swap = this.#swap;
+    if (swap) swap.writeFailure = swap.readFailure = swap.during = undefined;
     try {
       for (const { tt, bytes } of this.#entries) if (tt.vector < 0) bytes.fill(0);
       expectInvariants(this.#global, this.#entries);
@@ -194,6 +202,7 @@ export class TtModel implements Shrinker {
     this.#abortAt = Number.POSITIVE_INFINITY;
     this.#faults = this.#global.stats.faults;
     this.#failing = false;
+    if (this.#swap && random.chance(0.1)) this.#swap.during = () => random.pick(this.#trims).now();
     switch (random.below(12)) {
       case 0:
       case 1:
@@ -230,6 +239,7 @@ export class TtModel implements Shrinker {
       dma: random.chance(0.4),
       flags: random.pick(FLAGS),
     });
+    tt.evictable = this.#moves;
     const bytes = new Uint8Array(pages * PAGE_SIZE);
     this.#entries.push({ id, pool: random.pick(this.#pools), tt, bytes });
   }
@@ -249,7 +259,7 @@ export class TtModel implements Shrinker {
       }
       case "write":
         if (!tt.populated) return;
-        bytes.set(pattern(this.#steps, bytes.length));
+        bytes.set(mixedPattern(this.#steps, bytes.length));
         if (this.#random.chance(0.2)) bytes.fill(0, this.#random.below(bytes.length));
         return writeContent(pool, tt, bytes);
       case "verify":
@@ -304,6 +314,10 @@ export class TtModel implements Shrinker {
         this.#global.limits.pagePoolSize = random.pick([0, 7, 64, 1000]);
         this.#global.limits.pages = random.pick([Number.POSITIVE_INFINITY, 500, 100, 10]);
         return;
+      case "trim": {
+        const trims = random.pick(this.#trims);
+        return sync ? trims.now() : trims.later(true);
+      }
     }
   }
 
