@@ -3,7 +3,14 @@
  * held is given to others before the device is done, and afterwards everything is as if it had not been.
  */
 import { describe, expect, test } from "vitest";
-import { type BufferObject, type Device, PAGE_SIZE } from "../src/index.ts";
+import {
+  type BufferObject,
+  createDevice,
+  type Device,
+  PAGE_SIZE,
+  type SwapDevice,
+  type SwapRun,
+} from "../src/index.ts";
 import { kmapTt, Pool, populateTt, shrinkTt, swapoutTt, Tt } from "../src/ttm.ts";
 import { content, expectSame, pattern } from "./support/bytes.ts";
 import { expectRest } from "./support/crowd.ts";
@@ -11,6 +18,7 @@ import { Gate, settles, turn, until } from "./support/delays.ts";
 import { blockDevice, expectAllFree } from "./support/devices.ts";
 import { fails } from "./support/errors.ts";
 import { MapSwap } from "./support/map_swap.ts";
+import { CountingSignal } from "./support/signals.ts";
 
 const FRAMES = 32;
 const PAGES = 12;
@@ -313,4 +321,46 @@ test("a read copies out what a shrink is writing, also when its slice of time is
   gate.open();
   expect(await shrinking).toBe(PAGES);
   await expectUnharmed(scene);
+});
+
+test("an abort that only a look finds is heard while other calls are on their way, too", async () => {
+  const gate = new Gate();
+  const stored = new Map<number, Uint8Array>();
+  const each = (runs: readonly SwapRun[], page: (slot: number, bytes: Uint8Array) => void) => {
+    for (const { slot, views } of runs) {
+      let at = slot;
+      for (const view of views) {
+        for (let from = 0; from < view.length; from += PAGE_SIZE) {
+          page(at++, view.subarray(from, from + PAGE_SIZE));
+        }
+      }
+    }
+  };
+  const swap: SwapDevice = {
+    name: "gated",
+    slots: 64,
+    queueDepth: 4,
+    async write(runs: readonly SwapRun[]) {
+      await gate.pass();
+      each(runs, (slot, bytes) => stored.set(slot, bytes.slice()));
+    },
+    async read(runs: readonly SwapRun[]) {
+      await gate.pass();
+      each(runs, (slot, bytes) => bytes.set(stored.get(slot) as Uint8Array));
+    },
+  };
+  const device = await createDevice({ memory: FRAMES * PAGE_SIZE, swap, transferPages: 4 });
+  const bo = device.createBuffer(PAGES * PAGE_SIZE);
+  await bo.write(0, pattern(1, bo.size));
+  // The first look is that of the shrink, and each call that it makes looks before it is made.
+  const running = device.shrink({ signal: new CountingSignal(3) });
+  await until(() => gate.waiting === 1);
+  expect((await fails("EINTR", settles(running))).op).toBe("shrink");
+  expect(gate.waiting).toBe(1);
+  gate.open();
+  await until(() => device.global.tasks.size === 0);
+  expectSame(await content(bo), pattern(1, bo.size), "content");
+  bo.destroy();
+  expectAllFree(device);
+  await device.close();
 });

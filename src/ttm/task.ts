@@ -33,7 +33,10 @@ export function reasonOf(signal: Signal | undefined): unknown {
 /** What stops a task now, if anything does: its signal, or that this cannot be looked at. */
 export function interruption(task: Task): TtmError | undefined {
   try {
-    return task.signal?.aborted ? interrupted(task) : undefined;
+    if (!task.signal?.aborted) return undefined;
+    const stop = interrupted(task);
+    if (task instanceof AsyncTask) task.seen(stop);
+    return stop;
   } catch (error) {
     return failureOf(task.op, error, "its signal cannot be looked at");
   }
@@ -194,6 +197,11 @@ export class AsyncTask implements Task, Signal {
     this.#cancel?.();
     ended?.();
     this.#settled?.resolve();
+  }
+
+  /** It was seen to be aborted: a caller's signal may say nothing itself, and it may wait in other places, too. */
+  seen(stop: TtmError): void {
+    if (this.#given?.aborted) this.stop(stop);
   }
 
   /** Stops it for `reason`, wherever it is. */

@@ -49,7 +49,7 @@ export const mutants = [
     name: "abort-ignored",
     what: "nobody looks at a signal",
     file: "src/ttm/task.ts",
-    find: "return task.signal?.aborted ? interrupted(task) : undefined;",
+    find: "if (!task.signal?.aborted) return undefined;",
     put: "return undefined;",
   },
   {
