@@ -78,7 +78,7 @@ export class BufferObject extends Streamable implements Disposable {
     this.#owner = owner;
     this.#size = size;
     this.#windows = windowsOf(bdev, size, options, "create");
-    this.#readAhead = this.#first.comesInParts ? new ReadAhead() : undefined;
+    if (this.#first.comesInParts) this.#readAhead = this.#newReadAhead();
   }
 
   /** Bytes. */
@@ -405,7 +405,7 @@ export class BufferObject extends Streamable implements Disposable {
     if (advice === "dontneed" || advice === "willneed") {
       for (const window of this.#windows) window.advise(advice === "willneed");
     } else {
-      this.#readAhead ??= new ReadAhead();
+      this.#readAhead ??= this.#newReadAhead();
       this.#readAhead.advice = advice;
     }
     if (ahead) ignoreOutcome(bringIn(this.#windows, ahead));
@@ -550,10 +550,14 @@ export class BufferObject extends Streamable implements Disposable {
     if (this.#destroyed) for (const window of next.made) window.end();
     else handOnAdvice(next);
     this.#windows = next.windows;
-    if (this.#first.comesInParts) this.#readAhead ??= new ReadAhead();
+    if (this.#first.comesInParts) this.#readAhead ??= this.#newReadAhead();
     this.#size = size;
     this.#owner.dropped(next.dropped);
     for (const window of next.dropped) window.end();
+  }
+
+  #newReadAhead(): ReadAhead {
+    return new ReadAhead(this.#bdev.global.engine.geometry.frames);
   }
 
   #assertUnpinned(op: "destroy" | "shrink"): void {

@@ -134,7 +134,7 @@ export class Window implements Accessed {
     return { from, to };
   }
 
-  /** An access that copies bytes of it out, and what is worth to be read ahead of it: an eighth of the memory at most. */
+  /** An access that copies bytes of it out, and what is worth to be read ahead of it. */
   reading(
     signal: Signal | undefined,
     offset: number,
@@ -142,10 +142,10 @@ export class Window implements Accessed {
     readAhead: ReadAhead | undefined,
   ): Access {
     const part = this.part(offset, length);
-    if (!part || !readAhead) return copying(signal, offset, length, part);
     const { start } = this.tt;
-    const most = this.#bdev.global.engine.geometry.frames >>> 3;
-    const ahead = readAhead.take({ from: start + part.from, to: start + part.to }, most);
+    // Reads of all of it go on with those before, too.
+    const from = start + Math.floor(offset / PAGE_SIZE);
+    const ahead = readAhead?.take({ from, to: start + pagesOf(offset + length) }) ?? 0;
     return copying(signal, offset, length, part, ahead);
   }
 
