@@ -3,7 +3,9 @@
  * read or write of the same bytes.
  *
  * - Reads and writes of 4 KiB at random, in buffers of 2 MiB, with an eighth of the data in memory.
- * - One buffer after the other read from end to end, 64 KiB a call, against bare reads of 1 MiB.
+ * - One buffer after the other read from end to end, 64 KiB a call, against bare reads of 1 MiB: behind the reads
+ *   and writes at random. The same of one buffer that is eight times as large as the memory, read, and mapped.
+ * - Bare reads into linear memory and a copy from there: what no read of a buffer can be faster than.
  *
  * Both files lie in the temp folder, in the page cache: it is the calls that are compared, not a disk.
  */
@@ -98,28 +100,76 @@ async function small(bench: Bench, device: Device, buffers: BufferObject[]): Pro
   file.close();
 }
 
-async function sequential(bench: Bench, device: Device, buffers: BufferObject[]): Promise<void> {
-  const file = bareFile();
+/** Reads all of the buffers, 64 KiB a call. */
+function scan(buffers: readonly BufferObject[]): () => void {
   const some = new Uint8Array(64 * KIB);
-  const large = [new Uint8Array(MIB)];
-  const ours = () => {
+  return () => {
     for (const buffer of buffers) {
-      for (let at = 0; at < BUFFER; at += some.length) buffer.readSync(at, some);
+      for (let at = 0; at < buffer.size; at += some.length) buffer.readSync(at, some);
     }
   };
+}
+
+/** Maps all of a buffer, 1 MiB at a time: nothing is copied out, and nothing is looked at. */
+function maps(buffer: BufferObject): () => void {
+  return () => {
+    for (let offset = 0; offset < DATA; offset += MIB) {
+      buffer.mapSync({ offset, length: MIB, write: false }).unmap();
+    }
+  };
+}
+
+/** A bare read of each MiB into linear memory, the same one each time, and a copy from there, 64 KiB at a time. */
+function copied(file: BareFile): () => void {
+  const frames = new Uint8Array(new WebAssembly.Memory({ initial: 16 }).buffer);
+  const some = new Uint8Array(64 * KIB);
+  const pieces = Array.from({ length: 16 }, (_, i) =>
+    frames.subarray(i * some.length, (i + 1) * some.length),
+  );
+  return () => {
+    for (let at = 0; at < DATA; at += MIB) {
+      file.read([frames], undefined, at);
+      for (const piece of pieces) some.set(piece);
+    }
+  };
+}
+
+/** A device with one buffer of all the data. */
+function large(checksums: boolean): { device: Device; buffer: BufferObject } {
+  const swap = fileSwap({ size: 2 * DATA, directory: tmpdir() });
+  const device = createDeviceSync({ memory: MEMORY, swap, checksums });
+  const [buffer] = filled(device, 1, DATA) as [BufferObject];
+  return { device, buffer };
+}
+
+async function sequential(bench: Bench, device: Device, buffers: BufferObject[]): Promise<void> {
+  const file = bareFile();
+  const target = [new Uint8Array(MIB)];
   const bare = () => {
-    for (let at = 0; at < DATA; at += MIB) file.read(large, undefined, at);
+    for (let at = 0; at < DATA; at += MIB) file.read(target, undefined, at);
+  };
+  const [summed, unsummed] = [large(true), large(false)];
+  const runs: Record<string, () => void> = {
+    "64 KiB after 64 KiB, a MiB of it": scan(buffers),
+    "the same of one buffer, never read at random": scan([summed.buffer]),
+    "the same without checksums": scan([unsummed.buffer]),
+    "MiB after MiB of it mapped": maps(summed.buffer),
+    "MiB after MiB of it mapped, without checksums": maps(unsummed.buffer),
+    "bare reads into linear memory, and a copy": copied(file),
   };
   const samples = new Samples();
-  const phases = [[{ name: "ours", run: ours }], [{ name: "bare", run: bare }]];
+  const phases = Object.entries({ ...runs, bare }).map(([name, run]) => [{ name, run }]);
   await samples.interleave(rounds(15), phases);
-  bench.row("64 KiB after 64 KiB, a MiB of it", samples, "ours", {
-    unit: "us",
-    per: (DATA / MIB) * 1e3,
-    against: "bare",
-    label: "bare readSync of 1 MiB",
-  });
-  device.check();
+  for (const name of Object.keys(runs)) {
+    bench.row(name, samples, name, {
+      unit: "us",
+      per: (DATA / MIB) * 1e3,
+      against: "bare",
+      label: "bare readSync of 1 MiB",
+    });
+  }
+  for (const each of [device, summed.device, unsummed.device]) each.check();
+  for (const each of [summed, unsummed]) each.device.closeSync({ force: true });
   file.close();
 }
 
