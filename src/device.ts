@@ -373,7 +373,7 @@ export class Device implements Disposable, AsyncDisposable {
   async resume(options: OperationOptions = {}): Promise<void> {
     this.assertOpen();
     const signal = signalOf(options, "resume");
-    await this.#shared.hibernation.resume(signal, () => this.closed);
+    await this.#shared.hibernation.resume(signal, () => this.assertOpen());
   }
 
   /**
@@ -384,7 +384,7 @@ export class Device implements Disposable, AsyncDisposable {
   resumeSync(options: OperationOptions = {}): void {
     this.assertOpen();
     const signal = signalOf(options, "resume");
-    this.#shared.hibernation.resumeSync(signal, () => this.closed);
+    this.#shared.hibernation.resumeSync(signal, () => this.assertOpen());
   }
 
   /**

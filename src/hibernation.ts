@@ -1,4 +1,5 @@
 import { PAGE_SIZE } from "../assembly/abi.ts";
+import { TtmError } from "./errors.ts";
 import type { Signal } from "./host_types.ts";
 import type { Reclaim } from "./reclaim.ts";
 import type { TtmGlobal } from "./ttm/global.ts";
@@ -72,8 +73,8 @@ export class Hibernation {
     for (const window of windows) this.#hibernated.delete(window);
   }
 
-  /** Brings them back. `closed`: whether the device is closed on which that was asked for. */
-  async resume(signal: Signal | undefined, closed: () => boolean): Promise<void> {
+  /** Brings them back. `assertOpen` throws when the device is closed on which that was asked for. */
+  async resume(signal: Signal | undefined, assertOpen: () => void): Promise<void> {
     const { store } = this.#global;
     const width = store.sync ? 1 : Math.min(store.width, RESUMES_MAX);
     const rest = this.#hibernated.entries();
@@ -84,8 +85,9 @@ export class Hibernation {
         try {
           for (const range of ranges) if (window.inSwap) await window.populate(range, signal);
         } catch (error) {
-          failed = closed() || !window.gone;
-          if (failed) throw error;
+          const failure = failureAt(window, error, assertOpen);
+          failed ||= failure !== undefined;
+          if (failure !== undefined) throw failure;
         }
         this.#hibernated.delete(window);
       }
@@ -94,15 +96,27 @@ export class Hibernation {
     for (const each of all) if (each.status === "rejected") throw each.reason;
   }
 
-  resumeSync(signal: Signal | undefined, closed: () => boolean): void {
+  resumeSync(signal: Signal | undefined, assertOpen: () => void): void {
     for (const [window, ranges] of this.#hibernated) {
       try {
         for (const range of ranges) if (window.inSwap) window.populateSync(range, signal);
       } catch (error) {
-        // What somebody else did meanwhile is no failure: destroyed it, or closed its device.
-        if (closed() || !window.gone) throw error;
+        const failure = failureAt(window, error, assertOpen);
+        if (failure !== undefined) throw failure;
       }
       this.#hibernated.delete(window);
     }
+  }
+}
+
+/** What kept a window from coming back. What somebody else did is no failure: destroyed it, or closed its device. */
+function failureAt(window: Window, error: unknown, assertOpen: () => void): unknown {
+  if (!window.gone) return error;
+  try {
+    assertOpen();
+    return undefined;
+  } catch (closed) {
+    // That it was destroyed is nothing that the caller did, nor asked about.
+    return error instanceof TtmError ? error : closed;
   }
 }

@@ -309,3 +309,26 @@ test("what was hibernated often is brought back once", () => {
   expectSame(contentSync(bo), pattern(1, bo.size), "content");
   device.check();
 });
+
+test("a resume never says of a device that closes that somebody destroyed a buffer just before", async () => {
+  // The error of the buffer is on its way for some microtasks: in each of them the device may be closed.
+  for (let turns = 0; turns < 40; turns++) {
+    const { device, swap } = deviceOf(true);
+    const bos = [0, 1].map((i) => filled(device, PAGES, i));
+    await device.hibernate();
+    let closing: Promise<void> | undefined;
+    const close = async () => {
+      for (let i = 0; i < turns; i++) await undefined;
+      await device.close();
+    };
+    swap.before = () => {
+      for (const bo of bos) bo.destroy();
+      swap.before = undefined;
+      closing = close();
+    };
+    const failure = await device.resume().catch((error: unknown) => error);
+    if (failure !== undefined) expect(String(failure)).toContain("this device is closed");
+    await closing;
+    expect(device.closed).toBe(true);
+  }
+});
