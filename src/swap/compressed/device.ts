@@ -93,7 +93,8 @@ export function makeSwap(options: CompressedSwapOptions, codec: () => unknown): 
   const open = () => new Blocks(codecOf(module ?? codec(), "compressedSwap module"), settings);
   const full = refuse
     ? "compressed swap is full, or a page does not shrink"
-    : `compressed swap is full: its pages take ${formatSize(settings.limit)}`;
+    : `compressed swap is full: its pages take ${formatSize(settings.limit)}; give compressedSwap a higher limit, ` +
+      "or use another swap device, such as fileSwap";
   return deviceOf(slots, open, full);
 }
 
