@@ -113,7 +113,9 @@ function make(
       `memory of ${formatSize(memory)} is too small; the least is ${formatSize(MEMORY_MIN)}${hint}`,
     );
   }
-  const store = adopt(device ?? defaultSwap(memory, given.module === undefined, builtIn));
+  // Only where none is given: null is refused by its name, as anything else that is no device.
+  const chosen = device === undefined ? defaultSwap(memory, !given.module, builtIn) : device;
+  const store = adopt(chosen);
   const frames = Math.floor(memory / PAGE_SIZE);
   const slots = store.slots || frames;
   // Vectors of all that can be in memory or in swap, and as much again for pages that are neither.

@@ -175,6 +175,7 @@ describe("swap", () => {
   const write = () => {};
 
   test.each<[string, unknown]>([
+    ["null", null],
     ["a number", 5],
     ["a string", "ram"],
     ["a function that makes one", ramSwap],
